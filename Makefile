@@ -1,0 +1,52 @@
+# The commands of daily work. `make help` lists them; docs and CI call these and nothing else.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+STEP := scripts/step
+PYTHON := .cache/venv/bin/python
+export PYTHONPATH := tests
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup build demo test test-fast test-system bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## tools, Python packages and the JDBC driver, into .cache/
+	@$(STEP) setup scripts/setup
+
+build: ## the binary: target/release/nunatak
+	@$(STEP) setup scripts/setup build
+	@$(STEP) build cargo build --release --locked
+
+demo: ## a year of flights: ingest, five questions, time travel (KEEP=1 leaves the data)
+	@$(STEP) setup scripts/setup build python
+	@$(STEP) build cargo build --release --locked --quiet
+	@KEEP=$(KEEP) $(PYTHON) demo/demo.py
+
+test: ## everything: format, lints, unit tests, system tests with real clients
+	@$(STEP) setup scripts/setup
+	@$(STEP) format cargo fmt --check
+	@$(STEP) lints cargo clippy --release --all-targets --locked -- -D warnings
+	@$(STEP) unit-tests cargo test --release --locked
+	@$(STEP) build cargo build --release --locked
+	@printf '\n== system-tests\n'
+	@$(PYTHON) -m pytest
+
+test-fast: ## the inner loop: format and unit tests, no servers
+	@$(STEP) setup scripts/setup build
+	@$(STEP) format cargo fmt --check
+	@$(STEP) unit-tests cargo test --release --locked
+
+test-system: ## system tests alone, against the binary that is there (ARGS='-k name')
+	@$(PYTHON) -m pytest $(ARGS)
+
+bench: ## TPC-H beside DuckDB on the same files (TPCH_SCALE=1)
+	@$(STEP) setup scripts/setup build python
+	@$(STEP) build cargo build --release --locked
+	@$(PYTHON) benchmarks/tpch.py
+
+clean: ## removes target/ and .cache/
+	rm -rf target .cache

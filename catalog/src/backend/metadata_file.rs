@@ -1,0 +1,182 @@
+//! Metadata files of tables and views: where they lie, how they are read and written. Shared by all back ends that write them themselves.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use nunatak_core::{Code, Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::spec::{MetadataLog, TableMetadata};
+use crate::storage::Storage;
+use crate::table::TableName;
+
+/// The first bytes of a gzip file. Readers go by these, not by the file's name.
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+/// A metadata file that unpacks to more than this is taken for damaged.
+const UNPACKED_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+const COMPRESSION: &str = "write.metadata.compression-codec";
+const FOLDER: &str = "write.metadata.path";
+const DELETE_EXPIRED: &str = "write.metadata.delete-after-commit.enabled";
+
+/// Types of the v3 spec that the iceberg crate cannot read.
+const UNREADABLE_TYPES: [&str; 4] = ["variant", "geometry", "geography", "unknown"];
+
+/// Reads a table's metadata file.
+pub async fn load(storage: &Storage, name: &TableName, location: &str) -> Result<TableMetadata> {
+    let json = read(storage, name, location).await?;
+    parse(&json).map_err(|error| explain(&json, name, location, error))
+}
+
+/// Reads the text of a metadata file, unpacked.
+pub(super) async fn read(storage: &Storage, name: &TableName, location: &str) -> Result<Bytes> {
+    let bytes = storage.read(location).await.map_err(|error| error.with_context("table", name.to_string()))?;
+    if !bytes.starts_with(GZIP_MAGIC) {
+        return Ok(bytes);
+    }
+    let mut unpacked = Vec::new();
+    let read = GzDecoder::new(&bytes[..]).take(UNPACKED_BYTES_MAX).read_to_end(&mut unpacked);
+    read.map_err(|error| invalid(name, location, "it is not a whole gzip file").with_source(error))?;
+    Ok(unpacked.into())
+}
+
+pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(json)
+}
+
+/// Writes the next metadata file of a table and returns its location. `previous` is the file before it, `None` for a new table.
+pub async fn write(storage: &Storage, metadata: &TableMetadata, previous: Option<&str>) -> Result<String> {
+    let location = next_location(&metadata_folder(metadata), metadata.properties(), previous)?;
+    put(storage, metadata, &location).await?;
+    Ok(location)
+}
+
+/// Writes a metadata file to a location of its own; one that ends in `.gz.metadata.json` is packed.
+pub(super) async fn put(storage: &Storage, metadata: &impl Serialize, location: &str) -> Result<()> {
+    let unwritable = |error: std::io::Error| Error::internal(format!("cannot write metadata file '{location}'")).with_source(error);
+    let json = serde_json::to_vec(metadata).map_err(|error| unwritable(error.into()))?;
+    let bytes = if location.ends_with(".gz.metadata.json") {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(&json).map_err(unwritable)?;
+        packer.finish().map_err(unwritable)?
+    } else {
+        json
+    };
+    storage.write(location, bytes.into()).await
+}
+
+/// The folder of a table's metadata files, manifests and manifest lists.
+pub fn metadata_folder(metadata: &TableMetadata) -> String {
+    match metadata.properties().get(FOLDER) {
+        Some(folder) => folder.trim_end_matches('/').to_owned(),
+        None => format!("{}/metadata", metadata.location()),
+    }
+}
+
+/// `<folder>/<version>-<uuid>.metadata.json`, counting on from the previous file.
+pub(super) fn next_location(folder: &str, properties: &HashMap<String, String>, previous: Option<&str>) -> Result<String> {
+    let version = previous.map_or(0, |previous| version(previous).map_or(0, |version| version + 1));
+    let codec = properties.get(COMPRESSION).map(|codec| codec.to_ascii_lowercase());
+    let suffix = match codec.as_deref() {
+        None | Some("none" | "") => "",
+        Some("gzip") => ".gz",
+        Some(other) => {
+            return Err(
+                Error::new(Code::InvalidTableProperty, format!("table property '{COMPRESSION}' is '{other}'")).with_hint("set it to gzip or none")
+            );
+        }
+    };
+    Ok(format!("{folder}/{version:05}-{}{suffix}.metadata.json", Uuid::new_v4()))
+}
+
+/// The version in a metadata file's name: `00003-<uuid>.metadata.json`, or `v3.metadata.json` from a Hadoop catalog.
+fn version(location: &str) -> Option<u64> {
+    let file = location.rsplit('/').next()?;
+    let file = file.strip_prefix('v').unwrap_or(file);
+    let digits = file.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(file.len());
+    file[..digits].parse().ok()
+}
+
+/// Deletes the metadata files that fell out of the table's log, if the table wants that.
+pub async fn delete_expired(storage: &Storage, name: &TableName, metadata: &TableMetadata, expired: &[MetadataLog]) {
+    let wanted = metadata.properties().get(DELETE_EXPIRED).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    if !wanted || expired.is_empty() {
+        return;
+    }
+    let files: Vec<String> = expired.iter().map(|entry| entry.metadata_file.clone()).collect();
+    if let Err(error) = storage.delete_files(&files).await {
+        tracing::warn!(%error, table = %name, "old metadata files were left behind");
+    }
+}
+
+pub(super) fn invalid(name: &TableName, location: &str, why: &str) -> Error {
+    Error::new(Code::IcebergInvalidMetadata, format!("metadata file '{location}' of table '{name}' cannot be read: {why}"))
+}
+
+/// Says which of the things that the crate cannot read is in the file, if it is one that we know.
+fn explain(json: &[u8], name: &TableName, location: &str, error: serde_json::Error) -> Error {
+    let Ok(metadata) = serde_json::from_slice::<Value>(json) else {
+        return invalid(name, location, "it is not JSON").with_source(error);
+    };
+    if let Some((column, kind)) = unreadable_column(&metadata) {
+        return Error::not_supported(format!("column '{column}' of table '{name}' is of type {kind}, which is not supported")).with_source(error);
+    }
+    let snapshots = metadata["snapshots"].as_array();
+    if snapshots.is_some_and(|snapshots| snapshots.iter().any(|snapshot| snapshot.get("manifests").is_some())) {
+        return Error::not_supported(format!("table '{name}' has a v1 snapshot without a manifest list, which is not supported"))
+            .with_hint("expire its old snapshots with the engine that wrote them")
+            .with_source(error);
+    }
+    invalid(name, location, &error.to_string()).with_source(error)
+}
+
+/// The first column of a type that cannot be read, in any schema: an old one is parsed too.
+fn unreadable_column(metadata: &Value) -> Option<(String, String)> {
+    let schemas = metadata["schemas"].as_array().into_iter().flatten().chain(metadata.get("schema"));
+    let mut fields: Vec<&Value> = schemas.flat_map(|schema| schema["fields"].as_array()).flatten().collect();
+    while let Some(field) = fields.pop() {
+        let column_type = &field["type"];
+        let text = column_type.as_str().unwrap_or_default();
+        if UNREADABLE_TYPES.iter().any(|unreadable| text == *unreadable || text.starts_with(&format!("{unreadable}("))) {
+            return Some((field["name"].as_str().unwrap_or("?").to_owned(), text.to_owned()));
+        }
+        fields.extend(column_type["fields"].as_array().into_iter().flatten());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_count_on_from_those_of_any_writer() {
+        let next = |previous| next_location("/t/metadata", &HashMap::new(), previous).unwrap();
+        assert!(next(None).starts_with("/t/metadata/00000-"));
+        assert!(next(Some("/t/metadata/00009-6b5d.metadata.json")).starts_with("/t/metadata/00010-"));
+        assert!(next(Some("/t/metadata/v3.gz.metadata.json")).starts_with("/t/metadata/00004-"));
+        assert!(next(Some("/t/metadata/odd.json")).starts_with("/t/metadata/00000-"));
+    }
+
+    #[test]
+    fn a_codec_is_gzip_or_none() {
+        let with = |codec: &str| next_location("/m", &HashMap::from([(COMPRESSION.to_owned(), codec.to_owned())]), None);
+        assert!(with("GZIP").unwrap().ends_with(".gz.metadata.json"));
+        assert_eq!(with("zstd").unwrap_err().code(), Code::InvalidTableProperty);
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_read_is_named_with_its_column() {
+        let json = br#"{"schemas":[{"fields":[{"name":"s","type":{"type":"struct","fields":[{"name":"v","type":"variant"}]}}]}]}"#;
+        let error = explain(json, &TableName::new("n", "t"), "/x", parse::<TableMetadata>(json).unwrap_err());
+        assert_eq!(error.code(), Code::NotSupported);
+        assert!(error.message().contains("'v'") && error.message().contains("variant"), "{error}");
+    }
+}

@@ -1,0 +1,83 @@
+//! Catalog back ends: who knows which tables there are and where each one's current metadata lies.
+
+pub mod metadata_file;
+mod purge;
+pub mod sql;
+pub mod update;
+pub mod view_file;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use nunatak_core::Result;
+
+use crate::commit::CommitError;
+use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
+use crate::table::{Table, TableName, View};
+
+/// A namespace (schema) with its properties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name; levels are joined by `.`.
+    pub name: String,
+    /// Its properties, such as `location` or `comment`.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// One catalog. Names are matched exactly; folding to lower case is the engine's work.
+#[async_trait]
+pub trait Catalog: Debug + Send + Sync {
+    /// The name under which SQL knows this catalog.
+    fn name(&self) -> &str;
+
+    /// All namespaces, sorted by name.
+    async fn namespaces(&self) -> Result<Vec<Namespace>>;
+
+    /// Makes a namespace. Errors: `SCHEMA_ALREADY_EXISTS`.
+    async fn create_namespace(&self, name: &str, properties: BTreeMap<String, String>) -> Result<()>;
+
+    /// Drops an empty namespace. Errors: `SCHEMA_NOT_FOUND`, `SCHEMA_NOT_EMPTY`.
+    async fn drop_namespace(&self, name: &str) -> Result<()>;
+
+    /// The names of the tables in a namespace, sorted. Errors: `SCHEMA_NOT_FOUND`.
+    async fn tables(&self, namespace: &str) -> Result<Vec<String>>;
+
+    /// The names of the views in a namespace, sorted. Errors: `SCHEMA_NOT_FOUND`.
+    async fn views(&self, namespace: &str) -> Result<Vec<String>>;
+
+    /// Loads a table at its current metadata. `None` when there is no such table (or namespace).
+    async fn load_table(&self, name: &TableName) -> Result<Option<Table>>;
+
+    /// A table that nobody sees yet: `metadata` is to be changed and then given to [`Catalog::create_table`]. `location` is where its files go
+    /// when the user named no place: `<namespace location or warehouse/namespace>/<table>-<uuid>`, so that a table dropped and made again never
+    /// meets the files of its namesake.
+    async fn stage_location(&self, name: &TableName) -> Result<String>;
+
+    /// The storage that tables of this catalog use.
+    fn storage(&self) -> std::sync::Arc<crate::storage::Storage>;
+
+    /// Makes a table from whole metadata, visible at once and atomically, with whatever snapshots it has (so `CREATE TABLE AS` shows either
+    /// nothing or all rows). Errors: `SCHEMA_NOT_FOUND`, `TABLE_ALREADY_EXISTS` (also when a view has the name).
+    async fn create_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table>;
+
+    /// Checks `requirements` against the table's current metadata, applies `updates`, and swaps the pointer if it still points where `base` does
+    /// (compare-and-swap).
+    async fn commit(&self, base: &Table, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<Table, CommitError>;
+
+    /// Drops a table; with `purge` also its files. Errors: `TABLE_NOT_FOUND`.
+    async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()>;
+
+    /// Renames a table, also into another namespace. Errors: `TABLE_NOT_FOUND`, `SCHEMA_NOT_FOUND`, `TABLE_ALREADY_EXISTS`.
+    async fn rename_table(&self, from: &TableName, to: &TableName) -> Result<()>;
+
+    /// Loads a view. `None` when there is no such view.
+    async fn load_view(&self, name: &TableName) -> Result<Option<View>>;
+
+    /// Makes a view, or a new version of it when `replace`. `columns` is the Iceberg schema of its result. Errors: `SCHEMA_NOT_FOUND`,
+    /// `TABLE_ALREADY_EXISTS` (when a table has the name, or a view has it and `replace` is false).
+    async fn create_view(&self, view: &View, columns: crate::spec::Schema, replace: bool) -> Result<()>;
+
+    /// Drops a view. Errors: `TABLE_NOT_FOUND`.
+    async fn drop_view(&self, name: &TableName) -> Result<()>;
+}

@@ -1,0 +1,86 @@
+//! Deleting the files of a table that was dropped. The table is already gone from its catalog: what cannot be deleted is reported and left behind.
+
+use std::collections::BTreeSet;
+
+use nunatak_core::Result;
+
+use crate::snapshot::{self, ManifestCache, SnapshotFiles, Version};
+use crate::storage::{Location, Storage};
+use crate::table::Table;
+
+/// Properties that let files lie outside the table's location.
+const ELSEWHERE: [&str; 4] = ["write.metadata.path", "write.data.path", "write.object-storage.path", "write.folder-storage.path"];
+/// A table whose files belong to someone else says so with this.
+const GC_ENABLED: &str = "gc.enabled";
+
+/// Memory for manifests while a table is purged; each is read once for every snapshot that has it.
+const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Deletes the files of a table. `others` are the metadata locations of all other tables and views that could share its folder.
+pub(super) async fn purge(table: &Table, warehouse: &str, others: &[String]) {
+    if table.metadata.properties().get(GC_ENABLED).is_some_and(|value| value.eq_ignore_ascii_case("false")) {
+        tracing::info!(table = %table.name, "the files of the table were kept, because gc.enabled is false");
+        return;
+    }
+    let result = if owns_folder(table, warehouse, others) {
+        table.storage.delete_folder(table.metadata.location()).await
+    } else {
+        delete_reachable(table).await
+    };
+    if let Err(error) = result {
+        tracing::warn!(%error, table = %table.name, location = table.metadata.location(), "files of a dropped table were left behind");
+    }
+}
+
+/// Deletes the files of a view: its folder, or its one metadata file if the folder can hold something else.
+pub(super) async fn purge_view(storage: &Storage, metadata_location: &str, warehouse: &str, others: &[String]) -> Result<()> {
+    let folder = metadata_location.rsplitn(3, '/').nth(2).unwrap_or_default();
+    match is_exclusive(folder, warehouse, others) {
+        true => storage.delete_folder(folder).await,
+        false => storage.delete_files(&[metadata_location.to_owned()]).await,
+    }
+}
+
+/// Whether everything below the table's location is the table's, and nothing of it lies elsewhere.
+fn owns_folder(table: &Table, warehouse: &str, others: &[String]) -> bool {
+    let elsewhere = ELSEWHERE.iter().any(|key| table.metadata.properties().contains_key(*key));
+    !elsewhere && is_exclusive(table.metadata.location(), warehouse, others)
+}
+
+/// Whether a folder is below the warehouse and no other table or view has to do with it.
+fn is_exclusive(folder: &str, warehouse: &str, others: &[String]) -> bool {
+    let (Ok(warehouse), Ok(folder)) = (Location::parse(warehouse), Location::parse(folder)) else { return false };
+    let below = warehouse.contains(&folder) && warehouse != folder;
+    below && !others.iter().any(|other| Location::parse(other).is_ok_and(|other| overlap(&folder, &other)))
+}
+
+/// Whether the other table's files can be in this folder, or this folder in the other table's. A metadata file lies two levels below its table.
+fn overlap(folder: &Location, metadata_file: &Location) -> bool {
+    let text = metadata_file.to_string();
+    let other = text.rsplitn(3, '/').nth(2).and_then(|table| Location::parse(table).ok());
+    folder.contains(metadata_file) || other.is_some_and(|other| other.contains(folder))
+}
+
+/// Deletes what the table's snapshots and metadata name, and nothing else.
+async fn delete_reachable(table: &Table) -> Result<()> {
+    let cache = ManifestCache::new(CACHE_BYTES_MAX);
+    let mut files = BTreeSet::new();
+    for snapshot in table.metadata.snapshots() {
+        let Some(snapshot) = snapshot::resolve(&table.metadata, &Version::Id(snapshot.snapshot_id()))? else { continue };
+        let manifests = snapshot::manifests(table, &snapshot, &cache).await?;
+        let SnapshotFiles { data, deletes } = snapshot::files(table, &snapshot, &cache, &|_| true).await?;
+        files.extend(data.iter().chain(&deletes).map(|entry| entry.file.file_path().to_owned()));
+        files.extend(manifests.iter().map(|manifest| manifest.manifest_path.clone()));
+        files.insert(snapshot.manifest_list().to_owned());
+    }
+    files.extend(table.metadata.statistics_iter().map(|file| file.statistics_path.clone()));
+    files.extend(table.metadata.metadata_log().iter().map(|entry| entry.metadata_file.clone()));
+    delete(&table.storage, files).await?;
+    // Last, so that a purge that stopped half-way can still be done by hand.
+    table.storage.delete_files(table.metadata_location.as_slice()).await
+}
+
+async fn delete(storage: &Storage, files: BTreeSet<String>) -> Result<()> {
+    let files: Vec<String> = files.into_iter().collect();
+    storage.delete_files(&files).await
+}

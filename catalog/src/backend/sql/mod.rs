@@ -1,0 +1,374 @@
+//! A catalog in a SQLite database, with the tables of Java's `JdbcCatalog` (V1): PyIceberg's `SqlCatalog` and Java open the same file.
+//!
+//! Owns the order of things (check, write the metadata file, swap the row, clean up); the statements are in `rows`, the connection in `database`.
+
+mod database;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use moka::future::Cache;
+use nunatak_core::{Code, Error, Result};
+use uuid::Uuid;
+
+use self::database::{Database, Fault};
+use self::rows::{Kind, Row, Scope};
+use super::{Catalog, Namespace, metadata_file, purge, update, view_file};
+use crate::commit::CommitError;
+use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
+use crate::storage::Storage;
+use crate::table::{Table, TableName, View};
+
+/// How much metadata of tables is kept parsed. It is looked up by the file's location, so it is never out of date.
+const CACHED_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// The namespace property that says where its tables lie.
+const LOCATION: &str = "location";
+
+/// What a [`SqlCatalog`] is made of.
+#[derive(Clone, Debug)]
+pub struct SqlCatalogOptions {
+    /// The catalog's name in SQL, and its `catalog_name` in the database: several catalogs can share one file.
+    pub name: String,
+    /// The SQLite file; it is made when it is missing.
+    pub database: PathBuf,
+    /// Where tables lie whose namespace names no place: an absolute path or URL.
+    pub warehouse: String,
+    /// The storage of all tables.
+    pub storage: Arc<Storage>,
+}
+
+/// A catalog in a SQLite database.
+pub struct SqlCatalog {
+    name: String,
+    warehouse: String,
+    storage: Arc<Storage>,
+    database: Database,
+    metadata: Cache<String, Arc<TableMetadata>>,
+}
+
+impl fmt::Debug for SqlCatalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlCatalog")
+            .field("name", &self.name)
+            .field("database", &self.database)
+            .field("warehouse", &self.warehouse)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqlCatalog {
+    /// Opens a catalog; file and tables are made when missing, and a V0 database gets the column that V1 added.
+    pub async fn open(options: SqlCatalogOptions) -> Result<Self> {
+        let warehouse = options.warehouse.trim_end_matches('/').to_owned();
+        options.storage.resolve(&warehouse)?;
+        let database = Database::open(options.database).await?;
+        let weigher = |location: &String, metadata: &Arc<TableMetadata>| weight(location, metadata);
+        let metadata = Cache::builder().max_capacity(CACHED_BYTES_MAX).weigher(weigher).build();
+        Ok(Self { name: options.name, warehouse, storage: options.storage, database, metadata })
+    }
+
+    async fn table_at(&self, name: &TableName, location: String) -> Result<Table> {
+        let metadata = match self.metadata.get(&location).await {
+            Some(metadata) => metadata,
+            None => {
+                let metadata = Arc::new(metadata_file::load(&self.storage, name, &location).await?);
+                self.metadata.insert(location.clone(), Arc::clone(&metadata)).await;
+                metadata
+            }
+        };
+        Ok(Table { name: name.clone(), metadata, metadata_location: Some(location), storage: Arc::clone(&self.storage) })
+    }
+
+    /// Reads rows of this catalog.
+    async fn read<T: Send + 'static>(&self, work: impl FnOnce(Scope<'_>) -> Result<T, Fault> + Send + 'static) -> Result<T> {
+        let catalog = self.name.clone();
+        self.database.read(move |connection| work(Scope { connection, catalog: &catalog })).await
+    }
+
+    /// Changes rows of this catalog, in one transaction with what is checked before.
+    async fn write<T: Send + 'static>(&self, work: impl FnOnce(Scope<'_>) -> Result<T, Fault> + Send + 'static) -> Result<T> {
+        let catalog = self.name.clone();
+        self.database.write(move |connection| work(Scope { connection, catalog: &catalog })).await
+    }
+
+    async fn row(&self, name: &TableName) -> Result<Option<Row>> {
+        let name = name.clone();
+        self.read(move |scope| Ok(scope.find(&name)?)).await
+    }
+
+    async fn location_of(&self, name: &TableName, kind: Kind) -> Result<Option<String>> {
+        match self.row(name).await? {
+            Some(row) if row.kind == kind => row
+                .metadata_location
+                .map(Some)
+                .ok_or_else(|| Error::new(Code::IcebergInvalidMetadata, format!("catalog '{}' has no metadata location for '{name}'", self.name))),
+            _ => Ok(None),
+        }
+    }
+
+    async fn names(&self, namespace: &str, kind: Kind) -> Result<Vec<String>> {
+        let namespace = namespace.to_owned();
+        self.read(move |scope| {
+            scope.require_namespace(&namespace)?;
+            Ok(scope.names(&namespace, kind)?)
+        })
+        .await
+    }
+
+    async fn check_free(&self, name: &TableName) -> Result<()> {
+        check_part(&name.table, "table")?;
+        let name = name.clone();
+        self.read(move |scope| scope.require_free(&name)).await
+    }
+
+    async fn insert(&self, name: &TableName, kind: Kind, location: &str) -> Result<()> {
+        let (owned, row_location) = (name.clone(), location.to_owned());
+        let inserted = self.write(move |scope| {
+            scope.require_free(&owned)?;
+            Ok(scope.insert(&owned, kind, &row_location)?)
+        });
+        let inserted = inserted.await;
+        if inserted.is_err() {
+            self.discard(name, location).await;
+        }
+        inserted
+    }
+
+    /// Deletes a metadata file that no row points to.
+    async fn discard(&self, name: &TableName, location: &str) {
+        if let Err(error) = self.storage.delete_files(&[location.to_owned()]).await {
+            tracing::warn!(%error, table = %name, "a metadata file without a table was left behind");
+        }
+    }
+
+    /// The compare-and-swap, with the new file cleaned up when it certainly did not happen.
+    async fn swap(&self, name: &TableName, kind: Kind, old: &str, new: &str) -> Result<(), CommitError> {
+        let (owned, old, row_new, catalog) = (name.clone(), old.to_owned(), new.to_owned(), self.name.clone());
+        let swapped = self.database.try_write(move |connection| {
+            let scope = Scope { connection, catalog: &catalog };
+            Ok(scope.swap(&owned, kind, &old, &row_new)?)
+        });
+        let error = match swapped.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => CommitError::Conflict(update::conflict(name)),
+            Err(fault) if fault.changed_nothing() => CommitError::Failed(self.database.error(fault)),
+            Err(fault) => return Err(CommitError::Unknown(self.database.error(fault))),
+        };
+        self.discard(name, new).await;
+        Err(error)
+    }
+
+    async fn replace_view(&self, view: &View, columns: Schema, location: String) -> Result<()> {
+        let before = view_file::load(&self.storage, &view.name, &location).await?;
+        let metadata = view_file::replace(view, columns, before)?;
+        let folder = format!("{}/metadata", metadata.location());
+        let new_location = metadata_file::next_location(&folder, metadata.properties(), Some(&location))?;
+        metadata_file::put(&self.storage, &metadata, &new_location).await?;
+        self.swap(&view.name, Kind::View, &location, &new_location).await.map_err(CommitError::into_error)
+    }
+}
+
+#[async_trait]
+impl Catalog for SqlCatalog {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn namespaces(&self) -> Result<Vec<Namespace>> {
+        let namespaces = self.read(|scope| Ok(scope.namespaces()?)).await?;
+        Ok(namespaces.into_iter().map(|(name, properties)| Namespace { name, properties }).collect())
+    }
+
+    async fn create_namespace(&self, name: &str, properties: BTreeMap<String, String>) -> Result<()> {
+        for level in name.split('.') {
+            check_part(level, "schema")?;
+        }
+        if let Some(location) = properties.get(LOCATION) {
+            self.storage.resolve(location)?;
+        }
+        let name = name.to_owned();
+        self.write(move |scope| {
+            if scope.namespace_exists(&name)? {
+                return Err(Error::new(Code::SchemaAlreadyExists, format!("schema '{name}' exists already")).into());
+            }
+            Ok(scope.insert_namespace(&name, &properties)?)
+        })
+        .await
+    }
+
+    async fn drop_namespace(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.write(move |scope| {
+            scope.require_namespace(&name)?;
+            if scope.namespace_has_content(&name)? {
+                let error = Error::new(Code::SchemaNotEmpty, format!("schema '{name}' is not empty"));
+                return Err(error.with_hint("drop its tables, views and schemas first").into());
+            }
+            Ok(scope.delete_namespace(&name)?)
+        })
+        .await
+    }
+
+    async fn tables(&self, namespace: &str) -> Result<Vec<String>> {
+        self.names(namespace, Kind::Table).await
+    }
+
+    async fn views(&self, namespace: &str) -> Result<Vec<String>> {
+        self.names(namespace, Kind::View).await
+    }
+
+    async fn load_table(&self, name: &TableName) -> Result<Option<Table>> {
+        match self.location_of(name, Kind::Table).await? {
+            Some(location) => self.table_at(name, location).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn stage_location(&self, name: &TableName) -> Result<String> {
+        let namespace = name.namespace.clone();
+        let properties = self
+            .read(move |scope| {
+                scope.require_namespace(&namespace)?;
+                Ok(scope.namespace_properties(&namespace)?)
+            })
+            .await?;
+        let folder = match properties.get(LOCATION) {
+            Some(location) => location.trim_end_matches('/').to_owned(),
+            None => format!("{}/{}", self.warehouse, folder_name(&name.namespace).replace('.', "/")),
+        };
+        Ok(format!("{folder}/{}-{}", folder_name(&name.table), Uuid::new_v4().simple()))
+    }
+
+    fn storage(&self) -> Arc<Storage> {
+        Arc::clone(&self.storage)
+    }
+
+    async fn create_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table> {
+        self.check_free(name).await?;
+        let location = metadata_file::write(&self.storage, &metadata, None).await?;
+        self.insert(name, Kind::Table, &location).await?;
+        let metadata = Arc::new(metadata);
+        self.metadata.insert(location.clone(), Arc::clone(&metadata)).await;
+        Ok(Table { name: name.clone(), metadata, metadata_location: Some(location), storage: Arc::clone(&self.storage) })
+    }
+
+    async fn commit(&self, base: &Table, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<Table, CommitError> {
+        let name = &base.name;
+        let location = self.location_of(name, Kind::Table).await.map_err(CommitError::Failed)?;
+        let location = location.ok_or_else(|| CommitError::Failed(rows::table_not_found(name)))?;
+        if base.metadata_location.as_ref() != Some(&location) {
+            return Err(CommitError::Conflict(update::conflict(name)));
+        }
+        update::check(name, &requirements, &base.metadata)?;
+        let metadata = (*base.metadata).clone();
+        let built = update::apply(name, metadata, Some(&location), updates).map_err(CommitError::Failed)?;
+        let new_location = metadata_file::write(&self.storage, &built.metadata, Some(&location)).await.map_err(CommitError::Failed)?;
+        self.swap(name, Kind::Table, &location, &new_location).await?;
+        metadata_file::delete_expired(&self.storage, name, &built.metadata, &built.expired_metadata_logs).await;
+        let metadata = Arc::new(built.metadata);
+        self.metadata.insert(new_location.clone(), Arc::clone(&metadata)).await;
+        Ok(Table { metadata, metadata_location: Some(new_location), ..base.clone() })
+    }
+
+    async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()> {
+        let location = self.location_of(name, Kind::Table).await?.ok_or_else(|| rows::table_not_found(name))?;
+        // Before the row is gone. A table whose metadata is lost must still be droppable.
+        let table = match purge {
+            true => self.table_at(name, location.clone()).await.map_err(|error| tracing::warn!(%error, table = %name, "cannot purge the table")).ok(),
+            false => None,
+        };
+        let owned = name.clone();
+        let others = self
+            .write(move |scope| {
+                if !scope.delete(&owned, Kind::Table)? {
+                    return Err(rows::table_not_found(&owned).into());
+                }
+                Ok(scope.metadata_locations()?)
+            })
+            .await?;
+        self.metadata.invalidate(&location).await;
+        if let Some(table) = table {
+            purge::purge(&table, &self.warehouse, &others).await;
+        }
+        Ok(())
+    }
+
+    async fn rename_table(&self, from: &TableName, to: &TableName) -> Result<()> {
+        check_part(&to.table, "table")?;
+        let (from, to) = (from.clone(), to.clone());
+        self.write(move |scope| {
+            match scope.find(&from)? {
+                Some(row) if row.kind == Kind::Table => {}
+                _ => return Err(rows::table_not_found(&from).into()),
+            }
+            scope.require_free(&to)?;
+            Ok(scope.rename(&from, &to)?)
+        })
+        .await
+    }
+
+    async fn load_view(&self, name: &TableName) -> Result<Option<View>> {
+        let Some(location) = self.location_of(name, Kind::View).await? else { return Ok(None) };
+        let metadata = view_file::load(&self.storage, name, &location).await?;
+        view_file::view(name, &self.name, &metadata).map(Some)
+    }
+
+    async fn create_view(&self, view: &View, columns: Schema, replace: bool) -> Result<()> {
+        if replace && let Some(location) = self.location_of(&view.name, Kind::View).await? {
+            return self.replace_view(view, columns, location).await;
+        }
+        self.check_free(&view.name).await?;
+        let metadata = view_file::create(view, columns, self.stage_location(&view.name).await?)?;
+        let folder = format!("{}/metadata", metadata.location());
+        let location = metadata_file::next_location(&folder, metadata.properties(), None)?;
+        metadata_file::put(&self.storage, &metadata, &location).await?;
+        self.insert(&view.name, Kind::View, &location).await
+    }
+
+    async fn drop_view(&self, name: &TableName) -> Result<()> {
+        let location = self.location_of(name, Kind::View).await?.ok_or_else(|| rows::view_not_found(name))?;
+        let (owned, warehouse) = (name.clone(), self.warehouse.clone());
+        let others = self
+            .write(move |scope| {
+                if !scope.delete(&owned, Kind::View)? {
+                    return Err(rows::view_not_found(&owned).into());
+                }
+                Ok(scope.metadata_locations()?)
+            })
+            .await?;
+        // A view has no files but its metadata: there is nothing to ask about.
+        if let Err(error) = purge::purge_view(&self.storage, &location, &warehouse, &others).await {
+            tracing::warn!(%error, view = %name, "files of a dropped view were left behind");
+        }
+        Ok(())
+    }
+}
+
+/// About what a table's metadata takes in memory: most of it is snapshots with their summaries, then columns.
+fn weight(location: &str, metadata: &TableMetadata) -> u32 {
+    const FIXED: usize = 4_096;
+    const SNAPSHOT: usize = 2_048;
+    const COLUMN: usize = 512;
+    const LOG_ENTRY: usize = 256;
+    let columns: usize = metadata.schemas_iter().map(|schema| schema.field_id_to_name_map().len()).sum();
+    let log = metadata.metadata_log().len() + metadata.history().len();
+    let bytes = FIXED + location.len() + metadata.snapshots().len() * SNAPSHOT + columns * COLUMN + log * LOG_ENTRY;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// A name as a folder that every file system and every reader takes.
+fn folder_name(name: &str) -> String {
+    let plain = |letter: char| if letter.is_alphanumeric() || "_-.".contains(letter) { letter } else { '_' };
+    name.trim_matches('.').chars().map(plain).collect()
+}
+
+fn check_part(name: &str, what: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::new(Code::InvalidArguments, format!("the name of a {what} is empty")));
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Commits: what a change writes before it, what it requires, and what happens when another writer was faster.
+
+pub mod append;
+mod producer;
+mod retry;
+mod summary;
+
+use nunatak_core::Error;
+
+pub use append::{Appended, append, append_to_staged};
+
+/// Why a compare-and-swap did not happen.
+#[derive(Debug)]
+pub enum CommitError {
+    /// Another writer was faster: refresh the table, check again, try again.
+    Conflict(Error),
+    /// It may or may not have happened: look for the snapshot before anything is cleaned up.
+    Unknown(Error),
+    /// It did not happen and will not.
+    Failed(Error),
+}
+
+impl CommitError {
+    /// The error inside, for callers that do not try again.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Conflict(error) | Self::Unknown(error) | Self::Failed(error) => error,
+        }
+    }
+}

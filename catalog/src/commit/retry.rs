@@ -1,0 +1,89 @@
+//! How often and after what time a commit is tried again, by the table's `commit.retry.*` properties. Decides only: time and chance come from
+//! outside.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use nunatak_core::{Code, Error, Result};
+
+use crate::spec::TableProperties;
+
+/// The rule of one commit.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RetryPolicy {
+    retries_max: u32,
+    wait_min: Duration,
+    wait_max: Duration,
+    total_max: Duration,
+}
+
+impl RetryPolicy {
+    /// The rule that a table's properties set; Iceberg's defaults are 4 retries, 100 ms to 60 s apart, within 30 minutes.
+    pub(crate) fn from_properties(properties: &HashMap<String, String>) -> Result<Self> {
+        use TableProperties as P;
+        let retries_max = number(properties, P::PROPERTY_COMMIT_NUM_RETRIES, P::PROPERTY_COMMIT_NUM_RETRIES_DEFAULT as u64)?;
+        let wait_min_ms = number(properties, P::PROPERTY_COMMIT_MIN_RETRY_WAIT_MS, P::PROPERTY_COMMIT_MIN_RETRY_WAIT_MS_DEFAULT)?;
+        let wait_max_ms = number(properties, P::PROPERTY_COMMIT_MAX_RETRY_WAIT_MS, P::PROPERTY_COMMIT_MAX_RETRY_WAIT_MS_DEFAULT)?;
+        let total_max_ms = number(properties, P::PROPERTY_COMMIT_TOTAL_RETRY_TIME_MS, P::PROPERTY_COMMIT_TOTAL_RETRY_TIME_MS_DEFAULT)?;
+        Ok(Self {
+            retries_max: u32::try_from(retries_max).unwrap_or(u32::MAX),
+            wait_min: Duration::from_millis(wait_min_ms),
+            wait_max: Duration::from_millis(wait_max_ms),
+            total_max: Duration::from_millis(total_max_ms),
+        })
+    }
+
+    /// How long to wait after the failure of `attempt` (counted from 1); `None` when that was the last one. `chance` is between 0 and 1: it
+    /// spreads writers that met once, so that they do not meet again.
+    pub(crate) fn wait(&self, attempt: u32, elapsed: Duration, chance: f64) -> Option<Duration> {
+        if attempt > self.retries_max {
+            return None;
+        }
+        let doubled = self.wait_min.saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX));
+        let longest = doubled.min(self.wait_max).max(self.wait_min);
+        let wait = self.wait_min + (longest - self.wait_min).mul_f64(chance.clamp(0.0, 1.0));
+        (elapsed + wait <= self.total_max).then_some(wait)
+    }
+}
+
+/// A property that is a whole number, or its default.
+pub(crate) fn number(properties: &HashMap<String, String>, key: &str, default: u64) -> Result<u64> {
+    let Some(value) = properties.get(key) else { return Ok(default) };
+    value.trim().parse().map_err(|error: std::num::ParseIntError| {
+        Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}', which is not a whole number"))
+            .with_hint(format!("set it to a number, such as {default}"))
+            .with_source(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(pairs: &[(&str, &str)]) -> Result<RetryPolicy> {
+        RetryPolicy::from_properties(&pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect())
+    }
+
+    #[test]
+    fn waits_grow_to_the_limit_and_end() {
+        let policy = policy(&[("commit.retry.num-retries", "12")]).unwrap();
+        let waits: Vec<_> = (1..=12).map(|attempt| policy.wait(attempt, Duration::ZERO, 1.0).unwrap().as_millis()).collect();
+        assert_eq!(waits, [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000, 60000]);
+        assert_eq!(policy.wait(13, Duration::ZERO, 1.0), None);
+        assert_eq!(policy.wait(3, Duration::ZERO, 0.0), Some(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn the_total_time_is_kept() {
+        let policy = policy(&[("commit.retry.total-timeout-ms", "1000")]).unwrap();
+        assert!(policy.wait(1, Duration::from_millis(700), 1.0).is_some());
+        assert!(policy.wait(1, Duration::from_millis(900), 1.0).is_none());
+    }
+
+    #[test]
+    fn a_property_that_is_no_number_is_named() {
+        let error = policy(&[("commit.retry.min-wait-ms", "soon")]).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidTableProperty);
+        assert!(error.message().contains("commit.retry.min-wait-ms"));
+    }
+}

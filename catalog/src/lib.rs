@@ -1,0 +1,16 @@
+//! Tables as files and metadata: object storage, catalog back ends, snapshots and their manifests, and commits.
+//!
+//! Knows Iceberg and object stores, not DataFusion. The `iceberg` crate gives the types and the file formats ([`spec`]); its Arrow, one major
+//! version behind ours, appears in no signature here.
+
+pub mod backend;
+pub mod commit;
+mod error;
+pub mod snapshot;
+pub mod spec;
+pub mod storage;
+pub mod table;
+
+pub use backend::{Catalog, Namespace};
+pub use storage::Storage;
+pub use table::{Table, TableName, View};

@@ -1,0 +1,100 @@
+//! Reading a manifest list and a manifest, with what entries inherit from the list.
+//!
+//! The crate's own object cache is not used: it is cold for every loaded table and panics on snapshots without a schema id.
+
+use std::sync::Arc;
+
+use iceberg::spec::{Manifest, ManifestEntry, ManifestList};
+use nunatak_core::{Code, Error, Result};
+
+use super::{FileEntry, partition_names};
+use crate::error::from_iceberg;
+use crate::spec::{FormatVersion, ManifestFile, ManifestStatus};
+use crate::storage::Storage;
+
+/// Sequence number of everything that v1 wrote.
+const SEQUENCE_NUMBER_V1: i64 = 0;
+
+/// Reads the manifest list at `path`.
+pub(crate) async fn read_list(storage: &Storage, path: &str, version: FormatVersion) -> Result<Vec<ManifestFile>> {
+    let bytes = storage.read(path).await?;
+    let location = path.to_owned();
+    blocking(move || {
+        let parsed = ManifestList::parse_with_version(&bytes, version);
+        // A table upgraded from v1 keeps the lists of its old snapshots.
+        let parsed = match parsed {
+            Err(error) if version != FormatVersion::V1 => ManifestList::parse_with_version(&bytes, FormatVersion::V1).map_err(|_| error),
+            parsed => parsed,
+        };
+        let list = parsed.map_err(|error| from_iceberg(error, Code::IcebergInvalidMetadata, format!("cannot read manifest list '{location}'")))?;
+        Ok(list.consume_entries().into_iter().collect())
+    })
+    .await
+}
+
+/// Reads the live entries of a manifest.
+pub(super) async fn read_entries(storage: &Storage, manifest: ManifestFile) -> Result<Vec<Arc<FileEntry>>> {
+    if manifest.key_metadata.is_some() {
+        return Err(Error::not_supported(format!("manifest '{}' is encrypted", manifest.manifest_path)));
+    }
+    let bytes = storage.read(&manifest.manifest_path).await?;
+    blocking(move || {
+        let path = &manifest.manifest_path;
+        let failed = |error| from_iceberg(error, Code::IcebergInvalidMetadata, format!("cannot read manifest '{path}'"));
+        let parsed = match partition_names::plain(&bytes) {
+            Some(renamed) => Manifest::parse_avro(&renamed),
+            None => Manifest::parse_avro(&bytes),
+        };
+        let (entries, _) = parsed.map_err(failed)?.into_parts();
+        inherit(entries.into_iter().map(Arc::unwrap_or_clone), &manifest)
+    })
+    .await
+}
+
+/// Fills in what an entry leaves to its manifest's line in the list, and drops what is not live.
+fn inherit(entries: impl Iterator<Item = ManifestEntry>, manifest: &ManifestFile) -> Result<Vec<Arc<FileEntry>>> {
+    let mut next_row_id = manifest.first_row_id.and_then(|id| i64::try_from(id).ok());
+    let mut live = Vec::new();
+    for entry in entries {
+        if entry.status == ManifestStatus::Deleted {
+            continue;
+        }
+        let inherits = entry.status == ManifestStatus::Added || manifest.sequence_number == SEQUENCE_NUMBER_V1;
+        let inherited = inherits.then_some(manifest.sequence_number);
+        let sequence_number = |own: Option<i64>| own.or(inherited).ok_or_else(|| no_sequence_number(&entry, manifest));
+        let data_sequence_number = sequence_number(entry.sequence_number)?;
+        let file_sequence_number = sequence_number(entry.file_sequence_number)?;
+        let first_row_id = take_row_ids(&entry, &mut next_row_id);
+        live.push(Arc::new(FileEntry {
+            snapshot_id: entry.snapshot_id.unwrap_or(manifest.added_snapshot_id),
+            data_sequence_number,
+            file_sequence_number,
+            spec_id: manifest.partition_spec_id,
+            first_row_id,
+            file: entry.data_file,
+        }));
+    }
+    Ok(live)
+}
+
+/// Row ids are given out in the order of the manifest, to the files that have none of their own.
+fn take_row_ids(entry: &ManifestEntry, next_row_id: &mut Option<i64>) -> Option<i64> {
+    let next = (*next_row_id)?;
+    let own = entry.data_file.first_row_id();
+    if own.is_none() {
+        *next_row_id = i64::try_from(entry.record_count()).ok().and_then(|rows| next.checked_add(rows));
+    }
+    own.or(Some(next))
+}
+
+fn no_sequence_number(entry: &ManifestEntry, manifest: &ManifestFile) -> Error {
+    Error::new(Code::IcebergInvalidMetadata, format!("manifest '{}' gives no sequence number for '{}'", manifest.manifest_path, entry.file_path()))
+}
+
+/// Parsing takes milliseconds: too long for a thread that serves other queries.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::internal("the task that reads a manifest stopped").with_source(error)),
+    }
+}

@@ -1,0 +1,90 @@
+//! From a snapshot to the files it is made of: manifest lists and manifests, read in parallel and cached.
+//!
+//! Owns which snapshot a version means ([`resolve`]) and which files are live in it ([`files`]). Does not prune by column statistics: that is the
+//! scan's work.
+
+mod cache;
+mod manifest;
+pub(crate) mod partition_names;
+mod size;
+mod version;
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use nunatak_core::{Error, Result};
+
+use crate::spec::{DataFile, ManifestContentType, ManifestFile, Snapshot};
+use crate::table::Table;
+
+pub use cache::ManifestCache;
+pub(crate) use manifest::read_list;
+pub(crate) use version::main_at;
+pub use version::{Version, refs, resolve};
+
+/// How many manifests of one snapshot are read at the same time.
+const READS_MAX: usize = 8;
+
+/// One live file of a snapshot (entries with status DELETED are left out; sequence numbers and snapshot ids inherited).
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileEntry {
+    /// The file.
+    pub file: DataFile,
+    /// The snapshot that added it.
+    pub snapshot_id: i64,
+    /// The sequence number that decides which deletes apply to it.
+    pub data_sequence_number: i64,
+    /// The sequence number of the snapshot that added the file itself.
+    pub file_sequence_number: i64,
+    /// The partition spec that its partition values belong to.
+    pub spec_id: i32,
+    /// `_row_id` of its first row (v3), inherited; [`DataFile::first_row_id`] has only what was written into the manifest.
+    pub first_row_id: Option<i64>,
+}
+
+/// The live files of a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotFiles {
+    /// Data files.
+    pub data: Vec<Arc<FileEntry>>,
+    /// Files of position deletes, equality deletes and deletion vectors.
+    pub deletes: Vec<Arc<FileEntry>>,
+}
+
+/// The manifests of a snapshot, in the order of its manifest list.
+pub async fn manifests(table: &Table, snapshot: &Snapshot, cache: &ManifestCache) -> Result<Arc<Vec<ManifestFile>>> {
+    if snapshot.encryption_key_id().is_some() {
+        return Err(Error::not_supported(format!("snapshot {} of table '{}' is encrypted", snapshot.snapshot_id(), table.name)));
+    }
+    cache.list(&table.storage, snapshot.manifest_list(), table.metadata.format_version()).await
+}
+
+/// The live files of a snapshot. `keep` decides by a manifest's partition summaries and counts whether it is read at all.
+pub async fn files(
+    table: &Table,
+    snapshot: &Snapshot,
+    cache: &ManifestCache,
+    keep: &(dyn Fn(&ManifestFile) -> bool + Send + Sync),
+) -> Result<SnapshotFiles> {
+    let manifests = manifests(table, snapshot, cache).await?;
+    let wanted: Vec<ManifestFile> = manifests.iter().filter(|manifest| has_live_files(manifest) && keep(manifest)).cloned().collect();
+    let mut reads = futures::stream::iter(wanted.into_iter().map(|manifest| {
+        let (storage, cache) = (Arc::clone(&table.storage), cache.clone());
+        async move { Ok::<_, Error>((manifest.content, cache.entries(&storage, manifest).await?)) }
+    }))
+    .buffered(READS_MAX);
+    let mut files = SnapshotFiles::default();
+    while let Some((content, entries)) = reads.try_next().await? {
+        let side = match content {
+            ManifestContentType::Data => &mut files.data,
+            ManifestContentType::Deletes => &mut files.deletes,
+        };
+        side.extend(entries.iter().cloned());
+    }
+    Ok(files)
+}
+
+/// A count that is missing means "some".
+fn has_live_files(manifest: &ManifestFile) -> bool {
+    manifest.has_added_files() || manifest.has_existing_files()
+}

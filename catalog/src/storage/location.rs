@@ -1,0 +1,139 @@
+//! Locations as Iceberg writes them: raw strings, in several spellings for the same place.
+
+use std::fmt;
+
+use nunatak_core::{Code, Error, Result};
+use object_store::path::Path;
+
+/// The key of the store of local files.
+pub(super) const FILE_STORE: &str = "file://";
+
+/// A location taken apart, in one spelling: `/x`, `file:/x` and `file:///x` are one place, as are `s3`, `s3a` and `s3n`. Two locations name the
+/// same file when they are equal. Only for looking up and comparing: what is written into metadata is the string as the user or the table has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Location {
+    scheme: String,
+    authority: String,
+    /// Begins with `/`; nothing in it is percent-encoded or decoded.
+    path: String,
+}
+
+impl Location {
+    /// Takes a location apart. Errors: one that is not absolute.
+    pub fn parse(raw: &str) -> Result<Self> {
+        let (scheme, authority, path) = split(raw).ok_or_else(|| invalid(raw, "it is not absolute"))?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "s3a" | "s3n" => String::from("s3"),
+            other => other.to_owned(),
+        };
+        let local = scheme == "file";
+        if local && !matches!(authority, "" | "localhost") {
+            return Err(invalid(raw, "it names a host"));
+        }
+        let authority = if local { "" } else { authority };
+        // File systems take `a//b` as `a/b`; in an object store they are two names, and `object_path` refuses the first.
+        let path = if local || scheme == "hdfs" { single_slashes(path) } else { path.to_owned() };
+        Ok(Self { scheme, authority: authority.to_owned(), path })
+    }
+
+    /// Scheme and authority: the key of its store.
+    pub fn store(&self) -> String {
+        format!("{}://{}", self.scheme, self.authority)
+    }
+
+    /// Whether it is a file of this machine.
+    pub fn is_local(&self) -> bool {
+        self.scheme == "file"
+    }
+
+    /// Its path within its store.
+    pub fn object_path(&self) -> Result<Path> {
+        Path::parse(&self.path).map_err(|error| invalid(&self.to_string(), "storage cannot hold such a path").with_source(error))
+    }
+
+    /// Whether `other` is this location or lies below it.
+    pub fn contains(&self, other: &Self) -> bool {
+        let folder = self.path.trim_end_matches('/');
+        let inside = other.path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        inside && self.scheme == other.scheme && self.authority == other.authority
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+/// Scheme, authority and path of a location; `None` when it has no absolute path.
+fn split(raw: &str) -> Option<(&str, &str, &str)> {
+    if raw.starts_with('/') {
+        return Some(("file", "", raw));
+    }
+    let (scheme, rest) = raw.split_once(':')?;
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "+-.".contains(letter);
+    if !scheme.starts_with(|letter: char| letter.is_ascii_alphabetic()) || !scheme.chars().all(plain) {
+        return None;
+    }
+    match rest.strip_prefix("//") {
+        Some(rest) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let has_place = !authority.is_empty() || !path.is_empty();
+            has_place.then_some((scheme, authority, if path.is_empty() { "/" } else { path }))
+        }
+        None => rest.starts_with('/').then_some((scheme, "", rest)),
+    }
+}
+
+fn single_slashes(path: &str) -> String {
+    let mut single = String::with_capacity(path.len());
+    for letter in path.chars() {
+        if letter != '/' || !single.ends_with('/') {
+            single.push(letter);
+        }
+    }
+    single
+}
+
+fn invalid(raw: &str, why: &str) -> Error {
+    Error::new(Code::IcebergFilesystemError, format!("'{raw}' is not a location: {why}"))
+        .with_hint("a location is an absolute path or a URL, such as file:///data/warehouse")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(raw: &str) -> String {
+        Location::parse(raw).unwrap().object_path().unwrap().to_string()
+    }
+
+    #[test]
+    fn spellings_of_one_place_are_equal() {
+        let plain = Location::parse("/a/b c/%20#?{}").unwrap();
+        for other in ["file:/a/b c/%20#?{}", "file:///a/b c/%20#?{}", "file://localhost/a//b c/%20#?{}", "FILE:///a/b c/%20#?{}"] {
+            assert_eq!(plain, Location::parse(other).unwrap());
+        }
+        assert_eq!(Location::parse("s3a://b/k").unwrap(), Location::parse("s3://b/k").unwrap());
+    }
+
+    #[test]
+    fn nothing_is_encoded_or_decoded() {
+        assert_eq!(path("file:///a/x=1%2F2/ü ~*.parquet"), "a/x=1%2F2/ü ~*.parquet");
+    }
+
+    #[test]
+    fn what_is_not_absolute_is_refused() {
+        for raw in ["", "a/b", "file:a", "file://host/a", "://x", "file://"] {
+            assert!(Location::parse(raw).is_err(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_folder_contains_itself_and_what_lies_below() {
+        let folder = Location::parse("/wh/t").unwrap();
+        assert!(folder.contains(&Location::parse("file:///wh/t/data/x").unwrap()));
+        assert!(folder.contains(&folder));
+        assert!(!folder.contains(&Location::parse("/wh/t2").unwrap()));
+    }
+}

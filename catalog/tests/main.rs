@@ -1,0 +1,11 @@
+//! The crate against real files and a real SQLite database.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod append;
+mod failures;
+mod namespaces;
+mod snapshots;
+mod storage;
+mod support;
+mod tables;
+mod views;

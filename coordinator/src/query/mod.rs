@@ -1,0 +1,190 @@
+//! One query's life, and the one door to it: [`Coordinator::submit`].
+
+mod listing;
+mod registry;
+mod session;
+mod settings;
+mod start;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::stream::BoxStream;
+use nunatak_core::id::QueryId;
+use nunatak_core::{Error, Result};
+use nunatak_engine::context::EngineContext;
+use nunatak_engine::sql;
+use tracing::{Instrument, info, info_span};
+
+use registry::Registry;
+pub use session::{Session, SessionChange};
+pub use settings::{PROPERTIES, Property, Settings, check as check_property, check_name};
+
+use crate::statement::{self, StatementContext};
+
+/// A stream of result rows. Dropping it cancels the query and everything that runs for it.
+pub type RowStream = BoxStream<'static, Result<RecordBatch, Error>>;
+
+/// A statement to run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The SQL text: one statement, in the Trino dialect; a trailing semicolon is fine.
+    pub sql: String,
+    /// The session it runs in.
+    pub session: Session,
+    /// Values for `?` or `$1` parameters: one row, one column a parameter, in order. `None` when there are none.
+    pub parameters: Option<RecordBatch>,
+}
+
+/// What a statement is, as a client has to know before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatementKind {
+    /// It gives rows: SELECT, SHOW, EXPLAIN, DESCRIBE, ...
+    Query,
+    /// It changes something: INSERT, CREATE, SET SESSION, ... Its stream gives one batch with one `rows` column (Int64, null where no count makes sense).
+    Update,
+}
+
+/// What planning a statement told.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Rows or update.
+    pub kind: StatementKind,
+    /// The exact schema of its rows; for an update that of the `rows` column.
+    pub schema: SchemaRef,
+    /// One field a parameter, in order; named `$1`, `$2`, ...
+    pub parameters: SchemaRef,
+}
+
+/// A query that was accepted and runs.
+pub struct Running {
+    /// Its id.
+    pub id: QueryId,
+    /// Rows or update.
+    pub kind: StatementKind,
+    /// The schema of `rows`. Strings are plain Utf8, binaries plain Binary; no dictionaries, views or run-end encodings.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub rows: RowStream,
+    /// What the statement changed in its session.
+    pub session_changes: Vec<SessionChange>,
+}
+
+/// A table or view in a listing.
+#[derive(Clone, Debug)]
+pub struct TableInfo {
+    /// Its catalog.
+    pub catalog: String,
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// `TABLE`, `VIEW` or `SYSTEM TABLE`.
+    pub kind: &'static str,
+    /// Its columns, where the listing asked for them.
+    pub columns: Option<SchemaRef>,
+}
+
+/// Which tables a listing wants. Patterns are SQL LIKE patterns (`%`, `_`).
+#[derive(Clone, Debug, Default)]
+pub struct TableFilter {
+    /// Only this catalog.
+    pub catalog: Option<String>,
+    /// Only schemas like this.
+    pub schema_pattern: Option<String>,
+    /// Only tables like this.
+    pub table_pattern: Option<String>,
+    /// Only these kinds (`TABLE` and `BASE TABLE` mean the same); empty means all.
+    pub kinds: Vec<String>,
+    /// Whether columns are wanted.
+    pub with_columns: bool,
+}
+
+/// How a coordinator is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the embedded catalog's SQLite file and warehouse lie, and where queries spill.
+    pub data_dir: PathBuf,
+    /// Memory that all queries of this process share, in bytes.
+    pub memory_bytes_max: usize,
+    /// Partitions a query is split into: the number of cores unless set.
+    pub slots: usize,
+    /// The name of the default catalog.
+    pub default_catalog: String,
+    /// The schema that a session starts in; made when it does not exist.
+    pub default_schema: String,
+}
+
+/// The coordinator. Cheap to clone.
+#[derive(Clone)]
+pub struct Coordinator {
+    engine: Arc<EngineContext>,
+    options: Arc<Options>,
+    running: Registry,
+}
+
+impl Coordinator {
+    /// Opens the catalog (and makes it, with its default schema, when it isn't there) and sets up the engine.
+    ///
+    /// Errors: `CONFIGURATION_INVALID` when the data directory cannot be written.
+    pub async fn start(options: Options) -> Result<Self> {
+        let engine = start::build_engine(&options).await?;
+        Ok(Self { engine: Arc::new(engine), options: Arc::new(options), running: Registry::default() })
+    }
+
+    /// A session of `user` as it begins.
+    pub fn default_session(&self, user: &str) -> Session {
+        Session::new(user, &self.options.default_catalog, Some(self.options.default_schema.clone()))
+    }
+
+    /// Whether queries can be run.
+    pub fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Checks a session property. Errors: `INVALID_SESSION_PROPERTY`.
+    pub fn check_session_property(&self, name: &str, value: &str) -> Result<()> {
+        settings::check(name, value)
+    }
+
+    /// Runs a statement. What can be known by planning fails here; the rest fails in the stream of rows, on whose polling the work depends.
+    pub async fn submit(&self, request: Request) -> Result<Running> {
+        let id = QueryId::generate();
+        let span = info_span!("query", %id, user = %request.session.user);
+        async {
+            info!(sql = %shortened(&request.sql), "query is submitted");
+            let parsed = sql::parse(&request.sql)?;
+            let context = StatementContext::new(&self.engine, &request.session, id.clone(), request.parameters)?;
+            let outcome = statement::run(context, parsed).await?;
+            Ok(Running {
+                kind: outcome.kind,
+                schema: outcome.schema,
+                rows: self.running.watch(id.clone(), outcome.rows),
+                session_changes: outcome.session_changes,
+                id: id.clone(),
+            })
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Plans a statement without running it.
+    pub async fn prepare(&self, session: &Session, text: &str) -> Result<Prepared> {
+        let parsed = sql::parse(text)?;
+        let context = StatementContext::new(&self.engine, session, QueryId::generate(), None)?;
+        statement::prepare(&context, parsed).await
+    }
+
+    /// Cancels a query: its stream then gives `USER_CANCELED`. Whether it was running.
+    pub fn cancel(&self, id: &QueryId) -> bool {
+        self.running.cancel(id)
+    }
+}
+
+/// The start of a long text, for the log.
+fn shortened(text: &str) -> &str {
+    const CHARACTERS_MAX: usize = 500;
+    text.char_indices().nth(CHARACTERS_MAX).map_or(text, |(end, _)| &text[..end])
+}

@@ -1,0 +1,65 @@
+//! What a client's session carries from statement to statement. Front doors keep it (by login, cookie or header) and pass it with each request.
+
+use std::collections::BTreeMap;
+
+/// A client's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Who asks.
+    pub user: String,
+    /// The catalog that names without one mean.
+    pub catalog: String,
+    /// The schema that names without one mean; `None` until `USE` or a header names one.
+    pub schema: Option<String>,
+    /// Session properties by lower-case name, such as `execution_mode`. Checked by [`super::Coordinator::check_session_property`].
+    pub properties: BTreeMap<String, String>,
+}
+
+/// What a statement changed in its session. The front door applies it to the session that it keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionChange {
+    /// `SET SESSION name = value`.
+    SetProperty {
+        /// The property's name.
+        name: String,
+        /// Its new value.
+        value: String,
+    },
+    /// `RESET SESSION name`.
+    ResetProperty {
+        /// The property's name.
+        name: String,
+    },
+    /// `USE catalog.schema` or `USE schema`.
+    Use {
+        /// The catalog, when one was named.
+        catalog: Option<String>,
+        /// The schema.
+        schema: String,
+    },
+}
+
+impl Session {
+    /// A session of `user` with the given defaults.
+    pub fn new(user: impl Into<String>, catalog: impl Into<String>, schema: Option<String>) -> Self {
+        Self { user: user.into(), catalog: catalog.into(), schema, properties: BTreeMap::new() }
+    }
+
+    /// Takes over what a statement changed.
+    pub fn apply(&mut self, change: &SessionChange) {
+        match change {
+            SessionChange::SetProperty { name, value } => {
+                self.properties.insert(name.clone(), value.clone());
+            }
+            SessionChange::ResetProperty { name } => {
+                self.properties.remove(name);
+            }
+            SessionChange::Use { catalog, schema } => {
+                if let Some(catalog) = catalog {
+                    self.catalog.clone_from(catalog);
+                }
+                self.schema = Some(schema.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Start-up: the data directory, the catalog in it, and the engine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use nunatak_catalog::backend::sql::{SqlCatalog, SqlCatalogOptions};
+use nunatak_catalog::storage::Storage;
+use nunatak_catalog::Catalog;
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::context::{EngineContext, Options as EngineOptions};
+
+use super::Options;
+
+pub(super) async fn build_engine(options: &Options) -> Result<EngineContext> {
+    let data_dir = build_data_dir(&options.data_dir)?;
+    let storage = Storage::new();
+    let catalog = build_catalog(options, &data_dir, &storage).await?;
+    let engine = EngineOptions { memory_bytes_max: options.memory_bytes_max, slots: options.slots, spill_dir: data_dir.join("spill") };
+    EngineContext::new(&engine, &storage, vec![catalog])
+}
+
+/// Makes the directory and everything in it that has to be there, and gives its absolute path.
+fn build_data_dir(data_dir: &Path) -> Result<std::path::PathBuf> {
+    let wrong = |error: std::io::Error| {
+        Error::new(Code::ConfigurationInvalid, format!("data directory '{}' cannot be written: {error}", data_dir.display()))
+            .with_hint("name another one with --data-dir")
+    };
+    for folder in ["warehouse", "spill"] {
+        std::fs::create_dir_all(data_dir.join(folder)).map_err(wrong)?;
+    }
+    let probe = data_dir.join(".writable");
+    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).map_err(wrong)?;
+    data_dir.canonicalize().map_err(wrong)
+}
+
+async fn build_catalog(options: &Options, data_dir: &Path, storage: &Arc<Storage>) -> Result<Arc<dyn Catalog>> {
+    let catalog = SqlCatalog::open(SqlCatalogOptions {
+        name: options.default_catalog.clone(),
+        database: data_dir.join("catalog.sqlite"),
+        warehouse: format!("file://{}", data_dir.join("warehouse").display()),
+        storage: Arc::clone(storage),
+    });
+    let catalog: Arc<dyn Catalog> = Arc::new(catalog.await?);
+    match catalog.create_namespace(&options.default_schema, Default::default()).await {
+        Err(error) if error.code() != Code::SchemaAlreadyExists => Err(error),
+        _ => Ok(catalog),
+    }
+}

@@ -1,0 +1,119 @@
+//! `CREATE TABLE`, empty or `AS` a query. A table made from a query becomes visible with all its rows in one step.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::sqlparser::ast::Query;
+use nunatak_catalog::spec::{Schema, TableMetadata, TableMetadataBuilder};
+use nunatak_catalog::{Catalog, Table, commit};
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::error::from_datafusion;
+use nunatak_engine::scan::types::{arrow_to_iceberg_schema, table_schema};
+use nunatak_engine::sql::statement::{ColumnDefinition, CreateTable};
+use nunatak_engine::sql::{QualifiedName, new_schema};
+
+use super::table_properties::TableProperties;
+use super::{Outcome, StatementContext, insert, parameters};
+
+pub(super) async fn run(context: StatementContext, mut create: CreateTable) -> Result<Outcome> {
+    let name = context.resolve(&create.name)?;
+    let catalog = Arc::clone(context.engine.catalog(&name.catalog)?);
+    if exists(&catalog, &name).await? {
+        return if create.if_not_exists { Ok(Outcome::done()) } else { Err(already_exists(&name)) };
+    }
+    match create.query.take() {
+        Some(query) => create_as(context, catalog, name, create, *query).await,
+        None => {
+            let metadata = new_metadata(&catalog, &name, &create, new_schema(&create.columns)?).await?;
+            match catalog.create_table(&name.in_catalog(), metadata).await {
+                Err(error) if !(create.if_not_exists && error.code() == Code::TableAlreadyExists) => Err(error),
+                _ => Ok(Outcome::done()),
+            }
+        }
+    }
+}
+
+async fn exists(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Result<bool> {
+    let name = name.in_catalog();
+    Ok(catalog.load_table(&name).await?.is_some() || catalog.load_view(&name).await?.is_some())
+}
+
+fn already_exists(name: &QualifiedName) -> Error {
+    Error::new(Code::TableAlreadyExists, format!("table '{}' exists already", name.table)).with_hint("DROP TABLE first, or CREATE TABLE IF NOT EXISTS")
+}
+
+/// The metadata of a table without rows.
+async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: &CreateTable, schema: Schema) -> Result<TableMetadata> {
+    if !catalog.namespaces().await?.iter().any(|namespace| namespace.name == name.schema) {
+        return Err(Error::new(Code::SchemaNotFound, format!("schema '{}' does not exist", name.schema)).with_hint(format!("CREATE SCHEMA {}", name.schema)));
+    }
+    let mut properties = TableProperties::parse(&create.properties, &schema)?;
+    if let Some(comment) = &create.comment {
+        properties.iceberg.insert("comment".to_owned(), comment.clone());
+    }
+    let location = match properties.location {
+        Some(location) => location,
+        None => catalog.stage_location(&name.in_catalog()).await?,
+    };
+    TableMetadataBuilder::new(schema, properties.spec, properties.sort_order, location, properties.format_version, properties.iceberg)
+        .and_then(TableMetadataBuilder::build)
+        .map(|built| built.metadata)
+        .map_err(|error| Error::new(Code::InvalidTableProperty, error.to_string()))
+}
+
+async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: QualifiedName, create: CreateTable, query: Query) -> Result<Outcome> {
+    let plan = parameters::bind(context.planner.plan_query(query).await?, context.parameters.as_ref())?;
+    let plan = rename(plan, &create.columns)?;
+    let schema = arrow_to_iceberg_schema(plan.schema().as_arrow())?;
+    let metadata = new_metadata(&catalog, &name, &create, schema).await?;
+    if !create.with_data {
+        catalog.create_table(&name.in_catalog(), metadata).await?;
+        return Ok(Outcome::done());
+    }
+    let staged = Table { name: name.in_catalog(), metadata: Arc::new(metadata), metadata_location: None, storage: catalog.storage() };
+    let input = cast_to_table(plan, &staged)?;
+    let writer = insert::writer(&context, &staged, &input).await?;
+    Ok(Outcome::update(async move {
+        let written = insert::write(&context, writer, &staged).await?;
+        let count = written.rows();
+        let metadata = commit::append_to_staged(&staged, written.files.clone(), context.summary()).await?;
+        match catalog.create_table(&staged.name, metadata).await {
+            Ok(_) => Ok(Some(count)),
+            Err(error) => {
+                written.discard_unless_unknown(&staged, &error).await;
+                let lost_race = create.if_not_exists && error.code() == Code::TableAlreadyExists;
+                if lost_race { Ok(Some(0)) } else { Err(error) }
+            }
+        }
+    }))
+}
+
+/// Gives the columns the names of `CREATE TABLE t (a, b) AS`, if there are any.
+fn rename(plan: LogicalPlan, columns: &[ColumnDefinition]) -> Result<LogicalPlan> {
+    if columns.is_empty() {
+        return Ok(plan);
+    }
+    if let Some(typed) = columns.iter().find(|column| column.column_type.is_some()) {
+        return Err(Error::new(Code::SyntaxError, format!("column '{}' of CREATE TABLE AS can't have a type", typed.name)).with_hint("CAST it in the query"));
+    }
+    let found = plan.schema().fields().len();
+    if found != columns.len() {
+        return Err(Error::new(Code::SyntaxError, format!("{} column names are given, but the query gives {found} columns", columns.len())));
+    }
+    let expressions: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, named)| Expr::Column(column).alias(&named.name)).collect();
+    LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+}
+
+/// Casts the columns, by position, to the types of the table.
+fn cast_to_table(plan: LogicalPlan, table: &Table) -> Result<LogicalPlan> {
+    let schema = table_schema(table.metadata.current_schema())?;
+    let expressions = plan
+        .schema()
+        .columns()
+        .into_iter()
+        .zip(schema.fields())
+        .map(|(column, field)| Ok(Expr::Column(column).cast_to(field.data_type(), plan.schema().as_ref())?.alias(field.name())))
+        .collect::<datafusion::error::Result<Vec<_>>>()
+        .map_err(from_datafusion)?;
+    LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+}

@@ -1,0 +1,54 @@
+//! `DROP TABLE`, `DROP VIEW` and `ALTER TABLE ... RENAME TO`.
+
+use datafusion::sql::sqlparser::ast::ObjectName;
+use nunatak_core::{Code, Error, Result};
+
+use super::{Outcome, StatementContext};
+
+/// Drops a table with its files, as Trino does.
+pub(super) async fn table(context: &StatementContext, name: &ObjectName, if_exists: bool) -> Result<Outcome> {
+    let name = context.resolve(name)?;
+    let catalog = context.engine.catalog(&name.catalog)?;
+    if catalog.load_table(&name.in_catalog()).await?.is_some() {
+        catalog.drop_table(&name.in_catalog(), true).await?;
+        return Ok(Outcome::done());
+    }
+    if catalog.load_view(&name.in_catalog()).await?.is_some() {
+        return Err(Error::new(Code::TableNotFound, format!("'{}' is a view", name.table)).with_hint("DROP VIEW drops it"));
+    }
+    missing(context, if_exists, &name).await
+}
+
+pub(super) async fn view(context: &StatementContext, name: &ObjectName, if_exists: bool) -> Result<Outcome> {
+    let name = context.resolve(name)?;
+    let catalog = context.engine.catalog(&name.catalog)?;
+    if catalog.load_view(&name.in_catalog()).await?.is_some() {
+        catalog.drop_view(&name.in_catalog()).await?;
+        return Ok(Outcome::done());
+    }
+    if catalog.load_table(&name.in_catalog()).await?.is_some() {
+        return Err(Error::new(Code::TableNotFound, format!("'{}' is a table", name.table)).with_hint("DROP TABLE drops it"));
+    }
+    if if_exists {
+        return Ok(Outcome::done());
+    }
+    Err(Error::new(Code::TableNotFound, format!("view '{}' does not exist", name.table)))
+}
+
+pub(super) async fn rename(context: &StatementContext, name: &ObjectName, to: &ObjectName, if_exists: bool) -> Result<Outcome> {
+    let (name, to) = (context.resolve(name)?, context.resolve(to)?);
+    if name.catalog != to.catalog {
+        return Err(Error::not_supported(format!("a table can't be renamed from catalog '{}' to '{}'", name.catalog, to.catalog)));
+    }
+    let catalog = context.engine.catalog(&name.catalog)?;
+    if catalog.load_table(&name.in_catalog()).await?.is_none() {
+        return missing(context, if_exists, &name).await;
+    }
+    catalog.rename_table(&name.in_catalog(), &to.in_catalog()).await?;
+    Ok(Outcome::done())
+}
+
+/// The answer for a table that isn't there: fine with `IF EXISTS`, else the planner's own error with the name that is most like it.
+async fn missing(context: &StatementContext, if_exists: bool, name: &nunatak_engine::sql::QualifiedName) -> Result<Outcome> {
+    if if_exists { Ok(Outcome::done()) } else { context.planner.table(name).await.map(|_| Outcome::done()) }
+}

@@ -1,0 +1,111 @@
+//! `INSERT`, and what every statement that writes rows shares: run the writer, gather its files, commit them once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::sqlparser::ast::Statement;
+use futures::StreamExt;
+use nunatak_catalog::spec::DataFile;
+use nunatak_catalog::{Catalog, Table, commit};
+use nunatak_core::Result;
+use nunatak_engine::error::from_datafusion;
+use nunatak_engine::sql::InsertPlan;
+use nunatak_engine::write::{WriteTarget, data_files, discard, write_plan};
+
+use super::{Outcome, StatementContext, parameters};
+use crate::execution;
+use crate::query::Prepared;
+
+/// The entry of a snapshot's summary that names the query that made it.
+pub(super) const QUERY_ID_PROPERTY: &str = "nunatak.query-id";
+
+pub(super) async fn run(context: StatementContext, insert: Statement) -> Result<Outcome> {
+    let name = match &insert {
+        Statement::Insert(insert) => match &insert.table {
+            datafusion::sql::sqlparser::ast::TableObject::TableName(name) => context.resolve(name)?,
+            other => return Err(nunatak_core::Error::not_supported(format!("INSERT INTO {other} is not supported"))),
+        },
+        _ => return Err(nunatak_core::Error::internal("not an INSERT")),
+    };
+    let InsertPlan { table, input } = context.planner.plan_insert(insert).await?;
+    let input = parameters::bind(input, context.parameters.as_ref())?;
+    let catalog = Arc::clone(context.engine.catalog(&name.catalog)?);
+    append_rows(context, catalog, table, input).await
+}
+
+pub(super) async fn prepare(context: &StatementContext, insert: Statement) -> Result<Prepared> {
+    let plan = context.planner.plan_insert(insert).await?;
+    Ok(super::update(parameters::schema(&plan.input)?))
+}
+
+/// Plans the writing of `input` into a table that exists; the work is done while the outcome is polled.
+pub(super) async fn append_rows(context: StatementContext, catalog: Arc<dyn Catalog>, table: Table, input: LogicalPlan) -> Result<Outcome> {
+    let writer = writer(&context, &table, &input).await?;
+    Ok(Outcome::update(async move {
+        let written = write(&context, writer, &table).await?;
+        let count = written.rows();
+        if written.files.is_empty() {
+            return Ok(Some(0));
+        }
+        match commit::append(catalog.as_ref(), &table, written.files.clone(), context.summary()).await {
+            Ok(_) => Ok(Some(count)),
+            Err(error) => {
+                written.discard_unless_unknown(&table, &error).await;
+                Err(error)
+            }
+        }
+    }))
+}
+
+impl StatementContext {
+    /// What goes into the summary of a snapshot that this query makes.
+    pub(super) fn summary(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(QUERY_ID_PROPERTY.to_owned(), self.id.to_string())])
+    }
+}
+
+/// The plan that writes `input`'s rows into files of `table`.
+pub(super) async fn writer(context: &StatementContext, table: &Table, input: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let physical = context.physical_plan(input).await?;
+    let target = WriteTarget { table: table.clone(), query_id: context.id.to_string() };
+    write_plan(physical, &target, context.planner.state()).map_err(from_datafusion)
+}
+
+/// Files that were written and that no snapshot names yet.
+pub(super) struct Written {
+    pub(super) files: Vec<DataFile>,
+}
+
+impl Written {
+    pub(super) fn rows(&self) -> u64 {
+        self.files.iter().map(DataFile::record_count).sum()
+    }
+
+    /// Removes the files after a commit that failed, but not when it may have happened.
+    pub(super) async fn discard_unless_unknown(&self, table: &Table, error: &nunatak_core::Error) {
+        if error.code() != nunatak_core::Code::CommitStateUnknown {
+            discard(table, &self.files).await;
+        }
+    }
+}
+
+/// Runs a writer to its end.
+pub(super) async fn write(context: &StatementContext, writer: Arc<dyn ExecutionPlan>, table: &Table) -> Result<Written> {
+    let choice = execution::choose(context.settings.execution_mode)?;
+    let mut reports = execution::run(&choice, writer, context.task())?;
+    let mut written = Written { files: Vec::new() };
+    while let Some(report) = reports.next().await {
+        match report.map_err(from_datafusion).and_then(|report| data_files(&[report], table)) {
+            Ok(files) => written.files.extend(files),
+            Err(error) => {
+                // A task that fails removes its own files; those of tasks that had ended are known here.
+                drop(reports);
+                discard(table, &written.files).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(written)
+}

@@ -1,0 +1,162 @@
+//! The statements: one file per kind. This one only dispatches, and holds what they share.
+
+mod copy;
+mod create_table;
+mod drop;
+mod explain;
+mod insert;
+mod parameters;
+mod rows;
+mod schema;
+mod session;
+mod show;
+mod show_create;
+mod table_properties;
+mod view;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::{StreamExt, stream};
+use nunatak_core::id::QueryId;
+use nunatak_core::{Error, Result};
+use nunatak_engine::context::EngineContext;
+use nunatak_engine::error::from_datafusion;
+use nunatak_engine::sql::{Planner, QualifiedName, Statement};
+
+use crate::query::{Prepared, RowStream, Session, SessionChange, Settings, StatementKind};
+
+/// What a statement runs in.
+pub(crate) struct StatementContext {
+    engine: Arc<EngineContext>,
+    planner: Planner,
+    session: Session,
+    settings: Settings,
+    parameters: Option<RecordBatch>,
+    id: QueryId,
+}
+
+impl StatementContext {
+    pub(crate) fn new(engine: &Arc<EngineContext>, session: &Session, id: QueryId, parameters: Option<RecordBatch>) -> Result<Self> {
+        let settings = Settings::from_properties(&session.properties)?;
+        let planner = Planner::new(engine, &session.catalog, session.schema.as_deref(), settings.task_concurrency);
+        Ok(Self { engine: Arc::clone(engine), planner, session: session.clone(), settings, parameters, id })
+    }
+
+    /// What `name` means in this session.
+    fn resolve(&self, name: &datafusion::sql::sqlparser::ast::ObjectName) -> Result<QualifiedName> {
+        self.planner.resolve(name)
+    }
+
+    /// Optimises a plan, and turns it into one that can be run.
+    async fn physical_plan(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        self.planner.state().create_physical_plan(plan).await.map_err(from_datafusion)
+    }
+
+    fn task(&self) -> Arc<TaskContext> {
+        self.planner.state().task_ctx()
+    }
+}
+
+/// A statement that was accepted.
+pub(crate) struct Outcome {
+    pub(crate) kind: StatementKind,
+    pub(crate) schema: SchemaRef,
+    pub(crate) rows: RowStream,
+    pub(crate) session_changes: Vec<SessionChange>,
+}
+
+impl Outcome {
+    /// Rows that are there already.
+    fn listing(batch: RecordBatch) -> Self {
+        let schema = batch.schema();
+        Self { kind: StatementKind::Query, schema, rows: stream::once(async { Ok(batch) }).boxed(), session_changes: Vec::new() }
+    }
+
+    /// A change whose work is done while its stream is polled, and that tells how many rows it touched.
+    fn update(work: impl Future<Output = Result<Option<u64>>> + Send + 'static) -> Self {
+        let rows = stream::once(async move { count_batch(work.await?) }).boxed();
+        Self { kind: StatementKind::Update, schema: count_schema(), rows, session_changes: Vec::new() }
+    }
+
+    /// A change that is done.
+    fn done() -> Self {
+        Self::update(async { Ok(None) })
+    }
+
+    fn with_changes(mut self, changes: Vec<SessionChange>) -> Self {
+        self.session_changes = changes;
+        self
+    }
+}
+
+/// The schema of an update's one row.
+fn count_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, true)]))
+}
+
+fn count_batch(count: Option<u64>) -> Result<RecordBatch> {
+    let count = count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    RecordBatch::try_new(count_schema(), vec![Arc::new(Int64Array::from(vec![count]))]).map_err(|error| Error::internal(error.to_string()))
+}
+
+/// Runs a statement.
+pub(crate) async fn run(context: StatementContext, statement: Statement) -> Result<Outcome> {
+    match statement {
+        Statement::Query(query) => rows::run(&context, *query).await,
+        Statement::Explain(explain) => explain::run(&context, explain).await,
+        Statement::Insert(insert) => insert::run(context, *insert).await,
+        Statement::CreateTable(create) => create_table::run(context, *create).await,
+        Statement::CopyInto(copy) => copy::run(context, copy).await,
+        Statement::DropTable { name, if_exists } => drop::table(&context, &name, if_exists).await,
+        Statement::RenameTable { name, to, if_exists } => drop::rename(&context, &name, &to, if_exists).await,
+        Statement::DropView { name, if_exists } => drop::view(&context, &name, if_exists).await,
+        Statement::CreateView { name, or_replace, comment, query, text, .. } => {
+            view::create(&context, view::NewView { name, or_replace, comment, query: *query, text }).await
+        }
+        Statement::CreateSchema { name, if_not_exists, properties } => schema::create(&context, &name, if_not_exists, &properties).await,
+        Statement::DropSchema { name, if_exists } => schema::drop(&context, &name, if_exists).await,
+        Statement::Show(show) => show::run(&context, show).await,
+        Statement::Use(name) => session::use_schema(&context, &name).await,
+        Statement::SetSession { name, value } => session::set(name, value),
+        Statement::ResetSession { name } => session::reset(name),
+    }
+}
+
+/// Plans a statement without running it.
+pub(crate) async fn prepare(context: &StatementContext, statement: Statement) -> Result<Prepared> {
+    match statement {
+        Statement::Query(query) => rows::prepare(context, *query).await,
+        Statement::Insert(insert) => insert::prepare(context, *insert).await,
+        Statement::Explain(explain) => Ok(listing(explain::prepare(context, explain).await?, explain::schema())),
+        Statement::Show(show) => Ok(listing(no_parameters(), show::schema(&show))),
+        Statement::CreateTable(_)
+        | Statement::DropTable { .. }
+        | Statement::RenameTable { .. }
+        | Statement::CreateSchema { .. }
+        | Statement::DropSchema { .. }
+        | Statement::CreateView { .. }
+        | Statement::DropView { .. }
+        | Statement::CopyInto(_)
+        | Statement::Use(_)
+        | Statement::SetSession { .. }
+        | Statement::ResetSession { .. } => Ok(update(no_parameters())),
+    }
+}
+
+fn no_parameters() -> SchemaRef {
+    Arc::new(Schema::empty())
+}
+
+fn listing(parameters: SchemaRef, schema: SchemaRef) -> Prepared {
+    Prepared { kind: StatementKind::Query, schema, parameters }
+}
+
+fn update(parameters: SchemaRef) -> Prepared {
+    Prepared { kind: StatementKind::Update, schema: count_schema(), parameters }
+}

@@ -1,0 +1,31 @@
+//! Queries: `SELECT`, `VALUES`, `TABLE`.
+
+use datafusion::sql::sqlparser::ast::Query;
+use futures::StreamExt;
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::error::from_datafusion;
+use nunatak_engine::sql::{outward_batch, outward_schema};
+
+use super::{Outcome, StatementContext, parameters};
+use crate::execution;
+use crate::query::{Prepared, StatementKind};
+
+pub(super) async fn run(context: &StatementContext, query: Query) -> Result<Outcome> {
+    let plan = context.planner.plan_query(query).await?;
+    let schema = outward_schema(plan.schema().as_arrow());
+    let plan = parameters::bind(plan, context.parameters.as_ref())?;
+    let choice = execution::choose(context.settings.execution_mode)?;
+    let physical = context.physical_plan(&plan).await?;
+    let stream = execution::run(&choice, physical, context.task())?;
+    let outward = schema.clone();
+    let rows = stream.map(move |batch| {
+        let batch = batch.map_err(from_datafusion)?;
+        outward_batch(&batch, &outward).map_err(|error| Error::new(Code::GenericInternalError, error.to_string()))
+    });
+    Ok(Outcome { kind: StatementKind::Query, schema, rows: rows.boxed(), session_changes: Vec::new() })
+}
+
+pub(super) async fn prepare(context: &StatementContext, query: Query) -> Result<Prepared> {
+    let plan = context.planner.plan_query(query).await?;
+    Ok(Prepared { kind: StatementKind::Query, schema: outward_schema(plan.schema().as_arrow()), parameters: parameters::schema(&plan)? })
+}

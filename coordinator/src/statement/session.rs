@@ -1,0 +1,31 @@
+//! `USE`, `SET SESSION` and `RESET SESSION`: checked here, kept by the front door.
+
+use datafusion::sql::sqlparser::ast::ObjectName;
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::error::nearest;
+
+use super::{Outcome, StatementContext, schema};
+use crate::query::{SessionChange, check_name, check_property};
+
+pub(super) async fn use_schema(context: &StatementContext, name: &ObjectName) -> Result<Outcome> {
+    let (catalog, schema) = schema::resolve(context, name)?;
+    let namespaces = context.engine.catalog(&catalog)?.namespaces().await?;
+    if schema != "information_schema" && !namespaces.iter().any(|namespace| namespace.name == schema) {
+        let missing = Error::new(Code::SchemaNotFound, format!("schema '{schema}' does not exist"));
+        return Err(match nearest(&schema, namespaces.iter().map(|namespace| namespace.name.as_str())) {
+            Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
+            None => missing,
+        });
+    }
+    Ok(Outcome::done().with_changes(vec![SessionChange::Use { catalog: Some(catalog), schema }]))
+}
+
+pub(super) fn set(name: String, value: String) -> Result<Outcome> {
+    check_property(&name, &value)?;
+    Ok(Outcome::done().with_changes(vec![SessionChange::SetProperty { name, value }]))
+}
+
+pub(super) fn reset(name: String) -> Result<Outcome> {
+    check_name(&name)?;
+    Ok(Outcome::done().with_changes(vec![SessionChange::ResetProperty { name }]))
+}

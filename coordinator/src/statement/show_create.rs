@@ -1,0 +1,110 @@
+//! `SHOW CREATE TABLE`, `VIEW` and `SCHEMA`: the statement that makes the same again.
+
+use std::fmt::Write;
+
+use datafusion::sql::sqlparser::ast::ObjectName;
+use nunatak_catalog::spec::{NullOrder, SortDirection, TableMetadata, Transform};
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::scan::types::trino_type_name;
+
+use super::{StatementContext, schema as schemas};
+
+pub(super) async fn table(context: &StatementContext, name: &ObjectName) -> Result<String> {
+    let name = context.resolve(name)?;
+    let table = context.planner.table(&name).await?;
+    let metadata = &table.metadata;
+    let columns = metadata.current_schema().as_struct().fields().iter().map(|field| {
+        let mut line = format!("   {} {}", quoted(&field.name), trino_type_name(&field.field_type));
+        if field.required {
+            line.push_str(" NOT NULL");
+        }
+        if let Some(comment) = &field.doc {
+            let _ = write!(line, " COMMENT {}", literal(comment));
+        }
+        line
+    });
+    let mut text = format!("CREATE TABLE {}.{}.{} (\n{}\n)", quoted(&name.catalog), quoted(&name.schema), quoted(&name.table), joined(columns));
+    if let Some(comment) = metadata.properties().get("comment") {
+        let _ = write!(text, "\nCOMMENT {}", literal(comment));
+    }
+    let _ = write!(text, "\nWITH (\n{}\n)", joined(properties(metadata).into_iter().map(|line| format!("   {line}"))));
+    Ok(text)
+}
+
+fn properties(metadata: &TableMetadata) -> Vec<String> {
+    let version = metadata.format_version() as u8;
+    let mut lines = vec!["format = 'PARQUET'".to_owned(), format!("format_version = {version}"), format!("location = {}", literal(metadata.location()))];
+    let partitioning = partitioning(metadata);
+    if !partitioning.is_empty() {
+        lines.push(format!("partitioning = ARRAY[{}]", partitioning.join(",")));
+    }
+    let sorted_by = sorted_by(metadata);
+    if !sorted_by.is_empty() {
+        lines.push(format!("sorted_by = ARRAY[{}]", sorted_by.join(",")));
+    }
+    lines
+}
+
+fn column_name(metadata: &TableMetadata, id: i32) -> String {
+    metadata.current_schema().name_by_field_id(id).unwrap_or("?").to_owned()
+}
+
+fn partitioning(metadata: &TableMetadata) -> Vec<String> {
+    let fields = metadata.default_partition_spec().fields().iter();
+    fields
+        .map(|field| {
+            let column = column_name(metadata, field.source_id);
+            literal(&match field.transform {
+                Transform::Identity => column,
+                Transform::Bucket(buckets) => format!("bucket({column}, {buckets})"),
+                Transform::Truncate(width) => format!("truncate({column}, {width})"),
+                transform => format!("{transform}({column})"),
+            })
+        })
+        .collect()
+}
+
+fn sorted_by(metadata: &TableMetadata) -> Vec<String> {
+    let fields = metadata.default_sort_order().fields.iter();
+    fields
+        .map(|field| {
+            let direction = if field.direction == SortDirection::Ascending { "ASC" } else { "DESC" };
+            let nulls = if field.null_order == NullOrder::First { "FIRST" } else { "LAST" };
+            literal(&format!("{} {direction} NULLS {nulls}", column_name(metadata, field.source_id)))
+        })
+        .collect()
+}
+
+pub(super) async fn view(context: &StatementContext, name: &ObjectName) -> Result<String> {
+    let name = context.resolve(name)?;
+    let view = context.engine.catalog(&name.catalog)?.load_view(&name.in_catalog()).await?;
+    let view = view.ok_or_else(|| Error::new(Code::TableNotFound, format!("view '{}' does not exist", name.table)))?;
+    let comment = view.comment.map(|comment| format!("\nCOMMENT {}", literal(&comment))).unwrap_or_default();
+    Ok(format!("CREATE VIEW {}.{}.{}{comment} AS\n{}", quoted(&name.catalog), quoted(&name.schema), quoted(&name.table), view.sql))
+}
+
+pub(super) async fn schema(context: &StatementContext, name: &ObjectName) -> Result<String> {
+    let (catalog, schema) = schemas::resolve(context, name)?;
+    let namespaces = context.engine.catalog(&catalog)?.namespaces().await?;
+    let namespace = namespaces
+        .into_iter()
+        .find(|namespace| namespace.name == schema)
+        .ok_or_else(|| Error::new(Code::SchemaNotFound, format!("schema '{schema}' does not exist")))?;
+    let location = namespace.properties.get("location").map(|location| format!("\nWITH (\n   location = {}\n)", literal(location)));
+    Ok(format!("CREATE SCHEMA {}.{}{}", quoted(&catalog), quoted(&schema), location.unwrap_or_default()))
+}
+
+fn joined(lines: impl IntoIterator<Item = String>) -> String {
+    lines.into_iter().collect::<Vec<_>>().join(",\n")
+}
+
+/// An identifier as it must be written: bare where that means the same.
+fn quoted(name: &str) -> String {
+    let bare = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_');
+    if bare { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

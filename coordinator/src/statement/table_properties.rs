@@ -1,0 +1,214 @@
+//! Properties of a new table, by Trino's names, as parts of its metadata.
+
+use std::collections::HashMap;
+
+use nunatak_catalog::spec::{FormatVersion, NullOrder, Schema, SortDirection, SortField, SortOrder, Transform, UnboundPartitionField, UnboundPartitionSpec};
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::error::nearest;
+use nunatak_engine::files::OptionValue;
+use nunatak_engine::sql::option_text;
+
+/// The names there are.
+const NAMES: [&str; 5] = ["format", "format_version", "location", "partitioning", "sorted_by"];
+
+/// Checked properties, with columns as field ids of the new table's schema.
+#[derive(Debug)]
+pub(super) struct TableProperties {
+    pub(super) format_version: FormatVersion,
+    pub(super) location: Option<String>,
+    pub(super) spec: UnboundPartitionSpec,
+    pub(super) sort_order: SortOrder,
+    /// Iceberg's own properties.
+    pub(super) iceberg: HashMap<String, String>,
+}
+
+impl TableProperties {
+    /// Reads what stands behind `WITH`. Errors: `INVALID_TABLE_PROPERTY`.
+    pub(super) fn parse(properties: &[(String, OptionValue)], schema: &Schema) -> Result<Self> {
+        let mut parsed = Self {
+            format_version: FormatVersion::V2,
+            location: None,
+            spec: UnboundPartitionSpec::builder().build(),
+            sort_order: SortOrder::unsorted_order(),
+            iceberg: HashMap::new(),
+        };
+        for (position, (name, value)) in properties.iter().enumerate() {
+            if properties[..position].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Error::new(Code::InvalidTableProperty, format!("table property '{name}' is given twice")));
+            }
+            parsed.set(name, value, schema)?;
+        }
+        Ok(parsed)
+    }
+
+    fn set(&mut self, name: &str, value: &OptionValue, schema: &Schema) -> Result<()> {
+        match name {
+            "format" => check_format(&option_text(value)),
+            "format_version" => format_version(&option_text(value)).map(|version| self.format_version = version),
+            "location" => {
+                self.location = Some(option_text(value).trim_end_matches('/').to_owned());
+                Ok(())
+            }
+            "partitioning" => partitioning(&texts(name, value)?, schema).map(|spec| self.spec = spec),
+            "sorted_by" => sorted_by(&texts(name, value)?, schema).map(|order| self.sort_order = order),
+            _ => Err(unknown(name)),
+        }
+    }
+}
+
+fn wrong(what: impl Into<String>) -> Error {
+    Error::new(Code::InvalidTableProperty, what)
+}
+
+fn unknown(name: &str) -> Error {
+    let unknown = wrong(format!("table property '{name}' does not exist"));
+    match nearest(name, NAMES) {
+        Some(near) => unknown.with_hint(format!("did you mean '{near}'?")),
+        None => unknown.with_hint(format!("there are {}", NAMES.join(", "))),
+    }
+}
+
+fn texts(name: &str, value: &OptionValue) -> Result<Vec<String>> {
+    match value {
+        OptionValue::List(texts) => Ok(texts.clone()),
+        _ => Err(wrong(format!("table property '{name}' must be an array of texts")).with_hint(format!("write {name} = ARRAY['...', '...']"))),
+    }
+}
+
+fn check_format(format: &str) -> Result<()> {
+    if format.eq_ignore_ascii_case("parquet") {
+        Ok(())
+    } else {
+        Err(Error::not_supported(format!("file format '{format}' is not supported")).with_hint("nunatak writes Parquet"))
+    }
+}
+
+fn format_version(version: &str) -> Result<FormatVersion> {
+    match version {
+        "1" => Ok(FormatVersion::V1),
+        "2" => Ok(FormatVersion::V2),
+        "3" => Err(Error::not_supported("tables of format version 3 can't be made yet").with_hint("format_version = 2")),
+        _ => Err(wrong(format!("'{version}' is not a format version")).with_hint("format_version = 2")),
+    }
+}
+
+/// The field id of a column, by its name in any case.
+fn field_id(column: &str, schema: &Schema) -> Result<i32> {
+    let name = column.trim().trim_matches('"');
+    schema.field_by_name_case_insensitive(name).map(|field| field.id).ok_or_else(|| {
+        let missing = Error::new(Code::ColumnNotFound, format!("column '{name}' does not exist"));
+        let names = schema.as_struct().fields().iter().map(|field| field.name.as_str());
+        match nearest(name, names) {
+            Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
+            None => missing,
+        }
+    })
+}
+
+fn partitioning(fields: &[String], schema: &Schema) -> Result<UnboundPartitionSpec> {
+    let fields = fields
+        .iter()
+        .map(|text| {
+            let (transform, column) = transform(text)?;
+            let source_id = field_id(column, schema)?;
+            let name = partition_name(transform, column.trim().trim_matches('"'));
+            Ok(UnboundPartitionField { source_id, field_id: None, name, transform })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let spec = UnboundPartitionSpec::builder().add_partition_fields(fields).map_err(|error| wrong(error.message().to_owned()))?.build();
+    spec.clone().bind(schema.clone()).map_err(|error| wrong(error.message().to_owned()))?;
+    Ok(spec)
+}
+
+/// The name of a partition field, as Java and Trino make it.
+fn partition_name(transform: Transform, column: &str) -> String {
+    let column = column.to_lowercase();
+    match transform {
+        Transform::Bucket(_) => format!("{column}_bucket"),
+        Transform::Truncate(_) => format!("{column}_trunc"),
+        Transform::Void => format!("{column}_null"),
+        Transform::Year | Transform::Month | Transform::Day | Transform::Hour => format!("{column}_{transform}"),
+        _ => column,
+    }
+}
+
+/// `day(ts)`, `bucket(id, 8)` or `bucket(8, id)`, `truncate(name, 4)`, or a column.
+fn transform(text: &str) -> Result<(Transform, &str)> {
+    let hint = "write 'column', 'year(c)', 'month(c)', 'day(c)', 'hour(c)', 'bucket(c, n)' or 'truncate(c, n)'";
+    let bad = || wrong(format!("'{text}' is not a partition field")).with_hint(hint);
+    let Some((name, arguments)) = text.trim().strip_suffix(')').and_then(|text| text.split_once('(')) else {
+        return if text.contains(['(', ')', ',']) || text.trim().is_empty() { Err(bad()) } else { Ok((Transform::Identity, text)) };
+    };
+    let arguments: Vec<&str> = arguments.split(',').map(str::trim).collect();
+    match (name.trim().to_lowercase().as_str(), arguments.as_slice()) {
+        ("year" | "years", [column]) => Ok((Transform::Year, column)),
+        ("month" | "months", [column]) => Ok((Transform::Month, column)),
+        ("day" | "days", [column]) => Ok((Transform::Day, column)),
+        ("hour" | "hours", [column]) => Ok((Transform::Hour, column)),
+        ("identity", [column]) => Ok((Transform::Identity, column)),
+        ("void", [column]) => Ok((Transform::Void, column)),
+        (name @ ("bucket" | "truncate"), [first, second]) => {
+            let (column, width) = match (first.parse::<u32>(), second.parse::<u32>()) {
+                (Ok(width), Err(_)) => (*second, width),
+                (Err(_), Ok(width)) => (*first, width),
+                _ => return Err(bad()),
+            };
+            if width == 0 || i32::try_from(width).is_err() {
+                return Err(wrong(format!("the number in '{text}' must be from 1 to {}", i32::MAX)));
+            }
+            Ok((if name == "bucket" { Transform::Bucket(width) } else { Transform::Truncate(width) }, column))
+        }
+        _ => Err(bad()),
+    }
+}
+
+fn sorted_by(fields: &[String], schema: &Schema) -> Result<SortOrder> {
+    let fields = fields.iter().map(|text| sort_field(text, schema)).collect::<Result<Vec<_>>>()?;
+    if fields.is_empty() {
+        return Ok(SortOrder::unsorted_order());
+    }
+    SortOrder::builder().with_order_id(1).with_fields(fields).build(schema).map_err(|error| wrong(error.message().to_owned()))
+}
+
+/// `column [ASC|DESC] [NULLS FIRST|LAST]`. NULLs come first in ascending and last in descending order unless said otherwise, as in Trino.
+fn sort_field(text: &str, schema: &Schema) -> Result<SortField> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let upper: Vec<String> = words.iter().skip(1).map(|word| word.to_uppercase()).collect();
+    let mut rest = upper.iter().map(String::as_str).collect::<Vec<_>>().into_iter().peekable();
+    let direction = match rest.peek() {
+        Some(&"ASC") => rest.next().map(|_| SortDirection::Ascending),
+        Some(&"DESC") => rest.next().map(|_| SortDirection::Descending),
+        _ => None,
+    }
+    .unwrap_or(SortDirection::Ascending);
+    let null_order = match rest.collect::<Vec<_>>().as_slice() {
+        [] if direction == SortDirection::Ascending => NullOrder::First,
+        [] => NullOrder::Last,
+        ["NULLS", "FIRST"] => NullOrder::First,
+        ["NULLS", "LAST"] => NullOrder::Last,
+        _ => return Err(wrong(format!("'{text}' is not a sort field")).with_hint("write 'column [ASC|DESC] [NULLS FIRST|LAST]'")),
+    };
+    let column = words.first().ok_or_else(|| wrong("a sort field is empty"))?;
+    Ok(SortField { source_id: field_id(column, schema)?, transform: Transform::Identity, direction, null_order })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transforms_in_both_orders() {
+        for (text, wanted, column) in [
+            ("day(ts)", Transform::Day, "ts"),
+            ("bucket(8, id)", Transform::Bucket(8), "id"),
+            ("bucket(id, 8)", Transform::Bucket(8), "id"),
+            (" Truncate( name , 4 )", Transform::Truncate(4), "name"),
+            ("region", Transform::Identity, "region"),
+        ] {
+            assert_eq!(transform(text).ok(), Some((wanted, column)), "{text}");
+        }
+        for text in ["", "day(", "bucket(id)", "bucket(id, 0)", "week(ts)", "bucket(1, 2)"] {
+            assert!(transform(text).is_err(), "{text}");
+        }
+    }
+}

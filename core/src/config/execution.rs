@@ -1,0 +1,151 @@
+//! `[execution]`: what queries may use of this machine.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Invalid, Key, machine};
+use crate::units::ByteSize;
+
+pub(super) const KEYS: &[Key] = &[
+    Key { name: "memory", description: "Memory that all queries of this process share: a size, or a part of what the machine or container has." },
+    Key { name: "slots", description: "Partitions that a query is split into: a number, or 'auto' for the number of cores." },
+];
+
+const MEMORY_MIN: ByteSize = ByteSize(64 << 20);
+const SLOTS_MAX: usize = 1024;
+/// What is assumed where the system does not tell how much memory it has.
+const MEMORY_UNKNOWN: ByteSize = ByteSize(4 << 30);
+
+/// What queries may use of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// Memory that all queries of this process share, in bytes.
+    pub memory_bytes_max: usize,
+    /// Partitions that a query is split into.
+    pub slots: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    memory: Memory,
+    slots: Slots,
+}
+
+/// A size, or a percentage of the machine's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Scalar", into = "String")]
+enum Memory {
+    Size(ByteSize),
+    Percent(u8),
+}
+
+/// A number, or `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Scalar", into = "String")]
+enum Slots {
+    Auto,
+    Count(usize),
+}
+
+/// A value that a file may write as a number or as text; the environment and flags always give text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Number(u64),
+    Text(String),
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self { memory: Memory::Percent(70), slots: Slots::Auto }
+    }
+}
+
+impl Raw {
+    pub(super) fn check(self) -> Result<Execution, Invalid> {
+        let memory = match self.memory {
+            Memory::Size(size) => size,
+            Memory::Percent(percent) => ByteSize(machine::memory().unwrap_or(MEMORY_UNKNOWN).0 / 100 * u64::from(percent)),
+        };
+        if memory < MEMORY_MIN {
+            return Err(Invalid::new("execution.memory", format!("{memory} is less than the minimum of {MEMORY_MIN}")));
+        }
+        let slots = match self.slots {
+            Slots::Auto => machine::cores().min(SLOTS_MAX),
+            Slots::Count(count) if (1..=SLOTS_MAX).contains(&count) => count,
+            Slots::Count(count) => return Err(Invalid::new("execution.slots", format!("{count} is not between 1 and {SLOTS_MAX}"))),
+        };
+        Ok(Execution { memory_bytes_max: usize::try_from(memory.0).unwrap_or(usize::MAX), slots })
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().strip_suffix('%') {
+            Some(percent) => match percent.trim().parse() {
+                Ok(percent @ 1..=100) => Ok(Self::Percent(percent)),
+                _ => Err(format!("'{text}' is not a percentage between 1% and 100%")),
+            },
+            None => text.parse().map(Self::Size).map_err(|error| format!("{error}, or a part of the machine's memory such as 70%")),
+        }
+    }
+}
+
+impl FromStr for Slots {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        text.trim().parse().map(Self::Count).map_err(|_| format!("'{text}' is not a number, nor 'auto'"))
+    }
+}
+
+impl TryFrom<Scalar> for Memory {
+    type Error = String;
+
+    fn try_from(scalar: Scalar) -> Result<Self, String> {
+        scalar.to_string().parse()
+    }
+}
+
+impl TryFrom<Scalar> for Slots {
+    type Error = String;
+
+    fn try_from(scalar: Scalar) -> Result<Self, String> {
+        scalar.to_string().parse()
+    }
+}
+
+impl From<Memory> for String {
+    fn from(memory: Memory) -> Self {
+        match memory {
+            Memory::Size(size) => size.to_string(),
+            Memory::Percent(percent) => format!("{percent}%"),
+        }
+    }
+}
+
+impl From<Slots> for String {
+    fn from(slots: Slots) -> Self {
+        match slots {
+            Slots::Auto => "auto".to_owned(),
+            Slots::Count(count) => count.to_string(),
+        }
+    }
+}

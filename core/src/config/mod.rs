@@ -1,0 +1,142 @@
+//! The configuration: one typed tree, a file a section.
+//!
+//! A value comes from the defaults, the TOML file, the environment (`NUNATAK_SECTION__KEY`) or a flag; the later wins. What was written ([`Raw`])
+//! and what was checked ([`Config`]) are two types: nothing outside this module sees a value that was not checked.
+
+mod execution;
+mod layer;
+mod log;
+mod machine;
+mod print;
+mod server;
+
+use std::path::PathBuf;
+
+use figment::Figment;
+use serde::{Deserialize, Serialize};
+
+pub use execution::Execution;
+use layer::Layer;
+pub use log::{Log, LogFormat};
+pub use server::Server;
+
+use crate::{Code, Error, Result};
+
+/// The checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where it listens, where its data lies, what its names default to.
+    pub server: Server,
+    /// What queries may use.
+    pub execution: Execution,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// The configuration as written. Every field has a default.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    server: server::Raw,
+    execution: execution::Raw,
+    log: log::Raw,
+}
+
+/// A key of the configuration, for its listing and for the reference page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The name within its section.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub description: &'static str,
+}
+
+/// All keys by section, in the order in which they are printed.
+pub const SECTIONS: &[(&str, &[Key])] = &[("server", server::KEYS), ("execution", execution::KEYS), ("log", log::KEYS)];
+
+/// A value given on the command line.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    /// The flag as typed: `--http`.
+    pub flag: &'static str,
+    /// The key that it sets: `server.http`.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+}
+
+/// Where values come from, besides the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The TOML file.
+    pub file: Option<PathBuf>,
+    /// The environment's variables; those that start with `NUNATAK_` and have a `__` matter, and `NUNATAK_LOG`.
+    pub environment: Vec<(String, String)>,
+    /// Values from the command line.
+    pub flags: Vec<Flag>,
+}
+
+impl Sources {
+    /// The process's environment, and nothing else. Variables that are not Unicode are left out.
+    pub fn from_environment() -> Self {
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        Self { environment, ..Self::default() }
+    }
+}
+
+/// A configuration together with the source of each of its values.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The checked values.
+    pub config: Config,
+    layers: Figment,
+}
+
+/// A value that cannot be used: its key, and why.
+#[derive(Debug)]
+struct Invalid {
+    key: &'static str,
+    why: String,
+}
+
+impl Invalid {
+    fn new(key: &'static str, why: impl Into<String>) -> Self {
+        Self { key, why: why.into() }
+    }
+}
+
+/// Reads all sources, lays them over each other and checks the result.
+pub fn load(sources: &Sources) -> Result<Loaded> {
+    let mut layers = Figment::new().merge(Layer::defaults(&Raw::default())?);
+    for layer in layer::read(sources)? {
+        layer.refuse_unknown_keys()?;
+        layers = layers.merge(layer);
+    }
+    let raw = layers.extract().map_err(|error| unreadable(&layers, &error))?;
+    let config = check(raw).map_err(|invalid| Error::new(Code::ConfigurationInvalid, located(&layers, invalid.key, &invalid.why)))?;
+    Ok(Loaded { config, layers })
+}
+
+fn check(raw: Raw) -> Result<Config, Invalid> {
+    Ok(Config { server: raw.server.check()?, execution: raw.execution.check()?, log: raw.log.check()? })
+}
+
+/// A value that does not have the type of its key.
+fn unreadable(layers: &Figment, error: &figment::Error) -> Error {
+    let why = match &error.kind {
+        figment::error::Kind::UnknownVariant(found, expected) => format!("'{found}' is not one of {}", expected.join(", ")),
+        kind => kind.to_string(),
+    };
+    Error::new(Code::ConfigurationInvalid, located(layers, &error.path.join("."), &why))
+}
+
+/// `config file x.toml: server.http: why`.
+fn located(layers: &Figment, key: &str, why: &str) -> String {
+    match layers.find_metadata(key) {
+        Some(metadata) => format!("{}: {key}: {why}", metadata.name),
+        None => format!("{key}: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

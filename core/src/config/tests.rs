@@ -1,0 +1,125 @@
+//! Precedence, refusals and the printed form of the configuration.
+
+use std::path::Path;
+
+use super::*;
+
+fn file(directory: &tempfile::TempDir, text: &str) -> PathBuf {
+    let path = directory.path().join("x.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn variable(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+fn refusal(sources: &Sources) -> String {
+    load(sources).unwrap_err().user_message()
+}
+
+#[test]
+fn defaults_are_valid_and_complete() {
+    let loaded = load(&Sources::default()).unwrap();
+    assert_eq!(loaded.config.server.data_dir, Path::new("./nunatak-data"));
+    assert_eq!(loaded.config.server.http.to_string(), "127.0.0.1:8080");
+    assert_eq!(loaded.config.server.flight.to_string(), "127.0.0.1:32010");
+    assert_eq!((loaded.config.server.default_catalog.as_str(), loaded.config.server.default_schema.as_str()), ("lake", "default"));
+    assert!(loaded.config.execution.memory_bytes_max > 64 << 20);
+    assert_eq!(loaded.config.log, Log { level: "info".to_owned(), format: LogFormat::Text });
+}
+
+#[test]
+fn listed_keys_are_those_of_the_tree() {
+    let values = figment::value::Value::serialize(Raw::default()).unwrap().into_dict().unwrap();
+    for (section, keys) in SECTIONS {
+        let mut listed: Vec<_> = keys.iter().map(|key| key.name).collect();
+        listed.sort_unstable();
+        let fields: Vec<_> = values[*section].as_dict().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(listed, fields, "{section}");
+    }
+    assert_eq!(values.len(), SECTIONS.len());
+}
+
+#[test]
+fn later_sources_win() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[server]\nhttp = '127.0.0.1:1'\nflight = '127.0.0.1:2'\n[execution]\nslots = 3\nmemory = '1GiB'\n[log]\nlevel = 'warn'\n";
+    let mut sources = Sources { file: Some(file(&directory, text)), ..Sources::default() };
+    assert_eq!(load(&sources).unwrap().config.execution.slots, 3);
+
+    sources.environment = vec![
+        variable("NUNATAK_SERVER__HTTP", "127.0.0.1:11"),
+        variable("NUNATAK_EXECUTION__SLOTS", "5"),
+        variable("NUNATAK_LOG__LEVEL", "debug"),
+        variable("NUNATAK_LOG", "error"),
+        variable("NUNATAK_PORT", "tcp://10.0.0.1:8080"),
+        variable("HOME", "/root"),
+    ];
+    sources.flags = vec![Flag { flag: "--slots", key: "execution.slots", value: "7".to_owned() }];
+    let loaded = load(&sources).unwrap();
+    let config = &loaded.config;
+    assert_eq!((config.server.http.port(), config.server.flight.port()), (11, 2));
+    assert_eq!((config.execution.slots, config.execution.memory_bytes_max), (7, 1 << 30));
+    assert_eq!(config.log.level, "debug");
+
+    let printed = loaded.to_toml();
+    for line in [
+        "default_catalog = \"lake\" # default".to_owned(),
+        format!("flight = \"127.0.0.1:2\" # config file {}", sources.file.as_ref().unwrap().display()),
+        "http = \"127.0.0.1:11\" # environment variable NUNATAK_SERVER__HTTP".to_owned(),
+        "slots = \"7\" # flag --slots, here 7".to_owned(),
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line} is not in\n{printed}");
+    }
+
+    // What was printed is a file that gives the same configuration.
+    let again = load(&Sources { file: Some(file(&directory, &printed)), ..Sources::default() }).unwrap();
+    assert_eq!(&again.config, config);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest_one() {
+    let directory = tempfile::tempdir().unwrap();
+    for (text, expected) in [
+        ("[server]\nhtpp = '127.0.0.1:1'", "unknown key 'server.htpp', did you mean 'server.http'?"),
+        ("http = '127.0.0.1:1'", "unknown key 'http', did you mean 'server.http'?"),
+        ("[sever]\nhttp = '127.0.0.1:1'", "unknown key 'sever.http', did you mean 'server.http'?"),
+        ("[colour]\nblue = 1", "unknown key 'colour.blue', 'nunatak config' lists all keys"),
+        ("server = 5", "'server' is a section, not a value"),
+    ] {
+        let path = file(&directory, text);
+        let message = refusal(&Sources { file: Some(path.clone()), ..Sources::default() });
+        assert_eq!(message, format!("config file {}: {expected}", path.display()));
+    }
+    let sources = Sources { environment: vec![variable("NUNATAK_EXECUTION__MEMROY", "1GiB")], ..Sources::default() };
+    assert_eq!(refusal(&sources), "environment variable NUNATAK_EXECUTION__MEMROY: unknown key 'execution.memroy', did you mean 'execution.memory'?");
+}
+
+#[test]
+fn wrong_values_name_their_source() {
+    for (key, value, expected) in [
+        ("server.http", "8080", "flag --x: server.http: '8080' is not an address such as 127.0.0.1:8080"),
+        ("server.flight", "127.0.0.1:8080", "flag --x: server.flight: 127.0.0.1:8080 is the address of server.http too"),
+        ("server.default_schema", "a b", "flag --x: server.default_schema: 'a b' is not a name of lower-case letters, digits and '_'"),
+        (
+            "execution.memory",
+            "4GB9",
+            "flag --x: execution.memory: '4GB9' is not a size such as 4GiB, 512MiB or 64KB, or a part of the machine's memory such as 70%",
+        ),
+        ("execution.memory", "1MiB", "flag --x: execution.memory: 1MiB is less than the minimum of 64MiB"),
+        ("execution.slots", "0", "flag --x: execution.slots: 0 is not between 1 and 1024"),
+        ("log.format", "xml", "flag --x: log.format: 'xml' is not one of text, json"),
+        ("log.level", "a=b=c", "flag --x: log.level: 'a=b=c' is not a log level such as info, or a list such as info,nunatak_engine=debug"),
+    ] {
+        let sources = Sources { flags: vec![Flag { flag: "--x", key, value: value.to_owned() }], ..Sources::default() };
+        assert_eq!(refusal(&sources), expected);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "[server]\nhttp = \n");
+    let message = refusal(&Sources { file: Some(path.clone()), ..Sources::default() });
+    assert!(message.starts_with(&format!("config file {}: line 2: ", path.display())) && !message.contains('\n'), "{message}");
+
+    let sources = Sources { file: Some(directory.path().join("none.toml")), ..Sources::default() };
+    assert!(refusal(&sources).ends_with("none.toml: does not exist"));
+}

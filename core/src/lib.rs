@@ -1,0 +1,9 @@
+//! What every other crate of nunatak shares: the error value, configuration, ids, units and telemetry. No DataFusion, no network.
+
+pub mod config;
+pub mod error;
+pub mod id;
+pub mod telemetry;
+pub mod units;
+
+pub use error::{Code, Error, Location, Result, Retry};

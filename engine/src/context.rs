@@ -1,0 +1,132 @@
+//! What all queries of a process share: memory, caches, object stores, functions, and the catalogs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+use nunatak_catalog::Catalog;
+use nunatak_catalog::snapshot::ManifestCache;
+use nunatak_catalog::storage::Storage;
+use nunatak_core::{Code, Error, Result};
+
+use crate::error::from_datafusion;
+use crate::scan::ScanContext;
+use crate::transform;
+
+/// Memory that parsed manifests may take, in bytes.
+const MANIFEST_CACHE_BYTES_MAX: u64 = 256 << 20;
+
+/// How many of the largest consumers an error about memory names.
+const MEMORY_CONSUMERS_NAMED: usize = 5;
+
+/// How the engine of a process is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Memory that all queries share, in bytes.
+    pub memory_bytes_max: usize,
+    /// Partitions that a query is split into.
+    pub slots: usize,
+    /// Where queries spill what does not fit into memory.
+    pub spill_dir: PathBuf,
+}
+
+/// What all queries of a process share. Held in an `Arc`.
+pub struct EngineContext {
+    base: SessionState,
+    scan: Arc<ScanContext>,
+    catalogs: BTreeMap<String, Arc<dyn Catalog>>,
+}
+
+impl fmt::Debug for EngineContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineContext").field("catalogs", &self.catalogs.keys()).finish_non_exhaustive()
+    }
+}
+
+impl EngineContext {
+    /// Sets everything up. `storage` is the registry that the catalogs use too; its stores become those of the queries.
+    pub fn new(options: &Options, storage: &Arc<Storage>, catalogs: Vec<Arc<dyn Catalog>>) -> Result<Self> {
+        let runtime = build_runtime(options, storage)?;
+        let mut base = SessionStateBuilder::new()
+            .with_config(session_config(options.slots))
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .build();
+        register_functions(&mut base)?;
+        let manifest_cache = Arc::new(ManifestCache::new(MANIFEST_CACHE_BYTES_MAX));
+        Ok(Self {
+            base,
+            scan: Arc::new(ScanContext::new(manifest_cache)),
+            catalogs: catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)).collect(),
+        })
+    }
+
+    /// The session that each query's own is made from.
+    pub fn base(&self) -> &SessionState {
+        &self.base
+    }
+
+    /// What scans share.
+    pub fn scan(&self) -> &Arc<ScanContext> {
+        &self.scan
+    }
+
+    /// The catalog of that name. Errors: `CATALOG_NOT_FOUND`.
+    pub fn catalog(&self, name: &str) -> Result<&Arc<dyn Catalog>> {
+        self.catalogs.get(name).ok_or_else(|| {
+            let missing = Error::new(Code::CatalogNotFound, format!("catalog '{name}' does not exist"));
+            let names: Vec<&str> = self.catalogs.keys().map(String::as_str).collect();
+            match crate::error::nearest(name, names.iter().copied()) {
+                Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
+                None => missing.with_hint(format!("catalogs: {}", names.join(", "))),
+            }
+        })
+    }
+
+    /// All catalogs by name.
+    pub fn catalogs(&self) -> impl Iterator<Item = (&str, &Arc<dyn Catalog>)> {
+        self.catalogs.iter().map(|(name, catalog)| (name.as_str(), catalog))
+    }
+}
+
+/// Adds the functions of our own: the partition transforms, by which plans that write distribute and sort rows.
+fn register_functions(state: &mut SessionState) -> Result<()> {
+    for function in transform::functions::all() {
+        state.register_udf(Arc::clone(function)).map_err(from_datafusion)?;
+    }
+    Ok(())
+}
+
+fn build_runtime(options: &Options, storage: &Arc<Storage>) -> Result<Arc<RuntimeEnv>> {
+    let consumers = std::num::NonZeroUsize::new(MEMORY_CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), consumers);
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![options.spill_dir.clone()]));
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(disk)
+        .build_arc()
+        .map_err(from_datafusion)?;
+    for (url, store) in storage.stores() {
+        runtime.register_object_store(&url, store);
+    }
+    Ok(runtime)
+}
+
+fn session_config(slots: usize) -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(slots).with_information_schema(false).with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    // As in Trino, NULLs come last whichever way the order goes.
+    options.sql_parser.default_null_ordering = "nulls_last".into();
+    options.execution.time_zone = Some("UTC".into());
+    options.execution.parquet.pushdown_filters = false;
+    options.execution.collect_statistics = true;
+    config
+}

@@ -1,0 +1,230 @@
+//! The one place where DataFusion's errors become nunatak's: by variant; the text is kept for the user to read.
+
+use std::error::Error as StdError;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{Diagnostic, SchemaError};
+use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
+use datafusion::sql::sqlparser::parser::ParserError;
+use nunatak_core::{Code, Error, Location};
+
+/// Turns an error of DataFusion into nunatak's. An error of ours that travelled inside comes out unchanged.
+pub fn from_datafusion(error: DataFusionError) -> Error {
+    if let Some(ours) = find_ours(&error) {
+        return ours;
+    }
+    convert(error)
+}
+
+/// Puts an error of ours into DataFusion's, for the way through its operators.
+pub fn into_datafusion(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Looks along the chain of causes for an error that was ours from the start. It is copied, since DataFusion may share it between consumers.
+fn find_ours(error: &(dyn StdError + 'static)) -> Option<Error> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(ours) = current.downcast_ref::<Error>() {
+            return Some(ours.clone_without_source());
+        }
+        cause = match current.downcast_ref::<DataFusionError>() {
+            Some(DataFusionError::External(inner)) => Some(inner.as_ref() as &(dyn StdError + 'static)),
+            Some(DataFusionError::Shared(inner)) => Some(inner.as_ref() as &(dyn StdError + 'static)),
+            Some(DataFusionError::Collection(all)) => return all.iter().find_map(|one| find_ours(one)),
+            Some(DataFusionError::ArrowError(inner, _)) => Some(inner.as_ref() as &(dyn StdError + 'static)),
+            Some(DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner)) => Some(inner.as_ref() as &(dyn StdError + 'static)),
+            _ => current.source(),
+        };
+    }
+    None
+}
+
+fn convert(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::Diagnostic(diagnostic, inner) => with_diagnostic(convert(*inner), &diagnostic),
+        DataFusionError::Context(_, inner) => convert(*inner),
+        DataFusionError::Collection(mut all) if !all.is_empty() => convert(all.swap_remove(0)),
+        DataFusionError::Shared(inner) => convert_shared(&inner),
+        DataFusionError::SchemaError(schema_error, _) => from_schema_error(*schema_error),
+        DataFusionError::SQL(parser_error, _) => from_parser(*parser_error),
+        DataFusionError::ArrowError(arrow, _) => from_arrow(*arrow),
+        DataFusionError::ParquetError(parquet) => from_parquet(*parquet),
+        DataFusionError::ObjectStore(store) => from_object_store(*store),
+        DataFusionError::IoError(io) => Error::new(Code::IcebergFilesystemError, io.to_string()),
+        DataFusionError::NotImplemented(message) => Error::not_supported(message),
+        DataFusionError::Plan(message) => Error::new(Code::GenericUserError, first_line_lower(&message)),
+        DataFusionError::Configuration(message) => Error::new(Code::InvalidSessionProperty, message),
+        DataFusionError::Execution(message) => Error::new(Code::GenericUserError, message),
+        DataFusionError::ResourcesExhausted(message) => Error::new(Code::ExceededLocalMemoryLimit, message)
+            .with_hint("select fewer rows or columns, or give the server more memory with --memory"),
+        DataFusionError::External(inner) => Error::new(Code::GenericInternalError, inner.to_string()),
+        other => Error::internal(other.to_string()),
+    }
+}
+
+/// A shared error cannot be taken apart; its variant still gives the code.
+fn convert_shared(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::Shared(inner) => convert_shared(inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => convert_shared(inner),
+        DataFusionError::ArrowError(arrow, _) => Error::new(arrow_code(arrow), arrow.to_string()),
+        DataFusionError::ParquetError(parquet) => Error::new(Code::IcebergBadData, parquet.to_string()),
+        DataFusionError::ObjectStore(store) => Error::new(store_code(store), store.to_string()),
+        DataFusionError::ResourcesExhausted(message) => Error::new(Code::ExceededLocalMemoryLimit, message.clone()),
+        DataFusionError::Execution(message) | DataFusionError::Plan(message) => Error::new(Code::GenericUserError, message.clone()),
+        DataFusionError::NotImplemented(message) => Error::not_supported(message.clone()),
+        other => Error::internal(other.to_string()),
+    }
+}
+
+fn with_diagnostic(error: Error, diagnostic: &Diagnostic) -> Error {
+    match diagnostic.span {
+        Some(span) if error.location().is_none() => error.at(Location { line: span.start.line, column: span.start.column }),
+        _ => error,
+    }
+}
+
+fn from_schema_error(error: SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
+            let missing = Error::new(Code::ColumnNotFound, format!("column '{}' does not exist", field.flat_name()));
+            match nearest(&field.name, names.iter().copied()) {
+                Some(name) => missing.with_hint(format!("did you mean '{name}'?")),
+                None => missing,
+            }
+        }
+        SchemaError::AmbiguousReference { field } => {
+            Error::new(Code::AmbiguousName, format!("column '{}' is ambiguous", field.name)).with_hint("write the table's name or alias before it")
+        }
+        SchemaError::DuplicateQualifiedField { qualifier, name } => {
+            Error::new(Code::DuplicateColumnName, format!("column '{qualifier}.{name}' occurs twice")).with_hint("give one of them an alias")
+        }
+        SchemaError::DuplicateUnqualifiedField { name } => {
+            Error::new(Code::DuplicateColumnName, format!("column '{name}' occurs twice")).with_hint("give one of them an alias")
+        }
+    }
+}
+
+/// Turns an error of the SQL parser into a `SYNTAX_ERROR` with its place. The parser has no field for the place: it ends the text with it.
+pub fn from_parser(error: ParserError) -> Error {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
+        ParserError::RecursionLimitExceeded => return Error::new(Code::SyntaxError, "the statement is nested too deeply"),
+    };
+    let (message, location) = split_place(&text);
+    let syntax = Error::new(Code::SyntaxError, lower_first(message));
+    match location {
+        Some(location) => syntax.at(location),
+        None => syntax,
+    }
+}
+
+fn split_place(text: &str) -> (&str, Option<Location>) {
+    let parse = |start: usize| {
+        let (line, column) = text[start + " at Line: ".len()..].split_once(", Column: ")?;
+        Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+    };
+    match text.rfind(" at Line: ").map(|start| (start, parse(start))) {
+        Some((start, Some(location))) => (&text[..start], Some(location)),
+        _ => (text, None),
+    }
+}
+
+fn arrow_code(error: &ArrowError) -> Code {
+    match error {
+        ArrowError::DivideByZero => Code::DivisionByZero,
+        ArrowError::ArithmeticOverflow(_) => Code::NumericValueOutOfRange,
+        ArrowError::CastError(_) | ArrowError::ParseError(_) => Code::InvalidCastArgument,
+        ArrowError::ComputeError(_) | ArrowError::InvalidArgumentError(_) => Code::InvalidFunctionArgument,
+        ArrowError::NotYetImplemented(_) => Code::NotSupported,
+        ArrowError::ParquetError(_) => Code::IcebergBadData,
+        ArrowError::MemoryError(_) => Code::ExceededLocalMemoryLimit,
+        ArrowError::IoError(..) => Code::IcebergFilesystemError,
+        ArrowError::CsvError(_) | ArrowError::JsonError(_) => Code::BadFileRow,
+        _ => Code::GenericInternalError,
+    }
+}
+
+fn from_arrow(error: ArrowError) -> Error {
+    let code = arrow_code(&error);
+    let text = match error {
+        ArrowError::DivideByZero => "division by zero".to_owned(),
+        ArrowError::CastError(text)
+        | ArrowError::ParseError(text)
+        | ArrowError::ComputeError(text)
+        | ArrowError::ArithmeticOverflow(text)
+        | ArrowError::InvalidArgumentError(text) => lower_first(&text),
+        other => other.to_string(),
+    };
+    Error::new(code, text)
+}
+
+fn from_parquet(error: ParquetError) -> Error {
+    Error::new(Code::IcebergBadData, error.to_string()).with_source(error)
+}
+
+fn store_code(error: &object_store::Error) -> Code {
+    match error {
+        object_store::Error::NotFound { .. } => Code::IcebergMissingData,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => Code::StorageAccessDenied,
+        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => Code::NotSupported,
+        _ => Code::IcebergFilesystemError,
+    }
+}
+
+fn from_object_store(error: object_store::Error) -> Error {
+    Error::new(store_code(&error), error.to_string()).with_source(error)
+}
+
+fn first_line_lower(text: &str) -> String {
+    lower_first(text.trim_end())
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    match (characters.next(), characters.clone().next()) {
+        // An abbreviation keeps its capitals.
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => first.to_lowercase().chain(characters).collect(),
+        _ => text.to_owned(),
+    }
+}
+
+/// The name most like `wanted`, if one is like it at all: for "did you mean".
+pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = wanted.to_lowercase();
+    names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&wanted, &name.to_lowercase()), name))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_ours_comes_out_as_it_went_in() {
+        let inner = into_datafusion(Error::new(Code::BadFileRow, "x.csv:3: column 'a': 'b' is not a bigint"));
+        let wrapped = DataFusionError::Context("scan".into(), Box::new(DataFusionError::Shared(std::sync::Arc::new(inner))));
+        let out = from_datafusion(wrapped);
+        assert_eq!(out.code(), Code::BadFileRow);
+        assert_eq!(out.message(), "x.csv:3: column 'a': 'b' is not a bigint");
+    }
+
+    #[test]
+    fn a_syntax_error_has_its_place() {
+        let error = from_parser(ParserError::ParserError("Expected: an expression, found: FROM at Line: 2, Column: 8".into()));
+        assert_eq!(error.to_string(), "SYNTAX_ERROR: line 2:8: expected: an expression, found: FROM");
+    }
+
+    #[test]
+    fn nearest_name_is_near() {
+        assert_eq!(nearest("flight", ["flights", "weather"]), Some("flights"));
+        assert_eq!(nearest("zzz", ["flights", "weather"]), None);
+    }
+}

@@ -1,0 +1,12 @@
+//! SQL over Iceberg tables, on DataFusion. Knows no network.
+//!
+//! A statement's text goes through [`sql`] (dialect, statements, names at pinned snapshots), reads tables through [`scan`] and plain files through
+//! [`files`], and writes through [`write`]. [`context`] holds what all queries of a process share.
+
+pub mod context;
+pub mod error;
+pub mod files;
+pub mod scan;
+pub mod sql;
+pub mod transform;
+pub mod write;

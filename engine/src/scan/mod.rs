@@ -1,0 +1,29 @@
+//! Reading Iceberg tables: which files a query needs, and how DataFusion's Parquet path reads them.
+//!
+//! A scan is a real `DataSourceExec` over a `FileScanConfig`, so that everything which knows those two (repartitioning, statistics, distribution)
+//! works; only the file source is ours ([`source`]). Planning ([`plan`]) walks the snapshot's manifests, prunes by partitions and column bounds
+//! ([`pruning`]), cuts files at their row groups ([`splits`]) and tells DataFusion what Iceberg's metadata knows for certain ([`statistics`]).
+//! Columns are matched by field id, never by name ([`adapter`]).
+
+pub mod adapter;
+pub mod bounds;
+pub mod field_id_cast;
+pub mod metadata_tables;
+pub mod partition;
+pub mod plan;
+pub mod provider;
+pub mod pruning;
+pub mod reader;
+pub mod source;
+pub mod splits;
+pub mod statistics;
+pub mod types;
+pub mod values;
+
+pub use metadata_tables::metadata_table;
+pub use plan::{ScanFiles, ScanShape, files_of_scan};
+pub use provider::{IcebergTable, ScanContext, scan_bytes};
+pub use source::IcebergSource;
+
+#[cfg(test)]
+mod tests;

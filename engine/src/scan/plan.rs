@@ -1,0 +1,154 @@
+//! Which files a scan reads: the snapshot's files, without those that its filters exclude.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_expr::PhysicalExpr;
+use nunatak_catalog::Table;
+use nunatak_catalog::snapshot::{self, FileEntry, ManifestCache};
+use nunatak_catalog::spec::{self, DataFileFormat, SnapshotRef};
+use nunatak_core::{Code, Error, Result};
+
+use super::bounds::ColumnSource;
+use super::pruning::Pruner;
+use super::types::table_schema;
+use crate::error::from_datafusion;
+
+/// A table at one snapshot, as queries see it.
+pub struct ScanShape {
+    table: Table,
+    snapshot: Option<SnapshotRef>,
+    iceberg_schema: spec::SchemaRef,
+    schema: SchemaRef,
+    columns: Arc<[Option<ColumnSource>]>,
+}
+
+impl fmt::Debug for ScanShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.snapshot_id());
+        f.debug_struct("ScanShape").field("table", &self.table.name).field("snapshot", &snapshot).finish_non_exhaustive()
+    }
+}
+
+impl ScanShape {
+    /// The table at a snapshot; `None` is a table that has none, and so no rows.
+    ///
+    /// The schema is the table's current one for its current snapshot (it may have changed since the last write), and the snapshot's own for any
+    /// other.
+    pub fn new(table: Table, snapshot: Option<SnapshotRef>) -> Result<Self> {
+        let iceberg_schema = schema_at(&table, snapshot.as_ref())?;
+        let schema = table_schema(&iceberg_schema).map_err(|error| error.with_context("table", table.name.to_string()))?;
+        let columns = ColumnSource::all(&table.metadata, &iceberg_schema, &schema).into();
+        Ok(Self { table, snapshot, iceberg_schema, schema, columns })
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The snapshot that is read.
+    pub fn snapshot(&self) -> Option<&SnapshotRef> {
+        self.snapshot.as_ref()
+    }
+
+    /// The table's schema at that snapshot, as Iceberg has it.
+    pub fn iceberg_schema(&self) -> &spec::SchemaRef {
+        &self.iceberg_schema
+    }
+
+    /// The same schema as queries see it.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What metadata can tell about each column; `None` for rows, lists and maps.
+    pub fn columns(&self) -> &Arc<[Option<ColumnSource>]> {
+        &self.columns
+    }
+
+    /// Whether each file has a single value of the named column.
+    pub fn is_constant(&self, column: &str) -> bool {
+        let source = self.schema.index_of(column).ok().and_then(|index| self.columns.get(index)?.as_ref());
+        source.is_some_and(ColumnSource::is_constant)
+    }
+
+    fn pruner(&self, filters: Vec<Arc<dyn PhysicalExpr>>) -> Pruner {
+        Pruner::new(Arc::clone(&self.schema), Arc::clone(&self.columns), filters)
+    }
+}
+
+fn schema_at(table: &Table, snapshot: Option<&SnapshotRef>) -> Result<spec::SchemaRef> {
+    let metadata = &table.metadata;
+    match snapshot {
+        Some(snapshot) if metadata.current_snapshot_id() != Some(snapshot.snapshot_id()) => snapshot.schema(metadata).map_err(|error| {
+            let id = snapshot.snapshot_id();
+            Error::new(Code::IcebergInvalidMetadata, format!("the schema of snapshot {id} of table '{}' is missing", table.name)).with_source(error)
+        }),
+        _ => Ok(Arc::clone(metadata.current_schema())),
+    }
+}
+
+/// The files that a scan reads.
+#[derive(Clone, Debug, Default)]
+pub struct ScanFiles {
+    /// The data files, in the order of the snapshot's manifests.
+    pub files: Vec<Arc<FileEntry>>,
+}
+
+impl ScanFiles {
+    /// The bytes of all files together.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|entry| entry.file.file_size_in_bytes()).sum()
+    }
+
+    /// The rows of all files together.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(|entry| entry.file.record_count()).sum()
+    }
+
+    /// The files that remain under filters, which are joined by AND and in terms of the shape's schema.
+    pub fn pruned(self, shape: &ScanShape, filters: Vec<Arc<dyn PhysicalExpr>>) -> Result<Self> {
+        Ok(Self { files: shape.pruner(filters).prune(self.files).map_err(from_datafusion)? })
+    }
+
+    /// As many files as are needed for so many rows.
+    #[must_use]
+    pub fn with_at_least(mut self, rows: usize) -> Self {
+        let mut so_far = 0_u64;
+        let enough = self.files.iter().position(|entry| {
+            so_far = so_far.saturating_add(entry.file.record_count());
+            so_far >= rows as u64
+        });
+        if let Some(last) = enough {
+            self.files.truncate(last + 1);
+        }
+        self
+    }
+}
+
+/// The files that a scan with these filters has to read. The filters are joined by AND, are in terms of the shape's schema, and only ever make the
+/// list shorter: every row that matches them is in one of the files.
+///
+/// Errors: `NOT_SUPPORTED` for what cannot be read yet: delete files, and data files that are not Parquet.
+pub async fn files_of_scan(shape: &ScanShape, cache: &ManifestCache, filters: Vec<Arc<dyn PhysicalExpr>>) -> Result<ScanFiles> {
+    let Some(snapshot) = &shape.snapshot else { return Ok(ScanFiles::default()) };
+    let pruner = shape.pruner(filters);
+    let found = snapshot::files(&shape.table, snapshot, cache, &|manifest| pruner.keeps_manifest(manifest)).await?;
+    if !found.deletes.is_empty() {
+        return Err(Error::not_supported(format!("table '{}' has delete files, which are not read yet", shape.table.name))
+            .with_hint("rewrite its data files with the engine that deleted from it"));
+    }
+    let files = pruner.prune(found.data).map_err(from_datafusion)?;
+    files.iter().try_for_each(|entry| check_format(entry))?;
+    Ok(ScanFiles { files })
+}
+
+fn check_format(entry: &FileEntry) -> Result<()> {
+    let (path, format) = (entry.file.file_path(), entry.file.file_format());
+    match format {
+        DataFileFormat::Parquet => Ok(()),
+        other => Err(Error::not_supported(format!("data file '{path}' is {other}, and only parquet is read"))),
+    }
+}

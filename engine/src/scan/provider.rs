@@ -1,0 +1,289 @@
+//! An Iceberg table as DataFusion's planner sees it: a schema, statistics, and a plan that scans it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, Statistics};
+use datafusion::config::TableParquetOptions;
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use nunatak_catalog::Table;
+use nunatak_catalog::snapshot::{FileEntry, ManifestCache};
+use nunatak_catalog::spec::{self, SnapshotRef};
+use nunatak_core::Result;
+use object_store::ObjectMeta;
+use tokio::sync::OnceCell;
+
+use super::bounds::ColumnSource;
+use super::plan::{ScanFiles, ScanShape, files_of_scan};
+use super::source::IcebergSource;
+use super::splits::{FileLayout, Split, plan_splits};
+use super::statistics;
+use crate::error::into_datafusion;
+
+/// What the scans of a process share.
+#[derive(Clone)]
+pub struct ScanContext {
+    manifest_cache: Arc<ManifestCache>,
+}
+
+impl fmt::Debug for ScanContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScanContext").finish_non_exhaustive()
+    }
+}
+
+impl ScanContext {
+    /// A context with a cache of parsed manifests.
+    pub fn new(manifest_cache: Arc<ManifestCache>) -> Self {
+        Self { manifest_cache }
+    }
+
+    /// The cache of parsed manifests.
+    pub fn manifest_cache(&self) -> &ManifestCache {
+        &self.manifest_cache
+    }
+}
+
+/// A table at one snapshot.
+#[derive(Debug)]
+pub struct IcebergTable {
+    shape: ScanShape,
+    context: Arc<ScanContext>,
+    /// All files of the snapshot, once somebody has asked for them.
+    files: OnceCell<ScanFiles>,
+    statistics: OnceLock<Statistics>,
+}
+
+impl IcebergTable {
+    /// The table at a snapshot; `None` is a table without snapshots, which is empty. Reads nothing.
+    ///
+    /// Errors: `NOT_SUPPORTED` for a column whose type cannot be read.
+    pub fn new(table: Table, snapshot: Option<SnapshotRef>, context: Arc<ScanContext>) -> Result<Self> {
+        Ok(Self { shape: ScanShape::new(table, snapshot)?, context, files: OnceCell::new(), statistics: OnceLock::new() })
+    }
+
+    /// The table as its catalog gave it.
+    pub fn table(&self) -> &Table {
+        self.shape.table()
+    }
+
+    /// The snapshot that is read.
+    pub fn snapshot(&self) -> Option<&SnapshotRef> {
+        self.shape.snapshot()
+    }
+
+    /// The schema that is read, as Iceberg has it.
+    pub fn iceberg_schema(&self) -> &spec::SchemaRef {
+        self.shape.iceberg_schema()
+    }
+
+    /// The table at its snapshot, for planning scans of it.
+    pub fn shape(&self) -> &ScanShape {
+        &self.shape
+    }
+
+    /// All files of the snapshot. Once they are known, [`TableProvider::statistics`] is as good as it gets; before, it is an estimate.
+    pub async fn load_files(&self) -> Result<&ScanFiles> {
+        self.files.get_or_try_init(|| files_of_scan(&self.shape, &self.context.manifest_cache, Vec::new())).await
+    }
+
+    /// The files that a scan with these filters reads: how large it is can be known before it is planned.
+    pub async fn plan_files(&self, filters: Vec<Arc<dyn PhysicalExpr>>) -> Result<ScanFiles> {
+        if filters.is_empty() {
+            return self.load_files().await.cloned();
+        }
+        match self.files.get() {
+            Some(all) => all.clone().pruned(&self.shape, filters),
+            None => files_of_scan(&self.shape, &self.context.manifest_cache, filters).await,
+        }
+    }
+
+    /// Whether the choice of files decides a filter completely: all its columns have a single value in each file.
+    fn is_decided(&self, filter: &Expr) -> bool {
+        let columns = filter.column_refs();
+        !columns.is_empty() && !filter.is_volatile() && columns.iter().all(|column| self.shape.is_constant(&column.name))
+    }
+
+    fn physical_filters(&self, state: &dyn Session, filters: &[Expr]) -> DataFusionResult<Vec<Arc<dyn PhysicalExpr>>> {
+        let schema = DFSchema::try_from(Arc::clone(self.shape.schema()))?;
+        let mut physical = Vec::with_capacity(filters.len());
+        for filter in filters {
+            match state.create_physical_expr(filter.clone(), &schema) {
+                Ok(expr) => physical.push(expr),
+                Err(error) if self.is_decided(filter) => return Err(error),
+                // It is applied again above the scan; here it could only have saved work.
+                Err(_) => {}
+            }
+        }
+        Ok(physical)
+    }
+}
+
+#[async_trait]
+impl TableProvider for IcebergTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.shape.schema())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.is_decided(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        let schema = self.shape.schema();
+        let Some(snapshot) = self.shape.snapshot() else { return Some(statistics::of_scan(schema, std::iter::empty())) };
+        let Some(all) = self.files.get() else { return Some(statistics::of_summary(schema, snapshot)) };
+        let whole = self.statistics.get_or_init(|| {
+            let columns: Vec<Option<&ColumnSource>> = self.shape.columns().iter().map(Option::as_ref).collect();
+            let files: Vec<Statistics> = all.files.iter().map(|entry| statistics::of_file(entry, &columns)).collect();
+            statistics::of_scan(schema, files.iter())
+        });
+        Some(whole.clone())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let physical = self.physical_filters(state, filters)?;
+        let mut builder = ScanBuilder::new(self, state, projection, &physical);
+        let mut files = self.plan_files(physical).await.map_err(into_datafusion)?;
+        // A filter that is applied above the scan needs more rows than the limit says.
+        builder.limit = limit.filter(|_| filters.iter().all(|filter| self.is_decided(filter)));
+        if let Some(rows) = builder.limit {
+            files = files.with_at_least(rows);
+        }
+        builder.build(&files)
+    }
+}
+
+/// Makes the plan of one scan from its files.
+struct ScanBuilder<'a> {
+    shape: &'a ScanShape,
+    state: &'a dyn Session,
+    projection: Option<&'a Vec<usize>>,
+    /// The columns about which statistics are worth collecting: those that are read, in the schema's order.
+    columns: Vec<Option<&'a ColumnSource>>,
+    limit: Option<usize>,
+}
+
+impl<'a> ScanBuilder<'a> {
+    fn new(table: &'a IcebergTable, state: &'a dyn Session, projection: Option<&'a Vec<usize>>, filters: &[Arc<dyn PhysicalExpr>]) -> Self {
+        let filtered: Vec<usize> = filters.iter().flat_map(|filter| collect_columns(filter)).map(|column| column.index()).collect();
+        let is_used = |index: usize| projection.is_none_or(|projected| projected.contains(&index)) || filtered.contains(&index);
+        let columns = table.shape.columns().iter().enumerate().map(|(index, column)| column.as_ref().filter(|_| is_used(index))).collect();
+        Self { shape: &table.shape, state, projection, columns, limit: None }
+    }
+
+    /// One `DataSourceExec` for each store that files lie in, which is nearly always one.
+    fn build(&self, files: &ScanFiles) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let mut by_store: BTreeMap<String, Vec<&FileEntry>> = BTreeMap::new();
+        for entry in &files.files {
+            let url = self.shape.table().storage.store_url(entry.file.file_path()).map_err(into_datafusion)?;
+            by_store.entry(url.to_string()).or_default().push(entry);
+        }
+        let mut plans = by_store.into_iter().map(|(url, files)| self.build_in_store(&url, &files)).collect::<DataFusionResult<Vec<_>>>()?;
+        match plans.pop() {
+            None => self.build_empty(),
+            Some(only) if plans.is_empty() => Ok(only),
+            Some(last) => {
+                plans.push(last);
+                UnionExec::try_new(plans)
+            }
+        }
+    }
+
+    fn build_empty(&self) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let schema = match self.projection {
+            Some(projection) => Arc::new(self.shape.schema().project(projection)?),
+            None => Arc::clone(self.shape.schema()),
+        };
+        Ok(Arc::new(EmptyExec::new(schema)))
+    }
+
+    fn build_in_store(&self, url: &str, entries: &[&FileEntry]) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let schema = self.shape.schema();
+        let files = entries.iter().map(|entry| self.partitioned_file(entry)).collect::<Result<Vec<_>>>().map_err(into_datafusion)?;
+        let whole = statistics::of_scan(schema, files.iter().filter_map(|file| file.statistics.as_deref()));
+        let footers = self.state.runtime_env().cache_manager.get_file_metadata_cache();
+        let source = IcebergSource::new(TableSchema::from(Arc::clone(schema)), self.parquet_options(), footers);
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(url)?, Arc::new(source))
+            .with_file_groups(self.file_groups(entries, &files))
+            .with_statistics(whole)
+            .with_projection_indices(self.projection.cloned())?
+            .with_limit(self.limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn parquet_options(&self) -> TableParquetOptions {
+        TableParquetOptions { global: self.state.config_options().execution.parquet.clone(), ..TableParquetOptions::default() }
+    }
+
+    fn partitioned_file(&self, entry: &FileEntry) -> Result<PartitionedFile> {
+        let mut file = PartitionedFile::new_from_meta(ObjectMeta {
+            location: self.shape.table().storage.object_path(entry.file.file_path())?,
+            // Data files never change, so the cache of footers needs no time to tell versions apart.
+            last_modified: chrono::DateTime::UNIX_EPOCH,
+            size: entry.file.file_size_in_bytes(),
+            e_tag: None,
+            version: None,
+        });
+        file.statistics = Some(Arc::new(statistics::of_file(entry, &self.columns)));
+        Ok(file)
+    }
+
+    fn file_groups(&self, entries: &[&FileEntry], files: &[PartitionedFile]) -> Vec<FileGroup> {
+        let layouts: Vec<FileLayout<'_>> =
+            entries.iter().map(|entry| FileLayout { size: entry.file.file_size_in_bytes(), row_groups: entry.file.split_offsets() }).collect();
+        let groups = plan_splits(&layouts, self.state.config().target_partitions());
+        groups.into_iter().map(|splits| FileGroup::new(splits.into_iter().map(|split| file_of(split, files)).collect())).collect()
+    }
+}
+
+fn file_of(split: Split, files: &[PartitionedFile]) -> PartitionedFile {
+    let file = files[split.file].clone();
+    match split.range {
+        // A file longer than an `i64` can say does not exist.
+        Some(range) => file.with_range(range.start as i64, range.end as i64),
+        None => file,
+    }
+}
+
+/// The bytes that all Iceberg scans in a plan read, after pruning.
+pub fn scan_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let of_node = match plan.downcast_ref::<DataSourceExec>().and_then(|exec| exec.data_source().downcast_ref::<FileScanConfig>()) {
+        Some(config) if config.file_source.is::<IcebergSource>() => {
+            config.file_groups.iter().flat_map(|group| group.iter()).map(PartitionedFile::effective_size).sum()
+        }
+        _ => 0,
+    };
+    plan.children().into_iter().fold(of_node, |bytes, child| bytes + scan_bytes(child))
+}

@@ -1,0 +1,171 @@
+//! How the bytes and footers of a scan's files are read: through DataFusion's footer cache, with what Iceberg demands checked on the way.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::common::stats::Precision;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::metadata::{CachedParquetMetaData, DFParquetMetadata};
+use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetFileReaderFactory};
+use datafusion::error::DataFusionError;
+use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache};
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use nunatak_core::{Code, Error};
+use object_store::{ObjectMeta, ObjectStore};
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataBuilder};
+
+/// Makes the readers of a scan. Footers are cached as they are needed here, which is without the Arrow schema that a writer may have embedded:
+/// its types and field metadata would stand in for those of the Parquet schema, and the field ids would be lost.
+pub struct IcebergReaderFactory {
+    store: Arc<dyn ObjectStore>,
+    footers: Arc<FileMetadataCache>,
+    bytes: CachedParquetFileReaderFactory,
+}
+
+impl IcebergReaderFactory {
+    /// A factory for the files of one store, with the footer cache of the process.
+    pub fn new(store: Arc<dyn ObjectStore>, footers: Arc<FileMetadataCache>) -> Self {
+        let bytes = CachedParquetFileReaderFactory::new(Arc::clone(&store), Arc::clone(&footers));
+        Self { store, footers, bytes }
+    }
+}
+
+impl fmt::Debug for IcebergReaderFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IcebergReaderFactory").finish_non_exhaustive()
+    }
+}
+
+impl ParquetFileReaderFactory for IcebergReaderFactory {
+    fn create_reader(
+        &self,
+        partition_index: usize,
+        file: PartitionedFile,
+        metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> datafusion::error::Result<Box<dyn AsyncFileReader + Send>> {
+        let footer = FooterReader {
+            store: Arc::clone(&self.store),
+            footers: Arc::clone(&self.footers),
+            object: file.object_meta.clone(),
+            size_hint: metadata_size_hint,
+            row_count: match file.statistics.as_ref().map(|statistics| statistics.num_rows) {
+                Some(Precision::Exact(rows)) => i64::try_from(rows).ok(),
+                _ => None,
+            },
+        };
+        let bytes = self.bytes.create_reader(partition_index, file, metadata_size_hint, metrics)?;
+        Ok(Box::new(IcebergReader { footer, bytes }))
+    }
+}
+
+struct IcebergReader {
+    footer: FooterReader,
+    bytes: Box<dyn AsyncFileReader + Send>,
+}
+
+impl AsyncFileReader for IcebergReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        self.bytes.get_bytes(range)
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        self.bytes.get_byte_ranges(ranges)
+    }
+
+    fn get_metadata<'a>(&'a mut self, options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        self.footer.read(options).map(|footer| footer.map_err(|error| ParquetError::External(Box::new(error)))).boxed()
+    }
+}
+
+struct FooterReader {
+    store: Arc<dyn ObjectStore>,
+    footers: Arc<FileMetadataCache>,
+    object: ObjectMeta,
+    size_hint: Option<usize>,
+    /// How many rows the table's metadata says the file has.
+    row_count: Option<i64>,
+}
+
+impl FooterReader {
+    async fn read(&self, options: Option<&ArrowReaderOptions>) -> Result<Arc<ParquetMetaData>, Error> {
+        let footer = DFParquetMetadata::new(&self.store, &self.object)
+            .with_file_metadata_cache(Some(Arc::clone(&self.footers)))
+            .with_metadata_size_hint(self.size_hint)
+            .with_page_index_policy(options.map(ArrowReaderOptions::column_index_policy))
+            .fetch_metadata()
+            .await
+            .map_err(|error| self.failed(error))?;
+        self.check(&footer)?;
+        Ok(self.without_arrow_schema(footer))
+    }
+
+    fn failed(&self, error: DataFusionError) -> Error {
+        let path = &self.object.location;
+        match &error {
+            DataFusionError::ObjectStore(store) => match store.as_ref() {
+                object_store::Error::NotFound { .. } => Error::new(Code::IcebergMissingData, format!("data file '{path}' does not exist")),
+                _ => Error::new(Code::IcebergFilesystemError, format!("data file '{path}' cannot be read: {store}")),
+            },
+            DataFusionError::ParquetError(parquet) => Error::new(Code::IcebergBadData, format!("data file '{path}' is damaged: {parquet}")),
+            other => Error::new(Code::IcebergBadData, format!("data file '{path}' cannot be read: {other}")),
+        }
+        .with_source(error)
+    }
+
+    fn check(&self, footer: &ParquetMetaData) -> Result<(), Error> {
+        let path = &self.object.location;
+        let file = footer.file_metadata();
+        if let Some(expected) = self.row_count
+            && expected != file.num_rows()
+        {
+            let found = file.num_rows();
+            return Err(Error::new(Code::IcebergBadData, format!("data file '{path}' has {found} rows, but the table's metadata says {expected}")));
+        }
+        let columns = file.schema().get_fields();
+        if !columns.is_empty() && !columns.iter().any(|column| column.get_basic_info().has_id()) {
+            return Err(Error::not_supported(format!("data file '{path}' has no field ids, and columns are not matched by name yet")));
+        }
+        Ok(())
+    }
+
+    /// The footer without its embedded Arrow schema, which the cache then keeps in place of the original.
+    fn without_arrow_schema(&self, footer: Arc<ParquetMetaData>) -> Arc<ParquetMetaData> {
+        let file = footer.file_metadata();
+        let has_arrow_schema = |entries: &Vec<_>| entries.iter().any(is_arrow_schema);
+        if !file.key_value_metadata().is_some_and(has_arrow_schema) {
+            return footer;
+        }
+        let entries = file.key_value_metadata().map(|entries| entries.iter().filter(|entry| !is_arrow_schema(entry)).cloned().collect());
+        let stripped = FileMetaData::new(
+            file.version(),
+            file.num_rows(),
+            file.created_by().map(str::to_owned),
+            entries,
+            file.schema_descr_ptr(),
+            file.column_orders().cloned(),
+        );
+        let footer = Arc::new(
+            ParquetMetaDataBuilder::new(stripped)
+                .set_row_groups(footer.row_groups().to_vec())
+                .set_column_index(footer.column_index().cloned())
+                .set_offset_index(footer.offset_index().cloned())
+                .build(),
+        );
+        let entry = CachedFileMetadataEntry::new(self.object.clone(), Arc::new(CachedParquetMetaData::new(Arc::clone(&footer))));
+        self.footers.put(&self.object.location, entry);
+        footer
+    }
+}
+
+fn is_arrow_schema(entry: &parquet::file::metadata::KeyValue) -> bool {
+    entry.key == ARROW_SCHEMA_META_KEY
+}

@@ -1,0 +1,9 @@
+//! Types in three languages: Iceberg's, Arrow's and the names that Trino's clients know.
+
+mod from_arrow;
+mod to_arrow;
+mod trino;
+
+pub use from_arrow::arrow_to_iceberg_schema;
+pub use to_arrow::{INITIAL_DEFAULT, field_id, table_schema};
+pub use trino::trino_type_name;

@@ -1,0 +1,193 @@
+//! Names: what a name in a statement means, and the tables a query has looked up. A query looks each table up once and keeps it, so that all its parts
+//! (views too) read the same snapshot.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::ResolvedTableReference;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use nunatak_catalog::TableName;
+use nunatak_core::{Code, Error, Result};
+
+use super::relations::RELATIONS_MAX;
+
+/// The schema of the listings that every catalog has.
+pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
+
+/// An identifier as the catalogs know it: lower case unless quoted.
+pub(super) fn normalized(identifier: &Ident) -> String {
+    if identifier.quote_style.is_some() { identifier.value.clone() } else { identifier.value.to_lowercase() }
+}
+
+/// The parts of a name, normalised.
+pub fn parts(name: &ObjectName) -> Vec<String> {
+    name.0
+        .iter()
+        .map(|part| match part {
+            ObjectNamePart::Identifier(identifier) => normalized(identifier),
+            other => other.to_string(),
+        })
+        .collect()
+}
+
+/// A name with its catalog and schema.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct QualifiedName {
+    /// The catalog.
+    pub catalog: String,
+    /// The schema.
+    pub schema: String,
+    /// The table's or view's own name.
+    pub table: String,
+}
+
+impl QualifiedName {
+    /// What `name` means in a session with these defaults. Errors: `MISSING_SCHEMA_NAME`, `SYNTAX_ERROR`.
+    pub fn resolve(name: &ObjectName, catalog: &str, schema: Option<&str>) -> Result<Self> {
+        let mut parts = parts(name);
+        let table = parts.pop().unwrap_or_default();
+        let named_schema = parts.pop();
+        let named_catalog = parts.pop();
+        if !parts.is_empty() {
+            return Err(Error::new(Code::SyntaxError, format!("'{name}' has too many parts")).with_hint("write catalog.schema.table"));
+        }
+        let schema = named_schema.or_else(|| schema.map(str::to_owned)).ok_or_else(|| {
+            Error::new(Code::MissingSchemaName, format!("'{table}' has no schema and the session has none")).with_hint("write schema.table, or USE schema first")
+        })?;
+        Ok(Self { catalog: named_catalog.unwrap_or_else(|| catalog.to_owned()), schema, table })
+    }
+
+    /// The name within its catalog.
+    pub fn in_catalog(&self) -> TableName {
+        TableName::new(&self.schema, &self.table)
+    }
+}
+
+impl fmt::Display for QualifiedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.catalog, self.schema, self.table)
+    }
+}
+
+impl From<ResolvedTableReference> for QualifiedName {
+    fn from(reference: ResolvedTableReference) -> Self {
+        Self { catalog: reference.catalog.to_string(), schema: reference.schema.to_string(), table: reference.table.to_string() }
+    }
+}
+
+/// Whether `text` matches an SQL LIKE pattern (`%`, `_`; `\` before one of them takes it literally), ignoring case.
+pub fn like_matches(pattern: Option<&str>, text: &str) -> bool {
+    fn matches(pattern: &[char], text: &[char]) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            ['%', rest @ ..] => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
+            ['\\', literal @ ('%' | '_' | '\\'), rest @ ..] => text.first() == Some(literal) && matches(rest, &text[1..]),
+            [wanted, rest @ ..] => text.first().is_some_and(|found| *wanted == '_' || wanted == found) && matches(rest, &text[1..]),
+        }
+    }
+    let characters = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
+    pattern.is_none_or(|pattern| matches(&characters(pattern), &characters(text)))
+}
+
+/// The tables a query has looked up, as DataFusion's planner wants to find them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LookedUp {
+    tables: Arc<Mutex<HashMap<QualifiedName, Arc<dyn TableProvider>>>>,
+    numbers: Arc<AtomicUsize>,
+}
+
+impl LookedUp {
+    /// The first of [`RELATIONS_MAX`] numbers that no other statement of the query uses.
+    pub(super) fn reserve_numbers(&self) -> usize {
+        self.numbers.fetch_add(RELATIONS_MAX, Ordering::Relaxed)
+    }
+
+    pub(super) fn get(&self, name: &QualifiedName) -> Option<Arc<dyn TableProvider>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone)
+    }
+
+    pub(super) fn insert(&self, name: QualifiedName, table: Arc<dyn TableProvider>) {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(name, table);
+    }
+
+    fn names(&self) -> Vec<QualifiedName> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+}
+
+impl CatalogProviderList for LookedUp {
+    fn register_catalog(&self, _name: String, _catalog: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        self.names().into_iter().map(|name| name.catalog).collect()
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        Some(Arc::new(LookedUpCatalog { tables: self.clone(), catalog: name.to_owned() }))
+    }
+}
+
+#[derive(Debug)]
+struct LookedUpCatalog {
+    tables: LookedUp,
+    catalog: String,
+}
+
+impl CatalogProvider for LookedUpCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.tables.names().into_iter().filter(|name| name.catalog == self.catalog).map(|name| name.schema).collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        Some(Arc::new(LookedUpSchema { tables: self.tables.clone(), catalog: self.catalog.clone(), schema: name.to_owned() }))
+    }
+}
+
+#[derive(Debug)]
+struct LookedUpSchema {
+    tables: LookedUp,
+    catalog: String,
+    schema: String,
+}
+
+impl LookedUpSchema {
+    fn qualified(&self, table: &str) -> QualifiedName {
+        QualifiedName { catalog: self.catalog.clone(), schema: self.schema.clone(), table: table.to_owned() }
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for LookedUpSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.tables.names().into_iter().filter(|name| name.catalog == self.catalog && name.schema == self.schema).map(|name| name.table).collect()
+    }
+
+    async fn table(&self, name: &str) -> datafusion::error::Result<Option<Arc<dyn TableProvider>>> {
+        Ok(self.tables.get(&self.qualified(name)))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.tables.get(&self.qualified(name)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::like_matches;
+
+    #[test]
+    fn like_patterns() {
+        assert!(like_matches(None, "x"));
+        assert!(like_matches(Some("fl%"), "flights"));
+        assert!(like_matches(Some("_lights"), "Flights"));
+        assert!(like_matches(Some(r"a\_b"), "a_b"));
+        assert!(!like_matches(Some(r"a\_b"), "axb"));
+        assert!(!like_matches(Some("fl"), "flights"));
+    }
+}

@@ -1,0 +1,61 @@
+//! The types that leave nunatak: plain ones, since clients know no views, dictionaries or run-end encodings.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+
+/// The schema that a client sees for rows of `schema`: plain types, no metadata, every column nullable (what a plan promises of nulls differs between
+/// planning and running).
+pub fn outward_schema(schema: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().map(|field| Field::new(field.name(), outward_type(field.data_type()), true)).collect::<Vec<_>>()))
+}
+
+fn outward_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+        DataType::Dictionary(_, value) => outward_type(value),
+        DataType::RunEndEncoded(_, value) => outward_type(value.data_type()),
+        DataType::List(field) | DataType::LargeList(field) | DataType::ListView(field) | DataType::LargeListView(field) => {
+            DataType::List(outward_field(field))
+        }
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(outward_field(field), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(outward_field).collect::<Fields>()),
+        DataType::Map(entries, sorted) => DataType::Map(outward_field(entries), *sorted),
+        other => other.clone(),
+    }
+}
+
+fn outward_field(field: &FieldRef) -> FieldRef {
+    Arc::new(Field::new(field.name(), outward_type(field.data_type()), field.is_nullable()))
+}
+
+/// The same rows with the columns of `schema`, which [`outward_schema`] gave.
+pub fn outward_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| if column.data_type() == field.data_type() { Ok(Arc::clone(column)) } else { cast(column, field.data_type()) })
+        .collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_and_dictionaries_become_plain() {
+        let schema = Schema::new(vec![
+            Field::new("a", DataType::Utf8View, false),
+            Field::new("b", DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), true),
+            Field::new("c", DataType::List(Arc::new(Field::new("element", DataType::BinaryView, true))), true),
+        ]);
+        let types: Vec<_> = outward_schema(&schema).fields().iter().map(|field| field.data_type().clone()).collect();
+        assert_eq!(types, [DataType::Utf8, DataType::Utf8, DataType::List(Arc::new(Field::new("element", DataType::Binary, true)))]);
+    }
+}

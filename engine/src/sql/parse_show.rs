@@ -1,0 +1,65 @@
+//! `SHOW ...` and `DESCRIBE`.
+
+use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+
+use super::parse::take_word;
+use super::statement::Show;
+
+type Parsed<T> = Result<T, ParserError>;
+
+/// The listing that starts here, if one does.
+pub(super) fn parse_show(parser: &mut Parser<'_>) -> Parsed<Option<Show>> {
+    if take_word(parser, "DESCRIBE") || take_word(parser, "DESC") {
+        return Ok(Some(Show::Columns { table: parser.parse_object_name(false)?, like: None }));
+    }
+    if !take_word(parser, "SHOW") {
+        return Ok(None);
+    }
+    let show = if take_word(parser, "CATALOGS") {
+        Show::Catalogs { like: parse_like(parser)? }
+    } else if take_word(parser, "SCHEMAS") {
+        Show::Schemas { catalog: parse_from(parser)?.map(|name| last_part(&name)), like: parse_like(parser)? }
+    } else if take_word(parser, "TABLES") {
+        Show::Tables { schema: parse_from(parser)?, like: parse_like(parser)? }
+    } else if take_word(parser, "COLUMNS") {
+        let Some(table) = parse_from(parser)? else {
+            return parser.expected("FROM", parser.peek_token());
+        };
+        Show::Columns { table, like: parse_like(parser)? }
+    } else if take_word(parser, "CREATE") {
+        parse_show_create(parser)?
+    } else if take_word(parser, "SESSION") {
+        Show::Session { like: parse_like(parser)? }
+    } else if take_word(parser, "FUNCTIONS") {
+        Show::Functions { like: parse_like(parser)? }
+    } else {
+        return parser.expected("CATALOGS, SCHEMAS, TABLES, COLUMNS, CREATE, SESSION or FUNCTIONS", parser.peek_token());
+    };
+    Ok(Some(show))
+}
+
+fn parse_show_create(parser: &mut Parser<'_>) -> Parsed<Show> {
+    if take_word(parser, "TABLE") {
+        Ok(Show::CreateTable(parser.parse_object_name(false)?))
+    } else if take_word(parser, "VIEW") {
+        Ok(Show::CreateView(parser.parse_object_name(false)?))
+    } else if take_word(parser, "SCHEMA") {
+        Ok(Show::CreateSchema(parser.parse_object_name(false)?))
+    } else {
+        parser.expected("TABLE, VIEW or SCHEMA", parser.peek_token())
+    }
+}
+
+fn parse_from(parser: &mut Parser<'_>) -> Parsed<Option<ObjectName>> {
+    if parser.parse_one_of_keywords(&[Keyword::FROM, Keyword::IN]).is_some() { parser.parse_object_name(false).map(Some) } else { Ok(None) }
+}
+
+fn parse_like(parser: &mut Parser<'_>) -> Parsed<Option<String>> {
+    if parser.parse_keyword(Keyword::LIKE) { parser.parse_literal_string().map(Some) } else { Ok(None) }
+}
+
+fn last_part(name: &ObjectName) -> String {
+    super::names::parts(name).pop().unwrap_or_default()
+}

@@ -1,0 +1,157 @@
+//! `CREATE` and `DROP` of tables, schemas and views, and `ALTER TABLE ... RENAME TO`, with Trino's properties and types.
+
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use nunatak_core::Location;
+
+use super::options::option_value;
+use super::parse::take_word;
+use super::statement::{ColumnDefinition, CreateTable, Statement};
+use super::types::parse_type;
+use crate::files::OptionValue;
+
+type Parsed<T> = Result<T, ParserError>;
+
+/// The `CREATE`, `DROP` or `ALTER` that starts here, if one does.
+pub(super) fn parse_create_or_drop(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
+    if parser.parse_keyword(Keyword::CREATE) {
+        let or_replace = parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]);
+        return parse_create(parser, or_replace).map(Some);
+    }
+    if parser.parse_keyword(Keyword::DROP) {
+        return parse_drop(parser).map(Some);
+    }
+    if parser.parse_keywords(&[Keyword::ALTER, Keyword::TABLE]) {
+        return parse_alter(parser).map(Some);
+    }
+    Ok(None)
+}
+
+fn parse_create(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> {
+    if parser.parse_keyword(Keyword::VIEW) {
+        return parse_create_view(parser, or_replace);
+    }
+    if parser.parse_keyword(Keyword::TABLE) {
+        if or_replace {
+            return unsupported("CREATE OR REPLACE TABLE is not supported yet");
+        }
+        return parse_create_table(parser);
+    }
+    if !or_replace && parser.parse_keyword(Keyword::SCHEMA) {
+        let if_not_exists = parse_if_not_exists(parser);
+        let name = parser.parse_object_name(false)?;
+        return Ok(Statement::CreateSchema { name, if_not_exists, properties: parse_properties(parser)? });
+    }
+    parser.expected("TABLE, VIEW or SCHEMA after CREATE", parser.peek_token())
+}
+
+fn unsupported<T>(what: &str) -> Parsed<T> {
+    Err(ParserError::ParserError(what.to_owned()))
+}
+
+fn parse_if_not_exists(parser: &mut Parser<'_>) -> bool {
+    parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS])
+}
+
+fn parse_create_view(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> {
+    let name = parser.parse_object_name(false)?;
+    let comment = parse_comment(parser)?;
+    parser.expect_keyword(Keyword::AS)?;
+    let start = parser.peek_token_ref().span.start;
+    let start = Location { line: start.line, column: start.column };
+    let query = parser.parse_query()?;
+    Ok(Statement::CreateView { name, or_replace, comment, query, text: String::new(), start })
+}
+
+fn parse_create_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let if_not_exists = parse_if_not_exists(parser);
+    let name = parser.parse_object_name(false)?;
+    let mut columns = Vec::new();
+    if parser.consume_token(&Token::LParen) {
+        columns = parser.parse_comma_separated(parse_column)?;
+        parser.expect_token(&Token::RParen)?;
+    }
+    let comment = parse_comment(parser)?;
+    let properties = parse_properties(parser)?;
+    let query = if parser.parse_keyword(Keyword::AS) { Some(parser.parse_query()?) } else { None };
+    if query.is_none() && columns.is_empty() {
+        return parser.expected("a list of columns or AS", parser.peek_token());
+    }
+    let with_data = parse_with_data(parser)?;
+    Ok(Statement::CreateTable(Box::new(CreateTable { name, if_not_exists, columns, comment, properties, query, with_data })))
+}
+
+fn parse_with_data(parser: &mut Parser<'_>) -> Parsed<bool> {
+    if !parser.parse_keyword(Keyword::WITH) {
+        return Ok(true);
+    }
+    let with_data = !parser.parse_keyword(Keyword::NO);
+    parser.expect_keyword(Keyword::DATA)?;
+    Ok(with_data)
+}
+
+fn parse_column(parser: &mut Parser<'_>) -> Parsed<ColumnDefinition> {
+    let name = super::names::normalized(&parser.parse_identifier()?);
+    let mut column = ColumnDefinition { name, column_type: None, not_null: false, comment: None };
+    if matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen) {
+        return Ok(column);
+    }
+    column.column_type = Some(parse_type(parser)?);
+    loop {
+        if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
+            column.not_null = true;
+        } else if let Some(comment) = parse_comment(parser)? {
+            column.comment = Some(comment);
+        } else if parser.parse_keyword(Keyword::DEFAULT) {
+            return unsupported("DEFAULT values of columns are not supported yet");
+        } else if !parser.parse_keyword(Keyword::NULL) {
+            return Ok(column);
+        }
+    }
+}
+
+fn parse_comment(parser: &mut Parser<'_>) -> Parsed<Option<String>> {
+    if parser.parse_keyword(Keyword::COMMENT) { parser.parse_literal_string().map(Some) } else { Ok(None) }
+}
+
+/// `WITH (name = value, ...)`, if it stands here.
+fn parse_properties(parser: &mut Parser<'_>) -> Parsed<Vec<(String, OptionValue)>> {
+    if parser.peek_nth_token_ref(1).token != Token::LParen || !parser.parse_keyword(Keyword::WITH) {
+        return Ok(Vec::new());
+    }
+    parser.expect_token(&Token::LParen)?;
+    let properties = parser.parse_comma_separated(|parser| {
+        let name = parser.parse_identifier()?.value.to_lowercase();
+        parser.expect_token(&Token::Eq)?;
+        Ok((name, option_value(&parser.parse_expr()?)?))
+    })?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(properties)
+}
+
+fn parse_drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let Some(kind) = parser.parse_one_of_keywords(&[Keyword::TABLE, Keyword::VIEW, Keyword::SCHEMA]) else {
+        return parser.expected("TABLE, VIEW or SCHEMA after DROP", parser.peek_token());
+    };
+    let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+    let name = parser.parse_object_name(false)?;
+    if kind == Keyword::SCHEMA && !parser.parse_keyword(Keyword::RESTRICT) && parser.parse_keyword(Keyword::CASCADE) {
+        return unsupported("DROP SCHEMA ... CASCADE is not supported yet");
+    }
+    Ok(match kind {
+        Keyword::TABLE => Statement::DropTable { name, if_exists },
+        Keyword::VIEW => Statement::DropView { name, if_exists },
+        _ => Statement::DropSchema { name, if_exists },
+    })
+}
+
+fn parse_alter(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+    let name = parser.parse_object_name(false)?;
+    if parser.parse_keyword(Keyword::RENAME) && take_word(parser, "TO") {
+        return Ok(Statement::RenameTable { name, to: parser.parse_object_name(false)?, if_exists });
+    }
+    unsupported("of ALTER TABLE only RENAME TO is supported yet")
+}

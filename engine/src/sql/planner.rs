@@ -1,0 +1,311 @@
+//! From a parsed statement to DataFusion's logical plan, with every name resolved and every table at one snapshot.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DFSchema, ScalarValue, TableReference};
+use datafusion::datasource::ViewTable;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, WriteOp};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast;
+use futures::future::BoxFuture;
+use nunatak_catalog::{Catalog, Table, View, snapshot};
+use nunatak_core::{Code, Error, Location, Result};
+
+use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName};
+use super::relations::{self, FILES_CATALOG, FileCall, Relations, VERSION_MARK, VersionExpression};
+use super::statement::Statement;
+use super::{information_schema, parse};
+use crate::context::EngineContext;
+use crate::error::{from_datafusion, nearest};
+use crate::files::{FileOptions, file_table};
+use crate::scan::{IcebergTable, metadata_table};
+
+/// How deeply views may refer to views.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// Plans the statements of one query. Whatever it looks up stays pinned for its life.
+pub struct Planner {
+    context: Arc<EngineContext>,
+    state: SessionState,
+    looked_up: LookedUp,
+    catalog: String,
+    schema: Option<String>,
+    view_depth: usize,
+}
+
+/// A planned `INSERT`.
+pub struct InsertPlan {
+    /// The table, as it was when planned.
+    pub table: Table,
+    /// Its rows: the table's columns in order, cast to their types.
+    pub input: LogicalPlan,
+}
+
+impl Planner {
+    /// A planner for one query. `partitions` is how many partitions it is split into, `None` for the process's default.
+    pub fn new(context: &Arc<EngineContext>, catalog: &str, schema: Option<&str>, partitions: Option<usize>) -> Self {
+        Self::with_tables(context, LookedUp::default(), catalog, schema, partitions, 0)
+    }
+
+    fn with_tables(
+        context: &Arc<EngineContext>,
+        looked_up: LookedUp,
+        catalog: &str,
+        schema: Option<&str>,
+        partitions: Option<usize>,
+        view_depth: usize,
+    ) -> Self {
+        let mut config = context.base().config().clone();
+        if let Some(partitions) = partitions {
+            config = config.with_target_partitions(partitions);
+        }
+        // A name without a schema is refused before DataFusion sees it, so the default may be empty.
+        config = config.with_default_catalog_and_schema(catalog, schema.unwrap_or_default());
+        let state = SessionStateBuilder::new_from_existing(context.base().clone()).with_config(config).with_catalog_list(Arc::new(looked_up.clone())).build();
+        Self { context: Arc::clone(context), state, looked_up, catalog: catalog.to_owned(), schema: schema.map(str::to_owned), view_depth }
+    }
+
+    /// The DataFusion session of this query.
+    pub fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// What `name` means in this session.
+    pub fn resolve(&self, name: &ast::ObjectName) -> Result<QualifiedName> {
+        QualifiedName::resolve(name, &self.catalog, self.schema.as_deref())
+    }
+
+    /// Plans a query.
+    pub async fn plan_query(&self, query: ast::Query) -> Result<LogicalPlan> {
+        self.plan(ast::Statement::Query(Box::new(query))).await
+    }
+
+    /// Plans an `INSERT`; DataFusion maps and casts its columns.
+    pub async fn plan_insert(&self, insert: ast::Statement) -> Result<InsertPlan> {
+        if let ast::Statement::Insert(insert) = &insert
+            && (insert.overwrite || insert.on.is_some() || insert.returning.is_some() || insert.partitioned.is_some())
+        {
+            return Err(Error::not_supported("of INSERT only INSERT INTO table [(columns)] query is supported yet"));
+        }
+        match self.plan(insert).await? {
+            LogicalPlan::Dml(DmlStatement { table_name, input, op: WriteOp::Insert(_), .. }) => {
+                let name = self.qualified(table_name)?;
+                let table = self.looked_up.get(&name).ok_or_else(|| Error::internal(format!("{name} was planned but not looked up")))?;
+                let Some(iceberg) = table.downcast_ref::<IcebergTable>() else {
+                    return Err(Error::not_supported(format!("'{name}' is not a table that can be written")));
+                };
+                Ok(InsertPlan { table: iceberg.table().clone(), input: Arc::unwrap_or_clone(input) })
+            }
+            other => Err(Error::internal(format!("INSERT was planned as {}", other.display()))),
+        }
+    }
+
+    /// The rows of files, as a plan. `schema` is that of the table they go to, if they go to one.
+    pub fn plan_files(&self, table: Arc<dyn TableProvider>) -> Result<LogicalPlan> {
+        let source = datafusion::datasource::provider_as_source(table);
+        datafusion::logical_expr::LogicalPlanBuilder::scan("files", source, None).and_then(|builder| builder.build()).map_err(from_datafusion)
+    }
+
+    /// The table of that name at its current snapshot. Errors: `TABLE_NOT_FOUND` and those above it.
+    pub async fn table(&self, name: &QualifiedName) -> Result<Table> {
+        let catalog = self.context.catalog(&name.catalog)?;
+        match catalog.load_table(&name.in_catalog()).await? {
+            Some(table) => Ok(table),
+            None => Err(self.not_found(catalog, name).await),
+        }
+    }
+
+    async fn plan(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
+        let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
+        let statement = DataFusionStatement::Statement(Box::new(statement));
+        self.look_up_all(&statement, &relations).await?;
+        self.state.statement_to_plan(statement).await.map_err(from_datafusion)
+    }
+
+    async fn look_up_all(&self, statement: &DataFusionStatement, relations: &Relations) -> Result<()> {
+        let references = self.state.resolve_table_references(statement).map_err(from_datafusion)?;
+        for reference in references {
+            let name = self.qualified(reference.clone())?;
+            if self.looked_up.get(&name).is_some() {
+                continue;
+            }
+            let table = self.look_up(&name, relations).await.map_err(|error| at_place_of(error, statement, &reference))?;
+            self.looked_up.insert(name, table);
+        }
+        Ok(())
+    }
+
+    fn qualified(&self, reference: TableReference) -> Result<QualifiedName> {
+        if self.schema.is_none() && reference.schema().is_none() {
+            return Err(Error::new(Code::MissingSchemaName, format!("'{}' has no schema and the session has none", reference.table()))
+                .with_hint("write schema.table, or USE schema first"));
+        }
+        Ok(reference.resolve(&self.catalog, self.schema.as_deref().unwrap_or_default()).into())
+    }
+
+    async fn look_up(&self, name: &QualifiedName, relations: &Relations) -> Result<Arc<dyn TableProvider>> {
+        if name.catalog == FILES_CATALOG {
+            return self.files(relations.file(&name.table)?).await;
+        }
+        let catalog = self.context.catalog(&name.catalog)?;
+        if name.schema == INFORMATION_SCHEMA {
+            return information_schema::table(catalog, name).await;
+        }
+        if let Some((table, number)) = name.table.split_once(VERSION_MARK) {
+            let name = QualifiedName { table: table.to_owned(), ..name.clone() };
+            return self.table_at(&name, relations.version(number)?).await;
+        }
+        if let Some(table) = catalog.load_table(&name.in_catalog()).await? {
+            return self.current(table);
+        }
+        if let Some(view) = catalog.load_view(&name.in_catalog()).await? {
+            return self.view(view).await;
+        }
+        if let Some((base, kind)) = name.table.rsplit_once('$')
+            && let Some(table) = catalog.load_table(&nunatak_catalog::TableName::new(&name.schema, base)).await?
+        {
+            return metadata_table(&table, kind, self.context.scan().manifest_cache())
+                .await?
+                .ok_or_else(|| Error::new(Code::TableNotFound, format!("there is no metadata table '{kind}'")));
+        }
+        Err(self.not_found(catalog, name).await)
+    }
+
+    fn current(&self, table: Table) -> Result<Arc<dyn TableProvider>> {
+        let snapshot = table.metadata.current_snapshot().cloned();
+        Ok(Arc::new(IcebergTable::new(table, snapshot, Arc::clone(self.context.scan()))?))
+    }
+
+    async fn table_at(&self, name: &QualifiedName, version: &VersionExpression) -> Result<Arc<dyn TableProvider>> {
+        let version = match version {
+            VersionExpression::Version(expression) => self.version(expression)?,
+            VersionExpression::Timestamp(expression) => snapshot::Version::AsOfMillis(self.timestamp_millis(expression)?),
+        };
+        let table = self.table(name).await?;
+        let snapshot = snapshot::resolve(&table.metadata, &version)?;
+        Ok(Arc::new(IcebergTable::new(table, snapshot, Arc::clone(self.context.scan()))?))
+    }
+
+    fn version(&self, expression: &ast::Expr) -> Result<snapshot::Version> {
+        match self.constant(expression, None)? {
+            ScalarValue::Int64(Some(id)) => Ok(snapshot::Version::Id(id)),
+            ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name)) | ScalarValue::LargeUtf8(Some(name)) => Ok(snapshot::Version::Ref(name)),
+            other => Err(Error::new(Code::TypeMismatch, format!("a version is a snapshot id or the name of a branch or tag, not {other}"))),
+        }
+    }
+
+    fn timestamp_millis(&self, expression: &ast::Expr) -> Result<i64> {
+        match self.constant(expression, Some(&DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))))? {
+            ScalarValue::TimestampMillisecond(Some(millis), _) => Ok(millis),
+            _ => Err(Error::new(Code::InvalidArguments, "FOR TIMESTAMP AS OF needs a timestamp that is not null")),
+        }
+    }
+
+    /// The value of an expression without columns.
+    fn constant(&self, expression: &ast::Expr, cast_to: Option<&DataType>) -> Result<ScalarValue> {
+        let schema = Arc::new(DFSchema::empty());
+        let with_alias = datafusion::sql::sqlparser::ast::ExprWithAlias { expr: expression.clone(), alias: None };
+        let mut planned = self.state.create_logical_expr_from_sql_expr(with_alias, &schema).map_err(from_datafusion)?;
+        if let Some(data_type) = cast_to {
+            planned = planned.cast_to(data_type, schema.as_ref()).map_err(from_datafusion)?;
+        }
+        let context = SimplifyContext::builder()
+            .with_schema(schema)
+            .with_config_options(Arc::clone(self.state.config_options()))
+            .with_current_time()
+            .build();
+        match ExprSimplifier::new(context).simplify(planned).map_err(from_datafusion)? {
+            Expr::Literal(value, _) => Ok(value),
+            _ => Err(Error::new(Code::ExpressionNotConstant, format!("'{expression}' is not a constant"))),
+        }
+    }
+
+    async fn files(&self, call: &FileCall) -> Result<Arc<dyn TableProvider>> {
+        let options = FileOptions::from_pairs(call.format, &call.options)?;
+        file_table(&self.state, call.format, &call.pattern, &options, None).await
+    }
+
+    /// A view, planned against the names it was made under and the snapshots this query has pinned.
+    fn view(&self, view: View) -> BoxFuture<'_, Result<Arc<dyn TableProvider>>> {
+        Box::pin(async move {
+            if self.view_depth >= VIEW_DEPTH_MAX {
+                return Err(Error::new(Code::ViewIsRecursive, format!("view '{}' refers to itself or to too many views", view.name)));
+            }
+            let inner = Self::with_tables(
+                &self.context,
+                self.looked_up.clone(),
+                &view.default_catalog,
+                Some(&view.default_schema),
+                Some(self.state.config().target_partitions()),
+                self.view_depth + 1,
+            );
+            let plan = match parse(&view.sql)? {
+                Statement::Query(query) => inner.plan_query(*query).await.map_err(|error| {
+                    if error.code() == Code::ViewIsRecursive {
+                        return error;
+                    }
+                    Error::new(Code::InvalidView, format!("view '{}' can't be planned: {error}", view.name))
+                })?,
+                _ => return Err(Error::new(Code::InvalidView, format!("the text of view '{}' is not a query", view.name))),
+            };
+            let table: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, Some(view.sql)));
+            Ok(table)
+        })
+    }
+
+    /// The error for a name that means nothing, with the name that is most like it.
+    async fn not_found(&self, catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Error {
+        match table_not_found(catalog, name).await {
+            Ok(error) | Err(error) => error,
+        }
+    }
+}
+
+async fn table_not_found(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Result<Error> {
+    let schemas = catalog.namespaces().await?;
+    if !schemas.iter().any(|schema| schema.name == name.schema) {
+        let missing = Error::new(Code::SchemaNotFound, format!("schema '{}' does not exist", name.schema));
+        let near = nearest(&name.schema, schemas.iter().map(|schema| schema.name.as_str()));
+        return Ok(match near {
+            Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
+            None => missing,
+        });
+    }
+    let names: BTreeSet<String> = catalog.tables(&name.schema).await?.into_iter().chain(catalog.views(&name.schema).await?).collect();
+    let missing = Error::new(Code::TableNotFound, format!("table '{}' does not exist", name.table));
+    Ok(match nearest(&name.table, names.iter().map(String::as_str)) {
+        Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
+        None => missing,
+    })
+}
+
+/// Adds to `error` the place where `reference` stands in the text.
+fn at_place_of(error: Error, statement: &DataFusionStatement, reference: &TableReference) -> Error {
+    let DataFusionStatement::Statement(statement) = statement else { return error };
+    if error.location().is_some() {
+        return error;
+    }
+    let mut place = None;
+    let _: ControlFlow<()> = ast::visit_relations(statement.as_ref(), |name| {
+        let same = super::names::parts(name).last().is_some_and(|table| table == reference.table());
+        match (same, name.0.first()) {
+            (true, Some(ast::ObjectNamePart::Identifier(first))) if first.span.start.line > 0 => {
+                place = Some(Location { line: first.span.start.line, column: first.span.start.column });
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    match place {
+        Some(place) => error.at(place),
+        None => error,
+    }
+}

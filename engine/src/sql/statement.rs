@@ -1,0 +1,193 @@
+//! The statements nunatak knows, as parsed: one value per kind, names not yet resolved.
+
+use datafusion::sql::sqlparser::ast;
+use nunatak_catalog::spec::Type;
+use nunatak_core::Location;
+
+use crate::files::OptionValue;
+
+/// A statement.
+#[derive(Clone, Debug)]
+pub enum Statement {
+    /// `SELECT`, `WITH`, `VALUES`, `TABLE t`.
+    Query(Box<ast::Query>),
+    /// `EXPLAIN [ANALYZE] [VERBOSE] statement`.
+    Explain(Explain),
+    /// `INSERT INTO t [(columns)] query`: kept whole, since DataFusion maps its columns.
+    Insert(Box<ast::Statement>),
+    /// `CREATE TABLE`, with or without `AS`.
+    CreateTable(Box<CreateTable>),
+    /// `DROP TABLE [IF EXISTS] t`.
+    DropTable {
+        /// The table.
+        name: ast::ObjectName,
+        /// Whether a missing table is fine.
+        if_exists: bool,
+    },
+    /// `ALTER TABLE [IF EXISTS] t RENAME TO u`.
+    RenameTable {
+        /// The table.
+        name: ast::ObjectName,
+        /// Its new name.
+        to: ast::ObjectName,
+        /// Whether a missing table is fine.
+        if_exists: bool,
+    },
+    /// `CREATE SCHEMA [IF NOT EXISTS] s [WITH (...)]`.
+    CreateSchema {
+        /// The schema.
+        name: ast::ObjectName,
+        /// Whether a schema that exists is fine.
+        if_not_exists: bool,
+        /// Its properties.
+        properties: Vec<(String, OptionValue)>,
+    },
+    /// `DROP SCHEMA [IF EXISTS] s [RESTRICT]`.
+    DropSchema {
+        /// The schema.
+        name: ast::ObjectName,
+        /// Whether a missing schema is fine.
+        if_exists: bool,
+    },
+    /// `CREATE [OR REPLACE] VIEW v AS query`.
+    CreateView {
+        /// The view.
+        name: ast::ObjectName,
+        /// Whether a view of that name is replaced.
+        or_replace: bool,
+        /// What `COMMENT` said.
+        comment: Option<String>,
+        /// Its query.
+        query: Box<ast::Query>,
+        /// The text of its query, as written.
+        text: String,
+        /// Where that text starts.
+        start: Location,
+    },
+    /// `DROP VIEW [IF EXISTS] v`.
+    DropView {
+        /// The view.
+        name: ast::ObjectName,
+        /// Whether a missing view is fine.
+        if_exists: bool,
+    },
+    /// `COPY INTO t FROM 'path' (FORMAT csv, ...)`.
+    CopyInto(CopyInto),
+    /// `SHOW ...` and `DESCRIBE t`.
+    Show(Show),
+    /// `USE [catalog.]schema`.
+    Use(ast::ObjectName),
+    /// `SET SESSION name = value`.
+    SetSession {
+        /// The property.
+        name: String,
+        /// Its value as text.
+        value: String,
+    },
+    /// `RESET SESSION name`.
+    ResetSession {
+        /// The property.
+        name: String,
+    },
+}
+
+/// What is explained, and how.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// Whether it is run and its metrics are shown.
+    pub analyze: bool,
+    /// Whether more is shown.
+    pub verbose: bool,
+    /// The statement.
+    pub statement: Box<Statement>,
+}
+
+/// A new table.
+#[derive(Clone, Debug)]
+pub struct CreateTable {
+    /// Its name.
+    pub name: ast::ObjectName,
+    /// Whether a table that exists is fine.
+    pub if_not_exists: bool,
+    /// Its columns; empty for `AS` without a column list.
+    pub columns: Vec<ColumnDefinition>,
+    /// What `COMMENT` said.
+    pub comment: Option<String>,
+    /// Its properties.
+    pub properties: Vec<(String, OptionValue)>,
+    /// The query of `AS`.
+    pub query: Option<Box<ast::Query>>,
+    /// Whether the query's rows are written (`WITH NO DATA` says not).
+    pub with_data: bool,
+}
+
+/// A column of a new table.
+#[derive(Clone, Debug)]
+pub struct ColumnDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its type; `None` in a `CREATE TABLE t (a, b) AS` list. Field ids inside are placeholders and are assigned when the table is made.
+    pub column_type: Option<Type>,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// What `COMMENT` said.
+    pub comment: Option<String>,
+}
+
+/// Rows of files into a table.
+#[derive(Clone, Debug)]
+pub struct CopyInto {
+    /// The table.
+    pub table: ast::ObjectName,
+    /// The path or glob.
+    pub pattern: String,
+    /// Options by lower-case name.
+    pub options: Vec<(String, OptionValue)>,
+}
+
+/// The listings.
+#[derive(Clone, Debug)]
+pub enum Show {
+    /// `SHOW CATALOGS [LIKE p]`.
+    Catalogs {
+        /// The pattern.
+        like: Option<String>,
+    },
+    /// `SHOW SCHEMAS [FROM catalog] [LIKE p]`.
+    Schemas {
+        /// The catalog.
+        catalog: Option<String>,
+        /// The pattern.
+        like: Option<String>,
+    },
+    /// `SHOW TABLES [FROM schema] [LIKE p]`.
+    Tables {
+        /// The schema.
+        schema: Option<ast::ObjectName>,
+        /// The pattern.
+        like: Option<String>,
+    },
+    /// `SHOW COLUMNS FROM t [LIKE p]`, `DESCRIBE t`.
+    Columns {
+        /// The table.
+        table: ast::ObjectName,
+        /// The pattern.
+        like: Option<String>,
+    },
+    /// `SHOW CREATE TABLE t`.
+    CreateTable(ast::ObjectName),
+    /// `SHOW CREATE VIEW v`.
+    CreateView(ast::ObjectName),
+    /// `SHOW CREATE SCHEMA s`.
+    CreateSchema(ast::ObjectName),
+    /// `SHOW SESSION [LIKE p]`.
+    Session {
+        /// The pattern.
+        like: Option<String>,
+    },
+    /// `SHOW FUNCTIONS [LIKE p]`.
+    Functions {
+        /// The pattern.
+        like: Option<String>,
+    },
+}

@@ -1,0 +1,145 @@
+//! How rows are brought to the tasks of a write, and in which order they arrive there.
+
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::ScalarValue;
+use datafusion::common::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::execution::session_state::SessionState;
+use datafusion::functions::core::get_field;
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use nunatak_catalog::spec::{NullOrder, SortDirection, TableMetadata, Transform};
+use nunatak_core::{Code, Error};
+
+use super::partition::source_path;
+use super::properties::{Distribution, Properties};
+use crate::error::into_datafusion;
+use crate::transform::functions;
+
+/// Below this many bytes all rows go to one task, so that small writes make one file.
+const SPREAD_BYTES_MIN: usize = 32 * 1024 * 1024;
+
+/// Puts on top of `input` what the table wants: the rows of a partition in one task, and its sort order.
+pub(super) fn arrange(input: Arc<dyn ExecutionPlan>, metadata: &TableMetadata, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+    let options = state.config().options();
+    let partitions = partition_expressions(metadata, &input.schema(), options)?;
+    let distributed = distribute(input, &partitions, metadata, state.config().target_partitions())?;
+    let order = metadata.default_sort_order();
+    if order.is_unsorted() {
+        return Ok(distributed);
+    }
+    let schema = distributed.schema();
+    let mut ordering: Vec<PhysicalSortExpr> = partitions.into_iter().map(by_partition).collect();
+    for field in &order.fields {
+        let options_of_field =
+            SortOptions { descending: field.direction == SortDirection::Descending, nulls_first: field.null_order == NullOrder::First };
+        if let Some(expression) = expression(metadata, field.source_id, field.transform, &schema, options)? {
+            ordering.push(PhysicalSortExpr::new(expression, options_of_field));
+        }
+    }
+    sort(distributed, ordering)
+}
+
+/// The order in which rows of a partition lie together; `None` for a table without partitions.
+pub(super) fn partition_ordering(metadata: &TableMetadata, schema: &Schema, options: &Arc<ConfigOptions>) -> Result<Option<LexOrdering>> {
+    Ok(LexOrdering::new(partition_expressions(metadata, schema, options)?.into_iter().map(by_partition)))
+}
+
+fn by_partition(expression: Arc<dyn PhysicalExpr>) -> PhysicalSortExpr {
+    PhysicalSortExpr::new(expression, SortOptions { descending: false, nulls_first: true })
+}
+
+fn sort(input: Arc<dyn ExecutionPlan>, ordering: Vec<PhysicalSortExpr>) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(ordering) = LexOrdering::new(ordering) else {
+        return Ok(input);
+    };
+    if input.equivalence_properties().ordering_satisfy(ordering.clone())? {
+        return Ok(input);
+    }
+    Ok(Arc::new(SortExec::new(ordering, input).with_preserve_partitioning(true)))
+}
+
+fn distribute(
+    input: Arc<dyn ExecutionPlan>,
+    partitions: &[Arc<dyn PhysicalExpr>],
+    metadata: &TableMetadata,
+    tasks: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let tasks_before = input.output_partitioning().partition_count();
+    if Properties::of(metadata).distribution().map_err(into_datafusion)? == Distribution::None || tasks < 2 {
+        return Ok(input);
+    }
+    let large = is_large(&input);
+    let spread = tasks_before == 1 && large;
+    let partitioning = match partitions {
+        // An order that the query asked for is kept: rows that lie together are found faster.
+        [] if spread && input.output_ordering().is_none() => Partitioning::RoundRobinBatch(tasks),
+        // Few rows in many tasks would make many tiny files.
+        [] if tasks_before > 1 && !large && input.output_ordering().is_none() => return Ok(Arc::new(CoalescePartitionsExec::new(input))),
+        [] => return Ok(input),
+        _ if tasks_before > 1 || spread => Partitioning::Hash(partitions.to_vec(), tasks),
+        _ => return Ok(input),
+    };
+    Ok(Arc::new(RepartitionExec::try_new(input, partitioning)?))
+}
+
+/// Whether encoding the rows is worth more than one task. An input of unknown size is taken as large.
+fn is_large(input: &Arc<dyn ExecutionPlan>) -> bool {
+    let Ok(statistics) = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new()) else {
+        return true;
+    };
+    let bytes = statistics.total_byte_size.get_value().copied();
+    // Rows of unknown width are taken as 100 bytes.
+    let estimate = bytes.or_else(|| statistics.num_rows.get_value().map(|rows| rows.saturating_mul(100)));
+    estimate.is_none_or(|bytes| bytes >= SPREAD_BYTES_MIN)
+}
+
+fn partition_expressions(metadata: &TableMetadata, schema: &Schema, options: &Arc<ConfigOptions>) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    let fields = metadata.default_partition_spec().fields().iter();
+    fields.filter_map(|field| expression(metadata, field.source_id, field.transform, schema, options).transpose()).collect()
+}
+
+/// A transform of the column with that field id, over batches of `schema`.
+fn expression(
+    metadata: &TableMetadata,
+    source_id: i32,
+    transform: Transform,
+    schema: &Schema,
+    options: &Arc<ConfigOptions>,
+) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    if transform == Transform::Void {
+        return Ok(None);
+    }
+    let path = source_path(metadata.current_schema(), source_id).ok_or_else(|| {
+        into_datafusion(Error::new(
+            Code::IcebergInvalidMetadata,
+            format!("the table is partitioned or sorted by field {source_id}, which does not exist"),
+        ))
+    })?;
+    functions::expression(transform, column(&path, schema, options)?, schema, options)
+}
+
+/// The column at `path`, through the structs around it.
+fn column(path: &[usize], schema: &Schema, options: &Arc<ConfigOptions>) -> Result<Arc<dyn PhysicalExpr>> {
+    let lacking = || into_datafusion(Error::internal("the rows to be written lack a column of the table"));
+    let (first, rest) = path.split_first().ok_or_else(lacking)?;
+    let mut field = schema.fields().get(*first).ok_or_else(lacking)?;
+    let mut expression: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), *first));
+    for index in rest {
+        let DataType::Struct(fields) = field.data_type() else {
+            return Err(lacking());
+        };
+        field = fields.get(*index).ok_or_else(lacking)?;
+        let name = Arc::new(Literal::new(ScalarValue::Utf8(Some(field.name().clone()))));
+        expression = Arc::new(ScalarFunctionExpr::try_new(get_field(), vec![expression, name], schema, options.clone())?);
+    }
+    Ok(expression)
+}

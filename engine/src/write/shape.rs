@@ -1,0 +1,73 @@
+//! Everything that all files of a write have in common, worked out once from the table's metadata.
+
+use std::sync::Arc;
+
+use nunatak_catalog::spec::{PartitionSpec, Schema};
+use nunatak_catalog::storage::Storage;
+use nunatak_core::{Code, Error, Result};
+use parquet::file::properties::WriterProperties;
+
+use super::WriteTarget;
+use super::file_schema::FileSchema;
+use super::location::data_folder;
+use super::metrics_mode::MetricsModes;
+use super::partition::Partitioner;
+use super::properties::Properties;
+
+#[derive(Debug)]
+pub(super) struct WriteShape {
+    /// The table's name, for errors.
+    pub(super) table: String,
+    pub(super) query_id: String,
+    pub(super) storage: Arc<Storage>,
+    pub(super) folder: String,
+    pub(super) schema: FileSchema,
+    pub(super) spec_id: i32,
+    pub(super) sort_order_id: i32,
+    pub(super) parquet: WriterProperties,
+    pub(super) metrics: MetricsModes,
+    pub(super) target_file_bytes: u64,
+    /// Whether rows come sorted by partition, so that one open file is enough.
+    pub(super) clustered: bool,
+    table_schema: Arc<Schema>,
+    spec: Arc<PartitionSpec>,
+}
+
+impl WriteShape {
+    pub(super) fn new(target: &WriteTarget) -> Result<Self> {
+        let metadata = &target.table.metadata;
+        let properties = Properties::of(metadata);
+        let format = properties.text("write.format.default").unwrap_or("parquet");
+        if !format.eq_ignore_ascii_case("parquet") {
+            return Err(Error::not_supported(format!("table {} wants its files in format {format}; nunatak writes parquet", target.table.name))
+                .with_hint("set the table property write.format.default to parquet"));
+        }
+        let table_schema = metadata.current_schema().clone();
+        let schema = FileSchema::new(&table_schema)?;
+        let metrics = MetricsModes::new(metadata, &schema.leaves)?;
+        let iceberg_schema = serde_json::to_string(table_schema.as_ref())
+            .map_err(|error| Error::internal("the table's schema has no JSON form").with_source(error))?;
+        let order = metadata.default_sort_order();
+        let sort_order_id = i32::try_from(order.order_id)
+            .map_err(|_| Error::new(Code::IcebergInvalidMetadata, format!("table {} has sort order {}", target.table.name, order.order_id)))?;
+        Ok(Self {
+            table: target.table.name.to_string(),
+            query_id: target.query_id.clone(),
+            storage: target.table.storage.clone(),
+            folder: data_folder(metadata),
+            parquet: properties.parquet(&schema.parquet, &metrics, iceberg_schema)?,
+            target_file_bytes: properties.target_file_bytes()?,
+            clustered: !order.is_unsorted(),
+            spec_id: metadata.default_partition_spec_id(),
+            spec: metadata.default_partition_spec().clone(),
+            schema,
+            sort_order_id,
+            metrics,
+            table_schema,
+        })
+    }
+
+    pub(super) fn partitioner(&self) -> Result<Partitioner> {
+        Partitioner::new(&self.spec, &self.table_schema)
+    }
+}

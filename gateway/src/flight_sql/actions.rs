@@ -1,0 +1,135 @@
+//! DoAction: prepared statements, cancellation, session options; and a clear refusal of the others.
+
+use std::time::Instant;
+
+use arrow_flight::sql::{
+    ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, Any, Command,
+    ProstMessageExt,
+};
+use arrow_flight::{Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use prost::Message;
+use tonic::{Response, Status};
+use uuid::Uuid;
+
+use super::sessions::Caller;
+use super::{Service, command, status};
+
+/// The results of an action.
+pub(super) type ResultStream = BoxStream<'static, Result<arrow_flight::Result, Status>>;
+
+/// The actions there are, and what each does.
+const ACTIONS: [(&str, &str); 7] = [
+    ("CreatePreparedStatement", "Prepares a statement. ActionCreatePreparedStatementRequest -> ActionCreatePreparedStatementResult"),
+    ("ClosePreparedStatement", "Closes a prepared statement. ActionClosePreparedStatementRequest -> nothing"),
+    ("CancelFlightInfo", "Cancels a query. CancelFlightInfoRequest -> CancelFlightInfoResult"),
+    ("CancelQuery", "Cancels a query; superseded by CancelFlightInfo. ActionCancelQueryRequest -> ActionCancelQueryResult"),
+    ("SetSessionOptions", "Sets catalog, schema and session properties. SetSessionOptionsRequest -> SetSessionOptionsResult"),
+    ("GetSessionOptions", "Gives catalog, schema and session properties. GetSessionOptionsRequest -> GetSessionOptionsResult"),
+    ("CloseSession", "Ends the session. CloseSessionRequest -> CloseSessionResult"),
+];
+
+/// What `list_actions` answers.
+pub(super) fn list() -> BoxStream<'static, Result<ActionType, Status>> {
+    let actions = ACTIONS.map(|(name, description)| Ok(ActionType { r#type: name.to_owned(), description: description.to_owned() }));
+    stream::iter(actions).boxed()
+}
+
+impl Service {
+    /// Does an action.
+    pub(super) async fn act(&self, caller: &Caller, action: Action) -> Result<Response<ResultStream>, Status> {
+        match action.r#type.as_str() {
+            "CreatePreparedStatement" => {
+                let request: ActionCreatePreparedStatementRequest = unpack(&action)?;
+                Ok(caller.answer(one(self.prepare(caller, request).await?.as_any().encode_to_vec())))
+            }
+            "ClosePreparedStatement" => {
+                let request: ActionClosePreparedStatementRequest = unpack(&action)?;
+                self.close_prepared(caller, &request.prepared_statement_handle);
+                Ok(caller.answer(stream::empty().boxed()))
+            }
+            "CancelFlightInfo" => {
+                let request: CancelFlightInfoRequest = decode(&action)?;
+                let status = self.cancel(caller, &request.info.unwrap_or_default())?;
+                Ok(caller.answer(one(CancelFlightInfoResult::new(status).encode_to_vec())))
+            }
+            "CancelQuery" => {
+                let request: ActionCancelQueryRequest = unpack(&action)?;
+                let info = FlightInfo::decode(request.info).map_err(|error| unreadable(&action, &error))?;
+                // The two messages share their numbers.
+                let result = ActionCancelQueryResult { result: self.cancel(caller, &info)?.into() };
+                Ok(caller.answer(one(result.as_any().encode_to_vec())))
+            }
+            "SetSessionOptions" => {
+                let result = self.set_session_options(caller, decode(&action)?).await?;
+                Ok(caller.answer(one(result.encode_to_vec())))
+            }
+            "GetSessionOptions" => Ok(caller.answer(one(Self::get_session_options(caller).encode_to_vec()))),
+            "CloseSession" => Ok(Caller::farewell(one(self.close_session(caller).encode_to_vec()))),
+            other => Err(refusal(other)),
+        }
+    }
+
+    /// Cancels the query that a flight info was given for.
+    fn cancel(&self, caller: &Caller, info: &FlightInfo) -> Result<CancelStatus, Status> {
+        let now = Instant::now();
+        let tickets = info.endpoint.iter().filter_map(|endpoint| statement_ticket(&endpoint.ticket.as_ref()?.ticket));
+        let cancelled = tickets.filter_map(|ticket| self.executions.cancel(ticket, &caller.owner.user, &self.coordinator, now)).last();
+        cancelled.ok_or_else(|| status::no_such("the query", "it may have ended"))
+    }
+}
+
+fn refusal(action: &str) -> Status {
+    match action {
+        "BeginTransaction" | "EndTransaction" | "BeginSavepoint" | "EndSavepoint" => {
+            status::unsupported(format!("action {action}: transactions are not supported, each statement is committed by itself"))
+        }
+        "CreatePreparedSubstraitPlan" => status::unsupported(format!("action {action}: Substrait plans are not supported, send SQL")),
+        other => {
+            let names = ACTIONS.map(|(name, _)| name).join(", ");
+            status::unsupported(format!("there is no action '{other}', only {names}"))
+        }
+    }
+}
+
+fn statement_ticket(ticket: &Bytes) -> Option<Uuid> {
+    match command(ticket).ok()? {
+        Command::TicketStatementQuery(ticket) => Uuid::from_slice(&ticket.statement_handle).ok(),
+        _ => None,
+    }
+}
+
+/// The request of one of Flight SQL's actions: packed into an `Any`.
+fn unpack<M: ProstMessageExt>(action: &Action) -> Result<M, Status> {
+    let any = Any::decode(action.body.clone()).map_err(|error| unreadable(action, &error))?;
+    let request = any.unpack().map_err(|error| unreadable(action, &error))?;
+    request.ok_or_else(|| unreadable(action, &format!("it holds a '{}'", any.type_url)))
+}
+
+/// The request of one of Flight's own actions: as it is.
+fn decode<M: Message + Default>(action: &Action) -> Result<M, Status> {
+    M::decode(action.body.clone()).map_err(|error| unreadable(action, &error))
+}
+
+fn unreadable(action: &Action, cause: &dyn std::fmt::Display) -> Status {
+    status::malformed(format!("the request of the action {} cannot be read: {cause}", action.r#type))
+}
+
+fn one(body: Vec<u8>) -> ResultStream {
+    stream::iter([Ok(arrow_flight::Result::new(body))]).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_say_what_there_is() {
+        let status = refusal("Fly");
+        assert_eq!(status.code(), tonic::Code::Unimplemented);
+        assert!(status.message().contains("there is no action 'Fly', only CreatePreparedStatement, "), "{}", status.message());
+        assert!(refusal("BeginTransaction").message().contains("transactions are not supported"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Ports: taking them, answering on them, letting go of them.
+
+use std::io;
+use std::net::SocketAddr;
+
+use nunatak_coordinator::query::Coordinator;
+use nunatak_core::error::Code;
+use nunatak_core::{Error, Result};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{flight_sql, http, limits};
+
+/// Where the front doors listen. Port 0 means any free one.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Flight SQL (gRPC).
+    pub flight: SocketAddr,
+    /// HTTP.
+    pub http: SocketAddr,
+}
+
+/// Front doors whose ports are taken, and that answer once they are served.
+#[derive(Debug)]
+pub struct Bound {
+    flight: TcpListener,
+    flight_address: SocketAddr,
+    http: TcpListener,
+    http_address: SocketAddr,
+}
+
+/// Takes all ports, so that one in use is an error before anything has started.
+pub async fn bind(options: Options) -> Result<Bound> {
+    let (flight, flight_address) = listen(options.flight, "flight").await?;
+    let (http, http_address) = listen(options.http, "http").await?;
+    Ok(Bound { flight, flight_address, http, http_address })
+}
+
+impl Bound {
+    /// The address of Flight SQL, with the port that was taken.
+    pub fn flight_address(&self) -> SocketAddr {
+        self.flight_address
+    }
+
+    /// The address of HTTP, with the port that was taken.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// Answers until `shutdown` is cancelled, then takes no more calls and gives those under way a time to end.
+    pub async fn serve(self, coordinator: Coordinator, shutdown: CancellationToken) -> Result<()> {
+        let flight = flight_sql::serve(self.flight, coordinator.clone(), shutdown.clone());
+        let http = http::serve(self.http, coordinator, shutdown.clone());
+        let doors = async { tokio::try_join!(flight, http).map(|_| ()) };
+        let out_of_time = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(limits::DRAIN_MAX).await;
+        };
+        tokio::select! {
+            ended = doors => ended,
+            () = out_of_time => {
+                tracing::warn!(waited = ?limits::DRAIN_MAX, "calls were still under way at shutdown");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `door` is the name of the flag that sets the address, too.
+async fn listen(address: SocketAddr, door: &str) -> Result<(TcpListener, SocketAddr)> {
+    let refused = |error: io::Error| {
+        Error::new(Code::ConfigurationInvalid, format!("cannot listen on {address} ({door}): {}", reason(&error)))
+            .with_hint(format!("choose another address with --{door}"))
+            .with_source(error)
+    };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let taken = listener.local_addr().map_err(refused)?;
+    Ok((listener, taken))
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address already in use".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_one_clear_error() -> Result<()> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = bind(Options { flight: any, http: any }).await?;
+        let taken = first.flight_address();
+        let second = bind(Options { flight: taken, http: any }).await;
+        let text = second.err().map(|error| error.to_string());
+        let wanted =
+            format!("CONFIGURATION_INVALID: cannot listen on {taken} (flight): address already in use (choose another address with --flight)");
+        assert_eq!(text, Some(wanted));
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+"""Fixtures: a real server for each module, and its log beside a failed test."""
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from nunatak_testing.server import BINARY, Server
+
+
+def pytest_sessionstart(session):
+    if not BINARY.exists():
+        pytest.exit(f"{BINARY} is not there: run `make build`", returncode=2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    server = item.funcargs.get("server") if hasattr(item, "funcargs") else None
+    if report.failed and isinstance(server, Server):
+        report.sections.append(("server log", "\n".join(server.log[-50:])))
+    return report
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for the module, over an empty data directory."""
+    server = Server(tmp_path_factory.mktemp("data") / "nunatak").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def numbers_file(tmp_path_factory):
+    """A Parquet file of a million rows: n = 0, 1, 2, ... with a text beside each."""
+    path = tmp_path_factory.mktemp("files") / "numbers.parquet"
+    count = 1_000_000
+    columns = {"n": pyarrow.array(range(count), pyarrow.int64()), "text": pyarrow.array(f"row {n}" for n in range(count))}
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def numbers(server, numbers_file):
+    """The same as a table of the module's server."""
+    assert server.value(f"CREATE TABLE numbers AS SELECT * FROM read_parquet('{numbers_file}')") == 1_000_000
+    return "numbers"
+
+
+@pytest.fixture(scope="session")
+def failure():
+    """Runs a statement that must fail, and gives the error's text."""
+
+    def text_of(server, sql, parameters=None, **options):
+        with pytest.raises(Exception) as caught:
+            server.rows(sql, parameters, **options)
+        return str(caught.value)
+
+    return text_of
