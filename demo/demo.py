@@ -64,7 +64,7 @@ QUESTIONS = [
 
 # The last day of the year, flown once more a day later.
 NEW_YEAR = """INSERT INTO nyc.flights (year, month, day, sched_dep_time, sched_arr_time, carrier, flight, tailnum, origin, dest, distance, hour, minute, time_hour)
-    SELECT 2014, 1, 1, sched_dep_time, sched_arr_time, carrier, flight, tailnum, origin, dest, distance, hour, minute, time_hour + INTERVAL '1' DAY
+    SELECT 2014 AS year, 1 AS month, 1 AS day, sched_dep_time, sched_arr_time, carrier, flight, tailnum, origin, dest, distance, hour, minute, time_hour + INTERVAL '1' DAY
     FROM nyc.flights WHERE month = 12 AND day = 31"""
 
 

@@ -1,5 +1,7 @@
 //! Holds the direction of the crates: `core <- catalog, state <- engine <- executor, coordinator <- gateway <- cli`, nothing points back.
 
+#![expect(clippy::expect_used, reason = "without its metadata there is nothing to test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 

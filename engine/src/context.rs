@@ -5,10 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 use nunatak_catalog::Catalog;
@@ -17,6 +17,7 @@ use nunatak_catalog::storage::Storage;
 use nunatak_core::{Code, Error, Result};
 
 use crate::error::from_datafusion;
+use crate::rules::YieldInJoins;
 use crate::scan::ScanContext;
 use crate::transform;
 
@@ -58,6 +59,7 @@ impl EngineContext {
             .with_config(session_config(options.slots))
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(YieldInJoins))
             .build();
         register_functions(&mut base)?;
         let manifest_cache = Arc::new(ManifestCache::new(MANIFEST_CACHE_BYTES_MAX));
@@ -108,11 +110,7 @@ fn build_runtime(options: &Options, storage: &Arc<Storage>) -> Result<Arc<Runtim
     let consumers = std::num::NonZeroUsize::new(MEMORY_CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
     let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), consumers);
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![options.spill_dir.clone()]));
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(pool))
-        .with_disk_manager_builder(disk)
-        .build_arc()
-        .map_err(from_datafusion)?;
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc().map_err(from_datafusion)?;
     for (url, store) in storage.stores() {
         runtime.register_object_store(&url, store);
     }

@@ -6,6 +6,7 @@
 pub mod context;
 pub mod error;
 pub mod files;
+pub mod rules;
 pub mod scan;
 pub mod sql;
 pub mod transform;

@@ -17,7 +17,7 @@ def pytest_runtest_makereport(item, call):
     report = yield
     server = item.funcargs.get("server") if hasattr(item, "funcargs") else None
     if report.failed and isinstance(server, Server):
-        report.sections.append(("server log", "\n".join(server.log[-50:])))
+        report.sections.append(("server log", "\n".join(server.log[-15:])))
     return report
 
 

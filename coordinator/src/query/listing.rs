@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use nunatak_catalog::{Catalog, TableName};
 use nunatak_core::Result;
 use nunatak_engine::scan::types::table_schema;
-use nunatak_engine::sql::{like_matches, outward_schema};
+use nunatak_engine::sql::{like_matches, outward_table_schema};
 
 use super::{Coordinator, TableFilter, TableInfo};
 
@@ -54,7 +54,7 @@ impl Coordinator {
             return Ok(self.prepare(&session, &format!("SELECT * FROM \"{quoted}\"")).await.ok().map(|prepared| prepared.schema));
         }
         let table = catalog.load_table(&TableName::new(schema, name)).await?;
-        table.map(|table| Ok(outward_schema(table_schema(table.metadata.current_schema())?.as_ref()))).transpose()
+        table.map(|table| Ok(outward_table_schema(table_schema(table.metadata.current_schema())?.as_ref()))).transpose()
     }
 }
 

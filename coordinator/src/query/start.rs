@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nunatak_catalog::Catalog;
 use nunatak_catalog::backend::sql::{SqlCatalog, SqlCatalogOptions};
 use nunatak_catalog::storage::Storage;
-use nunatak_catalog::Catalog;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::context::{EngineContext, Options as EngineOptions};
 

@@ -17,7 +17,8 @@ pub(super) async fn run(context: StatementContext, copy: CopyInto) -> Result<Out
     let table = context.planner.table(&name).await?;
     let (format, options) = format_and_options(&copy)?;
     let schema = table_schema(table.metadata.current_schema())?;
-    let files = file_table(context.planner.state(), format, &copy.pattern, &FileOptions::from_pairs(format, &options)?, Some(Arc::clone(&schema))).await?;
+    let files =
+        file_table(context.planner.state(), format, &copy.pattern, &FileOptions::from_pairs(format, &options)?, Some(Arc::clone(&schema))).await?;
     let input = cast_to(context.planner.plan_files(files)?, &schema)?;
     let catalog = Arc::clone(context.engine.catalog(&name.catalog)?);
     insert::append_rows(context, catalog, table, input).await
@@ -34,7 +35,8 @@ fn format_and_options(copy: &CopyInto) -> Result<(FileFormat, Vec<(String, Optio
         Some("json") => Ok((FileFormat::Json, options)),
         Some("parquet") => Ok((FileFormat::Parquet, options)),
         Some(other) => Err(Error::new(Code::InvalidArguments, format!("COPY INTO has no format '{other}'")).with_hint("FORMAT csv, json or parquet")),
-        None => Err(Error::new(Code::InvalidArguments, format!("the format of '{}' is not known", copy.pattern)).with_hint("add (FORMAT csv), json or parquet")),
+        None => Err(Error::new(Code::InvalidArguments, format!("the format of '{}' is not known", copy.pattern))
+            .with_hint("add (FORMAT csv), json or parquet")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `CREATE TABLE`, empty or `AS` a query. A table made from a query becomes visible with all its rows in one step.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
@@ -10,7 +11,8 @@ use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::scan::types::{arrow_to_iceberg_schema, table_schema};
 use nunatak_engine::sql::statement::{ColumnDefinition, CreateTable};
-use nunatak_engine::sql::{QualifiedName, new_schema};
+use nunatak_engine::sql::{QualifiedName, is_unnamed, new_schema, output_name};
+use tracing::warn;
 
 use super::table_properties::TableProperties;
 use super::{Outcome, StatementContext, insert, parameters};
@@ -39,13 +41,16 @@ async fn exists(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Result<bool
 }
 
 fn already_exists(name: &QualifiedName) -> Error {
-    Error::new(Code::TableAlreadyExists, format!("table '{}' exists already", name.table)).with_hint("DROP TABLE first, or CREATE TABLE IF NOT EXISTS")
+    Error::new(Code::TableAlreadyExists, format!("table '{}' exists already", name.table))
+        .with_hint("DROP TABLE first, or CREATE TABLE IF NOT EXISTS")
 }
 
 /// The metadata of a table without rows.
 async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: &CreateTable, schema: Schema) -> Result<TableMetadata> {
     if !catalog.namespaces().await?.iter().any(|namespace| namespace.name == name.schema) {
-        return Err(Error::new(Code::SchemaNotFound, format!("schema '{}' does not exist", name.schema)).with_hint(format!("CREATE SCHEMA {}", name.schema)));
+        return Err(
+            Error::new(Code::SchemaNotFound, format!("schema '{}' does not exist", name.schema)).with_hint(format!("CREATE SCHEMA {}", name.schema))
+        );
     }
     let mut properties = TableProperties::parse(&create.properties, &schema)?;
     if let Some(comment) = &create.comment {
@@ -65,6 +70,7 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
     let plan = parameters::bind(context.planner.plan_query(query).await?, context.parameters.as_ref())?;
     let plan = rename(plan, &create.columns)?;
     let schema = arrow_to_iceberg_schema(plan.schema().as_arrow())?;
+    let own_location = !create.properties.iter().any(|(name, _)| name == "location");
     let metadata = new_metadata(&catalog, &name, &create, schema).await?;
     if !create.with_data {
         catalog.create_table(&name.in_catalog(), metadata).await?;
@@ -81,6 +87,9 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
             Ok(_) => Ok(Some(count)),
             Err(error) => {
                 written.discard_unless_unknown(&staged, &error).await;
+                if own_location && error.code() != Code::CommitStateUnknown {
+                    discard_folder(&staged).await;
+                }
                 let lost_race = create.if_not_exists && error.code() == Code::TableAlreadyExists;
                 if lost_race { Ok(Some(0)) } else { Err(error) }
             }
@@ -88,19 +97,48 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
     }))
 }
 
+/// Removes the folder of a table that did not come to be, metadata included. Only for a folder whose name was made here: a place that the user named
+/// may hold more.
+async fn discard_folder(staged: &Table) {
+    if let Err(failure) = staged.storage.delete_folder(staged.metadata.location()).await {
+        warn!(table = %staged.name, %failure, "the files of a table that was not created could not be removed");
+    }
+}
+
+/// What is stored needs names: a column without one, or one that is selected twice, is refused.
+///
+/// Errors: `MISSING_COLUMN_NAME`, `DUPLICATE_COLUMN_NAME`.
+pub(super) fn check_names(plan: &LogicalPlan, statement: &str) -> Result<()> {
+    let mut seen = HashSet::new();
+    for (position, field) in (1..).zip(plan.schema().fields()) {
+        if is_unnamed(field.name()) {
+            return Err(Error::new(Code::MissingColumnName, format!("column {position} of {statement} has no name")).with_hint("give it an alias"));
+        }
+        let name = output_name(field.name());
+        if !seen.insert(name.to_lowercase()) {
+            return Err(Error::new(Code::DuplicateColumnName, format!("column '{name}' occurs twice")).with_hint("give one of them an alias"));
+        }
+    }
+    Ok(())
+}
+
 /// Gives the columns the names of `CREATE TABLE t (a, b) AS`, if there are any.
 fn rename(plan: LogicalPlan, columns: &[ColumnDefinition]) -> Result<LogicalPlan> {
     if columns.is_empty() {
+        check_names(&plan, "CREATE TABLE AS")?;
         return Ok(plan);
     }
     if let Some(typed) = columns.iter().find(|column| column.column_type.is_some()) {
-        return Err(Error::new(Code::SyntaxError, format!("column '{}' of CREATE TABLE AS can't have a type", typed.name)).with_hint("CAST it in the query"));
+        return Err(
+            Error::new(Code::SyntaxError, format!("column '{}' of CREATE TABLE AS can't have a type", typed.name)).with_hint("CAST it in the query")
+        );
     }
     let found = plan.schema().fields().len();
     if found != columns.len() {
         return Err(Error::new(Code::SyntaxError, format!("{} column names are given, but the query gives {found} columns", columns.len())));
     }
-    let expressions: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, named)| Expr::Column(column).alias(&named.name)).collect();
+    let expressions: Vec<Expr> =
+        plan.schema().columns().into_iter().zip(columns).map(|(column, named)| Expr::Column(column).alias(&named.name)).collect();
     LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
 }
 

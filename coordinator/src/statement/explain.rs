@@ -6,8 +6,8 @@ use std::time::Instant;
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use futures::StreamExt;
 use nunatak_core::{Error, Result};
 use nunatak_engine::error::from_datafusion;
@@ -81,7 +81,8 @@ fn analyze(context: &StatementContext, choice: Choice, plan: Arc<dyn ExecutionPl
         while let Some(batch) = rows.next().await {
             count += batch.map_err(from_datafusion)?.num_rows();
         }
-        let metrics = if verbose { DisplayableExecutionPlan::with_full_metrics(plan.as_ref()) } else { DisplayableExecutionPlan::with_metrics(plan.as_ref()) };
+        let metrics =
+            if verbose { DisplayableExecutionPlan::with_full_metrics(plan.as_ref()) } else { DisplayableExecutionPlan::with_metrics(plan.as_ref()) };
         let text = format!("{}Output rows: {count}\nElapsed: {:.3} s\n\n{}", header(&choice), start.elapsed().as_secs_f64(), metrics.indent(verbose));
         batch(&text)
     };
@@ -89,5 +90,7 @@ fn analyze(context: &StatementContext, choice: Choice, plan: Arc<dyn ExecutionPl
 }
 
 fn batch(text: &str) -> Result<RecordBatch> {
-    RecordBatch::try_new(schema(), vec![Arc::new(StringArray::from(vec![text.trim_end()]))]).map_err(|error| Error::internal(error.to_string()))
+    // Names that were made for the planner hold characters that a terminal should not see.
+    let text = text.trim_end().replace(|character: char| character.is_control() && character != '\n', "");
+    RecordBatch::try_new(schema(), vec![Arc::new(StringArray::from(vec![text]))]).map_err(|error| Error::internal(error.to_string()))
 }

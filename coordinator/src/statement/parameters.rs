@@ -1,26 +1,64 @@
 //! Query parameters: their types as planning infers them, and their values put into a plan.
 
+use std::collections::HashMap;
+
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Cast, Expr, LogicalPlan, TryCast};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::outward_schema;
 
-/// The parameters of a plan, in order. A parameter whose type nothing tells is taken as text.
+/// The parameters of a plan, in order, as a client is told of them. One whose type nothing tells is called text.
 pub(super) fn schema(plan: &LogicalPlan) -> Result<SchemaRef> {
-    let types = plan.get_parameter_types().map_err(from_datafusion)?;
-    let fields = (1..=types.len())
+    let field = |(number, data_type): (usize, Option<DataType>)| {
+        let data_type = match data_type {
+            // The JDBC driver binds milliseconds, whatever unit it is told; other clients bind what they have, and values are cast in any case.
+            Some(DataType::Timestamp(_, zone)) => DataType::Timestamp(TimeUnit::Millisecond, zone),
+            known => known.unwrap_or(DataType::Utf8),
+        };
+        Field::new(format!("${number}"), data_type, true)
+    };
+    let fields: Vec<Field> = (1..).zip(types(plan)?).map(field).collect();
+    Ok(outward_schema(&Schema::new(fields)))
+}
+
+/// The types of a plan's parameters, in order: those that planning infers, else those to which they are cast.
+fn types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
+    let mut types = plan.get_parameter_types().map_err(from_datafusion)?;
+    for (name, data_type) in cast_types(plan)? {
+        types.entry(name).and_modify(|known| *known = known.take().or(Some(data_type)));
+    }
+    (1..=types.len())
         .map(|number| {
             let name = format!("${number}");
-            let data_type = types.get(&name).ok_or_else(|| {
+            types.remove(&name).ok_or_else(|| {
                 Error::new(Code::InvalidParameterUsage, format!("parameter {name} is missing: parameters are numbered from $1 without a gap"))
-            })?;
-            Ok(Field::new(name, data_type.clone().unwrap_or(DataType::Utf8), true))
+            })
         })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(outward_schema(&Schema::new(fields)))
+        .collect()
+}
+
+/// The types that parameters are cast to, by the parameters' names.
+fn cast_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
+    let mut types = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                let (Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })) = inner else {
+                    return Ok(TreeNodeRecursion::Continue);
+                };
+                if let Expr::Placeholder(placeholder) = expr.as_ref() {
+                    types.entry(placeholder.id.clone()).or_insert_with(|| field.data_type().clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })
+    .map_err(from_datafusion)?;
+    Ok(types)
 }
 
 /// Puts values into a plan. Errors: `INVALID_PARAMETER_USAGE` when their number is wrong.
@@ -34,14 +72,16 @@ pub(super) fn bind(plan: LogicalPlan, parameters: Option<&RecordBatch>) -> Resul
     if parameters.num_rows() != 1 {
         return Err(Error::new(Code::InvalidParameterUsage, format!("one row of parameter values is wanted, {} are given", parameters.num_rows())));
     }
-    let schema = schema(&plan)?;
     let values = parameters
         .columns()
         .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| ScalarValue::try_from_array(column, 0).and_then(|value| value.cast_to(field.data_type())))
+        .zip(types(&plan)?)
+        .map(|(column, data_type)| {
+            let value = ScalarValue::try_from_array(column, 0)?;
+            // Where nothing tells the type, the value's own is right.
+            data_type.map_or(Ok(value.clone()), |data_type| value.cast_to(&data_type))
+        })
         .collect::<datafusion::error::Result<Vec<_>>>()
         .map_err(|error| Error::new(Code::InvalidParameterUsage, error.strip_backtrace()))?;
     plan.with_param_values(ParamValues::from(values)).map_err(from_datafusion)
 }
-

@@ -46,7 +46,8 @@ pub(super) async fn run(context: &StatementContext, show: Show) -> Result<Outcom
         Show::Functions { like } => function_rows(context, like.as_deref()),
     };
     let schema = schema(&show);
-    let arrays = (0..schema.fields().len()).map(|column| -> ArrayRef { Arc::new(rows.iter().map(|row| Some(row[column].as_str())).collect::<StringArray>()) });
+    let arrays =
+        (0..schema.fields().len()).map(|column| -> ArrayRef { Arc::new(rows.iter().map(|row| Some(row[column].as_str())).collect::<StringArray>()) });
     let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).map_err(|error| Error::internal(error.to_string()))?;
     Ok(Outcome::listing(batch))
 }
@@ -70,7 +71,9 @@ async fn table_rows(context: &StatementContext, schema: Option<&ObjectName>, lik
         (Some(name), _) => schemas::resolve(context, name)?,
         (None, Some(schema)) => (context.session.catalog.clone(), schema.clone()),
         (None, None) => {
-            return Err(Error::new(nunatak_core::Code::MissingSchemaName, "no schema is named and the session has none").with_hint("SHOW TABLES FROM schema"));
+            return Err(
+                Error::new(nunatak_core::Code::MissingSchemaName, "no schema is named and the session has none").with_hint("SHOW TABLES FROM schema")
+            );
         }
     };
     let catalog = context.engine.catalog(&catalog)?;
@@ -95,7 +98,8 @@ async fn column_rows(context: &StatementContext, name: &ObjectName, like: Option
     let Statement::Query(query) = parse(&format!("SELECT * FROM {}", quoted.join(".")))? else { return Err(Error::internal("a SELECT is a query")) };
     let plan = context.planner.plan_query(*query).await?;
     let schema = arrow_to_iceberg_schema(plan.schema().as_arrow())?;
-    let rows = schema.as_struct().fields().iter().map(|field| vec![field.name.clone(), trino_type_name(&field.field_type), String::new(), String::new()]);
+    let rows =
+        schema.as_struct().fields().iter().map(|field| vec![field.name.clone(), trino_type_name(&field.field_type), String::new(), String::new()]);
     Ok(rows.filter(|row| like_matches(like, &row[0])).collect())
 }
 
@@ -115,9 +119,11 @@ fn session_rows(context: &StatementContext, like: Option<&str>) -> Rows {
 
 fn function_rows(context: &StatementContext, like: Option<&str>) -> Rows {
     let state = context.planner.state();
-    let described = |documentation: Option<&datafusion::logical_expr::Documentation>| documentation.map(|text| text.description.clone()).unwrap_or_default();
+    let described =
+        |documentation: Option<&datafusion::logical_expr::Documentation>| documentation.map(|text| text.description.clone()).unwrap_or_default();
     let scalar = state.scalar_functions().iter().map(|(name, function)| vec![name.clone(), "scalar".to_owned(), described(function.documentation())]);
-    let aggregate = state.aggregate_functions().iter().map(|(name, function)| vec![name.clone(), "aggregate".to_owned(), described(function.documentation())]);
+    let aggregate =
+        state.aggregate_functions().iter().map(|(name, function)| vec![name.clone(), "aggregate".to_owned(), described(function.documentation())]);
     let window = state.window_functions().iter().map(|(name, function)| vec![name.clone(), "window".to_owned(), described(function.documentation())]);
     let mut rows: Rows = scalar.chain(aggregate).chain(window).filter(|row| like_matches(like, &row[0])).collect();
     rows.sort();

@@ -33,7 +33,8 @@ pub(super) async fn table(context: &StatementContext, name: &ObjectName) -> Resu
 
 fn properties(metadata: &TableMetadata) -> Vec<String> {
     let version = metadata.format_version() as u8;
-    let mut lines = vec!["format = 'PARQUET'".to_owned(), format!("format_version = {version}"), format!("location = {}", literal(metadata.location()))];
+    let mut lines =
+        vec!["format = 'PARQUET'".to_owned(), format!("format_version = {version}"), format!("location = {}", literal(metadata.location()))];
     let partitioning = partitioning(metadata);
     if !partitioning.is_empty() {
         lines.push(format!("partitioning = ARRAY[{}]", partitioning.join(",")));

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use nunatak_catalog::spec::{FormatVersion, NullOrder, Schema, SortDirection, SortField, SortOrder, Transform, UnboundPartitionField, UnboundPartitionSpec};
+use nunatak_catalog::spec::{
+    FormatVersion, NullOrder, Schema, SortDirection, SortField, SortOrder, Transform, UnboundPartitionField, UnboundPartitionSpec,
+};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::nearest;
 use nunatak_engine::files::OptionValue;

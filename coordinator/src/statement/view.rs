@@ -5,6 +5,7 @@ use nunatak_catalog::View;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::scan::types::arrow_to_iceberg_schema;
 
+use super::create_table::check_names;
 use super::{Outcome, StatementContext};
 
 /// The parts of the statement.
@@ -24,6 +25,7 @@ pub(super) async fn create(context: &StatementContext, new: NewView) -> Result<O
     if !plan.get_parameter_names().map_err(nunatak_engine::error::from_datafusion)?.is_empty() {
         return Err(Error::new(Code::InvalidParameterUsage, "a view can't have parameters"));
     }
+    check_names(&plan, "CREATE VIEW")?;
     let columns = arrow_to_iceberg_schema(plan.schema().as_arrow())?;
     let view = View {
         name: name.in_catalog(),

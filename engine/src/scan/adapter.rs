@@ -126,7 +126,6 @@ fn missing(field: &Field) -> Result<Arc<dyn PhysicalExpr>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 mod tests {
     use arrow::datatypes::Schema;
     use datafusion::logical_expr::Operator;

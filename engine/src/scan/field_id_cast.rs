@@ -184,7 +184,6 @@ fn missing(field: &Field, rows: usize) -> DataFusionResult<ArrayRef> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 mod tests {
     use std::collections::HashMap;
 

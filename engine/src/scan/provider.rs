@@ -196,7 +196,7 @@ struct ScanBuilder<'a> {
 
 impl<'a> ScanBuilder<'a> {
     fn new(table: &'a IcebergTable, state: &'a dyn Session, projection: Option<&'a Vec<usize>>, filters: &[Arc<dyn PhysicalExpr>]) -> Self {
-        let filtered: Vec<usize> = filters.iter().flat_map(|filter| collect_columns(filter)).map(|column| column.index()).collect();
+        let filtered: Vec<usize> = filters.iter().flat_map(collect_columns).map(|column| column.index()).collect();
         let is_used = |index: usize| projection.is_none_or(|projected| projected.contains(&index)) || filtered.contains(&index);
         let columns = table.shape.columns().iter().enumerate().map(|(index, column)| column.as_ref().filter(|_| is_used(index))).collect();
         Self { shape: &table.shape, state, projection, columns, limit: None }

@@ -158,7 +158,6 @@ impl PruningStatistics for FileStatistics<'_> {
         Some(Arc::new(self.files.iter().map(|file| Some(file.file.record_count())).collect::<UInt64Array>()))
     }
 
-    #[expect(clippy::mutable_key_type, reason = "DataFusion's signature; the scalars are only read")]
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
         let column = self.pruner.column(column)?;
         let mut buckets = Buckets { column, values, by_count: HashMap::new() };
@@ -258,7 +257,6 @@ impl PruningStatistics for ManifestStatistics<'_> {
         None
     }
 
-    #[expect(clippy::mutable_key_type, reason = "DataFusion's signature; the scalars are only read")]
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
         let column = self.pruner.column(column)?;
         let mut buckets = Buckets { column, values, by_count: HashMap::new() };

@@ -74,11 +74,13 @@ struct IcebergReader {
 
 impl AsyncFileReader for IcebergReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        self.bytes.get_bytes(range)
+        let footer = &self.footer;
+        self.bytes.get_bytes(range).map(|read| read.map_err(|error| footer.bytes_failed(error))).boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
-        self.bytes.get_byte_ranges(ranges)
+        let footer = &self.footer;
+        self.bytes.get_byte_ranges(ranges).map(|read| read.map_err(|error| footer.bytes_failed(error))).boxed()
     }
 
     fn get_metadata<'a>(&'a mut self, options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
@@ -111,14 +113,28 @@ impl FooterReader {
     fn failed(&self, error: DataFusionError) -> Error {
         let path = &self.object.location;
         match &error {
-            DataFusionError::ObjectStore(store) => match store.as_ref() {
-                object_store::Error::NotFound { .. } => Error::new(Code::IcebergMissingData, format!("data file '{path}' does not exist")),
-                _ => Error::new(Code::IcebergFilesystemError, format!("data file '{path}' cannot be read: {store}")),
-            },
+            DataFusionError::ObjectStore(store) => self.store_failed(store),
             DataFusionError::ParquetError(parquet) => Error::new(Code::IcebergBadData, format!("data file '{path}' is damaged: {parquet}")),
             other => Error::new(Code::IcebergBadData, format!("data file '{path}' cannot be read: {other}")),
         }
         .with_source(error)
+    }
+
+    /// The footer may come from the cache while the file is gone: then reading its pages is the first to notice.
+    fn bytes_failed(&self, error: ParquetError) -> ParquetError {
+        let ParquetError::External(cause) = &error else { return error };
+        match cause.downcast_ref::<object_store::Error>() {
+            Some(store) => ParquetError::External(Box::new(self.store_failed(store).with_source(error))),
+            None => error,
+        }
+    }
+
+    fn store_failed(&self, error: &object_store::Error) -> Error {
+        let path = &self.object.location;
+        match error {
+            object_store::Error::NotFound { .. } => Error::new(Code::IcebergMissingData, format!("data file '{path}' does not exist")),
+            _ => Error::new(Code::IcebergFilesystemError, format!("data file '{path}' cannot be read: {error}")),
+        }
     }
 
     fn check(&self, footer: &ParquetMetaData) -> Result<(), Error> {

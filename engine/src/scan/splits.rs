@@ -100,7 +100,6 @@ fn deal(mut splits: Vec<(u64, Split)>, partitions: usize) -> Vec<Vec<Split>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 mod tests {
     use super::*;
 

@@ -74,7 +74,6 @@ pub fn default_scalar(text: &str, data_type: &DataType) -> Result<ScalarValue> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 mod tests {
     use super::*;
 

@@ -1,6 +1,7 @@
 //! From a statement's text to a logical plan: Trino's dialect, the kinds of statements, and names resolved at pinned snapshots.
 
 mod dialect;
+mod functions;
 mod information_schema;
 mod names;
 mod options;
@@ -10,13 +11,15 @@ mod parse_show;
 mod parse_table;
 mod planner;
 mod relations;
+mod select_items;
 pub mod statement;
 mod types;
 
 pub use names::{QualifiedName, like_matches, parts};
 pub use options::option_text;
-pub use outward::{outward_batch, outward_schema};
+pub use outward::{outward_batch, outward_schema, outward_table_schema};
 pub use parse::{SQL_BYTES_MAX, parse};
 pub use planner::{InsertPlan, Planner};
+pub use select_items::{is_unnamed, output_name};
 pub use statement::Statement;
 pub use types::new_schema;

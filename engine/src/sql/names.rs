@@ -56,7 +56,8 @@ impl QualifiedName {
             return Err(Error::new(Code::SyntaxError, format!("'{name}' has too many parts")).with_hint("write catalog.schema.table"));
         }
         let schema = named_schema.or_else(|| schema.map(str::to_owned)).ok_or_else(|| {
-            Error::new(Code::MissingSchemaName, format!("'{table}' has no schema and the session has none")).with_hint("write schema.table, or USE schema first")
+            Error::new(Code::MissingSchemaName, format!("'{table}' has no schema and the session has none"))
+                .with_hint("write schema.table, or USE schema first")
         })?;
         Ok(Self { catalog: named_catalog.unwrap_or_else(|| catalog.to_owned()), schema, table })
     }

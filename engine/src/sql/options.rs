@@ -19,7 +19,9 @@ pub(super) fn option_value(expression: &Expr) -> Result<OptionValue, ParserError
             _ => Err(wrong()),
         },
         Expr::Identifier(word) => Ok(OptionValue::Text(word.value.clone())),
-        Expr::Array(array) => array.elem.iter().map(|element| option_value(element).map(|value| option_text(&value))).collect::<Result<_, _>>().map(OptionValue::List),
+        Expr::Array(array) => {
+            array.elem.iter().map(|element| option_value(element).map(|value| option_text(&value))).collect::<Result<_, _>>().map(OptionValue::List)
+        }
         _ => Err(wrong()),
     }
 }

@@ -7,10 +7,20 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 
+use super::select_items::output_name;
+
 /// The schema that a client sees for rows of `schema`: plain types, no metadata, every column nullable (what a plan promises of nulls differs between
 /// planning and running).
 pub fn outward_schema(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().iter().map(|field| Field::new(field.name(), outward_type(field.data_type()), true)).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema.fields().iter().map(|field| Field::new(output_name(field.name()), outward_type(field.data_type()), true)).collect::<Vec<_>>(),
+    ))
+}
+
+/// The schema that a client sees for a table: as [`outward_schema`], but with what the table says of nulls.
+pub fn outward_table_schema(schema: &Schema) -> SchemaRef {
+    let field = |field: &FieldRef| Field::new(field.name(), outward_type(field.data_type()), field.is_nullable());
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
 fn outward_type(data_type: &DataType) -> DataType {

@@ -7,12 +7,12 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Wor
 use nunatak_core::{Code, Error, Location, Result};
 
 use super::dialect::TrinoDialect;
+use super::options::{option_text, option_value};
 use super::parse_show;
 use super::parse_table;
-use super::options::{option_text, option_value};
-use crate::files::OptionValue;
 use super::statement::{CopyInto, Explain, Statement};
 use crate::error::from_parser;
+use crate::files::OptionValue;
 
 /// The longest SQL text that is taken, in bytes.
 pub const SQL_BYTES_MAX: usize = 16 << 20;
@@ -164,7 +164,10 @@ fn not_known(parser: &mut Parser<'_>) -> Error {
 fn parse_explain(parser: &mut Parser<'_>) -> Result<Statement> {
     let analyze = take_word(parser, "ANALYZE");
     let verbose = take_word(parser, "VERBOSE");
-    if parser.peek_token_ref().token == Token::LParen && !is_word(parser.peek_nth_token_ref(1), "SELECT") && !is_word(parser.peek_nth_token_ref(1), "WITH") {
+    if parser.peek_token_ref().token == Token::LParen
+        && !is_word(parser.peek_nth_token_ref(1), "SELECT")
+        && !is_word(parser.peek_nth_token_ref(1), "WITH")
+    {
         skip_explain_options(parser).map_err(from_parser)?;
     }
     let statement = Box::new(parse_statement(parser)?);
@@ -249,7 +252,7 @@ mod tests {
 
     #[test]
     fn mistakes_have_a_place() {
-        assert_eq!(error("select * fro t"), "SYNTAX_ERROR: line 1:14: expected: end of statement, found: t");
+        assert_eq!(error("select * fro t"), "SYNTAX_ERROR: line 1:10: expected: end of statement, found: fro");
         assert!(error("select 1 from t where").starts_with("SYNTAX_ERROR"), "{}", error("select 1 from t where"));
         assert_eq!(error(" ; "), "SYNTAX_ERROR: the statement is empty");
         assert!(error("selec 1").starts_with("SYNTAX_ERROR: line 1:1"), "{}", error("selec 1"));

@@ -22,7 +22,7 @@ use nunatak_core::{Code, Error, Location, Result};
 use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName};
 use super::relations::{self, FILES_CATALOG, FileCall, Relations, VERSION_MARK, VersionExpression};
 use super::statement::Statement;
-use super::{information_schema, parse};
+use super::{functions, information_schema, parse, select_items};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, nearest};
 use crate::files::{FileOptions, file_table};
@@ -69,7 +69,10 @@ impl Planner {
         }
         // A name without a schema is refused before DataFusion sees it, so the default may be empty.
         config = config.with_default_catalog_and_schema(catalog, schema.unwrap_or_default());
-        let state = SessionStateBuilder::new_from_existing(context.base().clone()).with_config(config).with_catalog_list(Arc::new(looked_up.clone())).build();
+        let mut state =
+            SessionStateBuilder::new_from_existing(context.base().clone()).with_config(config).with_catalog_list(Arc::new(looked_up.clone())).build();
+        // From here on "now" is one moment for the whole query.
+        state.mark_start_execution();
         Self { context: Arc::clone(context), state, looked_up, catalog: catalog.to_owned(), schema: schema.map(str::to_owned), view_depth }
     }
 
@@ -125,6 +128,8 @@ impl Planner {
 
     async fn plan(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
         let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
+        functions::check(&statement, &self.state)?;
+        select_items::name_all(&mut statement);
         let statement = DataFusionStatement::Statement(Box::new(statement));
         self.look_up_all(&statement, &relations).await?;
         self.state.statement_to_plan(statement).await.map_err(from_datafusion)
@@ -197,7 +202,9 @@ impl Planner {
     fn version(&self, expression: &ast::Expr) -> Result<snapshot::Version> {
         match self.constant(expression, None)? {
             ScalarValue::Int64(Some(id)) => Ok(snapshot::Version::Id(id)),
-            ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name)) | ScalarValue::LargeUtf8(Some(name)) => Ok(snapshot::Version::Ref(name)),
+            ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name)) | ScalarValue::LargeUtf8(Some(name)) => {
+                Ok(snapshot::Version::Ref(name))
+            }
             other => Err(Error::new(Code::TypeMismatch, format!("a version is a snapshot id or the name of a branch or tag, not {other}"))),
         }
     }
@@ -217,11 +224,8 @@ impl Planner {
         if let Some(data_type) = cast_to {
             planned = planned.cast_to(data_type, schema.as_ref()).map_err(from_datafusion)?;
         }
-        let context = SimplifyContext::builder()
-            .with_schema(schema)
-            .with_config_options(Arc::clone(self.state.config_options()))
-            .with_current_time()
-            .build();
+        let context =
+            SimplifyContext::builder().with_schema(schema).with_config_options(Arc::clone(self.state.config_options())).with_current_time().build();
         match ExprSimplifier::new(context).simplify(planned).map_err(from_datafusion)? {
             Expr::Literal(value, _) => Ok(value),
             _ => Err(Error::new(Code::ExpressionNotConstant, format!("'{expression}' is not a constant"))),

@@ -48,7 +48,12 @@ pub(super) fn parse_type(parser: &mut Parser<'_>) -> Parsed<Type> {
         "array" => return parse_array(parser),
         "map" => return parse_map(parser),
         "row" | "struct" => return parse_row(parser),
-        _ => return Err(ParserError::ParserError(format!("unknown type '{value}' at Line: {}, Column: {}", token.span.start.line, token.span.start.column))),
+        _ => {
+            return Err(ParserError::ParserError(format!(
+                "unknown type '{value}' at Line: {}, Column: {}",
+                token.span.start.line, token.span.start.column
+            )));
+        }
     };
     Ok(Type::Primitive(primitive))
 }
@@ -93,7 +98,9 @@ fn parse_timestamp(parser: &mut Parser<'_>) -> Parsed<PrimitiveType> {
 
 fn check_precision(name: &str, precision: &[u64]) -> Parsed<()> {
     match precision.first() {
-        Some(&digits) if digits > 6 => Err(ParserError::ParserError(format!("{name}({digits}) is not supported yet: Iceberg v2 keeps microseconds, {name}(6)"))),
+        Some(&digits) if digits > 6 => {
+            Err(ParserError::ParserError(format!("{name}({digits}) is not supported yet: Iceberg v2 keeps microseconds, {name}(6)")))
+        }
         _ => Ok(()),
     }
 }

@@ -40,7 +40,7 @@ public final class FlightSqlCheck {
             } catch (Throwable problem) {
                 failed++;
                 System.out.println("FAILED " + check.getKey() + ": " + String.valueOf(problem).replace('\n', ' '));
-                problem.printStackTrace();
+                problem.printStackTrace(System.out);
             }
         }
         // The driver keeps threads that would hold the JVM.
@@ -190,7 +190,6 @@ public final class FlightSqlCheck {
         try (Connection other = DriverManager.getConnection(url + "&user=ada&password=any"); Statement statement = other.createStatement()) {
             statement.execute("USE jdbc");
             column(statement.executeQuery("SELECT id FROM people"), "id");
-            equal(List.of("ada"), column(statement.executeQuery("SELECT current_user"), 1));
         }
     }
 

@@ -21,7 +21,7 @@ pub(in crate::sql) struct Table {
 
 impl Table {
     pub(super) fn new(schema: &SchemaRef) -> Self {
-        let names: Vec<_> = schema.fields().iter().map(|field| one_line(field.name())).collect();
+        let names: Vec<_> = schema.fields().iter().map(|field| printable(field.name()).replace('\n', " ")).collect();
         let numbers = schema.fields().iter().map(|field| text::is_number(field.data_type())).collect();
         let widths = names.iter().map(|name| name.width()).collect();
         Self { names, numbers, widths, rows: Vec::new(), has_header: false }
@@ -51,7 +51,7 @@ impl Table {
         let columns = batch.columns().iter().map(|column| text::values(column)).collect::<Result<Vec<_>, _>>()?;
         let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
         for _ in 0..batch.num_rows() {
-            self.rows.push(columns.iter_mut().filter_map(Iterator::next).map(|value| one_line(&value)).collect());
+            self.rows.push(columns.iter_mut().filter_map(Iterator::next).map(|value| printable(&value)).collect());
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Table {
         let mut grew = false;
         for row in rows {
             for (width, value) in self.widths.iter_mut().zip(row) {
-                let wanted = value.width();
+                let wanted = value.lines().map(UnicodeWidthStr::width).max().unwrap_or_default();
                 grew |= wanted > *width;
                 *width = wanted.max(*width);
             }
@@ -86,9 +86,17 @@ impl Table {
         grew
     }
 
+    /// A value of several lines goes on below, in its column.
     fn print_row(&self, row: &[String], printed: &mut String) {
+        let height = row.iter().map(|value| value.lines().count()).max().unwrap_or(1).max(1);
+        for line in 0..height {
+            self.print_line(row.iter().map(|value| value.lines().nth(line).unwrap_or_default()), printed);
+        }
+    }
+
+    fn print_line<'a>(&self, values: impl Iterator<Item = &'a str>, printed: &mut String) {
         let start = printed.len();
-        for (column, ((value, width), number)) in row.iter().zip(&self.widths).zip(&self.numbers).enumerate() {
+        for (column, ((value, width), number)) in values.zip(&self.widths).zip(&self.numbers).enumerate() {
             let padding = " ".repeat(width.saturating_sub(value.width()));
             printed.push_str(if column == 0 { " " } else { "| " });
             let (left, right) = if *number { (padding.as_str(), "") } else { ("", padding.as_str()) };
@@ -100,12 +108,13 @@ impl Table {
     }
 }
 
-/// A value on one line: control characters are shown as escapes.
-fn one_line(value: &str) -> String {
-    if !value.contains(char::is_control) {
+/// Control characters are shown as escapes, but for the ends of lines.
+fn printable(value: &str) -> String {
+    let is_escaped = |character: char| character.is_control() && character != '\n';
+    if !value.contains(is_escaped) {
         return value.to_owned();
     }
-    value.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    value.chars().flat_map(|c| if is_escaped(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]
@@ -139,7 +148,8 @@ mod tests {
             "   id | name | at",
             "------+------+--------------------------------",
             "    1 | 日本 | 1970-01-01 00:00:00 +00:00",
-            " NULL | a\\nb | 1970-01-01 00:00:01.500 +00:00",
+            " NULL | a    | 1970-01-01 00:00:01.500 +00:00",
+            "      | b    |",
             " 1234 | NULL | NULL",
             "",
         ];

@@ -1,5 +1,4 @@
 //! Scans over real manifests, and over real files of several shapes.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod pruning;
 mod reading;

@@ -114,7 +114,6 @@ fn mismatch(path: &str, data_type: &DataType) -> Error {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 mod tests {
     use arrow::datatypes::TimeUnit;
 

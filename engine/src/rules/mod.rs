@@ -1,0 +1,5 @@
+//! Optimiser rules of our own, one a file.
+
+mod yield_in_joins;
+
+pub use yield_in_joins::YieldInJoins;

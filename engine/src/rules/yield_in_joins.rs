@@ -1,0 +1,44 @@
+//! Makes joins give way. A join that makes far more rows than it reads can keep an aggregation above it busy without ever waiting for input, and only
+//! what waits can be cancelled. DataFusion's own `EnsureCooperative` looks at leaves and at operators that run ahead, not at joins.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec};
+
+/// Puts a `CooperativeExec` above every join.
+#[derive(Debug, Default)]
+pub struct YieldInJoins;
+
+impl PhysicalOptimizerRule for YieldInJoins {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            if is_join(&node) {
+                return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node))));
+            }
+            Ok(Transformed::no(node))
+        })
+        .map(|transformed| transformed.data)
+    }
+
+    fn name(&self) -> &str {
+        "yield_in_joins"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn is_join(node: &Arc<dyn ExecutionPlan>) -> bool {
+    node.is::<NestedLoopJoinExec>()
+        || node.is::<CrossJoinExec>()
+        || node.is::<HashJoinExec>()
+        || node.is::<SortMergeJoinExec>()
+        || node.is::<PiecewiseMergeJoinExec>()
+}

@@ -1,0 +1,100 @@
+//! Names of the columns that a `SELECT` makes. DataFusion names an expression by its text and refuses two columns of one name; in Trino an expression
+//! without an alias has no name (clients see `_col0`), and a column may be selected twice. So each such item gets an alias that holds
+//! [`MARK`], which no name that a user writes holds, and which is taken off again before a client sees it.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, Statement, VisitMut, VisitorMut};
+
+use super::names::normalized;
+
+/// Stands before the name of a column that has none, and behind the name of a column that is selected again.
+const MARK: char = '\u{1}';
+
+/// Gives every unnamed or repeated item of every `SELECT` a name of its own.
+pub(super) fn name_all(statement: &mut Statement) {
+    let _: ControlFlow<()> = statement.visit(&mut Namer);
+}
+
+/// The name as a client sees it.
+pub fn output_name(name: &str) -> &str {
+    match name.strip_prefix(MARK) {
+        Some(unnamed) => unnamed,
+        None => name.split(MARK).next().unwrap_or(name),
+    }
+}
+
+/// Whether a column has no name of its own: what can't be stored needs an alias.
+pub fn is_unnamed(name: &str) -> bool {
+    name.starts_with(MARK)
+}
+
+struct Namer;
+
+impl VisitorMut for Namer {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let mut seen = HashSet::new();
+        for (position, item) in select.projection.iter_mut().enumerate() {
+            match item {
+                SelectItem::UnnamedExpr(expression) => {
+                    if let Some(alias) = alias_of(expression, position, &mut seen) {
+                        *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias: Ident::with_quote('"', alias) };
+                    }
+                }
+                SelectItem::ExprWithAlias { alias, .. } => {
+                    let name = normalized(alias);
+                    if !seen.insert(name.clone()) {
+                        *alias = Ident::with_quote('"', format!("{name}{MARK}{position}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The alias that an item needs, if it needs one.
+fn alias_of(expression: &Expr, position: usize, seen: &mut HashSet<String>) -> Option<String> {
+    let name = match expression {
+        Expr::Identifier(column) => normalized(column),
+        // Columns of different tables may share their last part: only the whole name twice is a repetition.
+        Expr::CompoundIdentifier(parts) => parts.iter().map(normalized).collect::<Vec<_>>().join("."),
+        _ => return Some(format!("{MARK}_col{position}")),
+    };
+    if seen.insert(name.clone()) {
+        return None;
+    }
+    let last = name.rsplit('.').next().unwrap_or(&name);
+    Some(format!("{last}{MARK}{position}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Statement as Parsed, parse};
+
+    fn named(sql: &str) -> String {
+        let Ok(Parsed::Query(query)) = parse(sql) else { panic!("{sql} is not a query") };
+        let mut statement = Statement::Query(query);
+        name_all(&mut statement);
+        statement.to_string().replace(MARK, "!")
+    }
+
+    #[test]
+    fn unnamed_and_repeated_items_get_names() {
+        assert_eq!(named("select a, a + 1, a, t.a, u.a from t, u"), r#"SELECT a, a + 1 AS "!_col1", a AS "a!2", t.a, u.a FROM t, u"#);
+        assert_eq!(named("select 1 as x, 2 as x, *"), r#"SELECT 1 AS x, 2 AS "x!1", *"#);
+        assert_eq!(named("select x from (select count(*) from t) as s(x)"), r#"SELECT x FROM (SELECT count(*) AS "!_col0" FROM t) AS s (x)"#);
+    }
+
+    #[test]
+    fn clients_see_no_marks() {
+        assert_eq!(output_name("\u{1}_col3"), "_col3");
+        assert_eq!(output_name("a\u{1}2"), "a");
+        assert_eq!(output_name("a"), "a");
+    }
+}
