@@ -1,6 +1,8 @@
-"""TPC-H side by side: nunatak over Iceberg tables through Flight SQL, DuckDB over the same Parquet files, in the same run.
+"""TPC-H side by side, in one run and over the same data files: DataFusion in process, nunatak in its three execution modes, DuckDB.
 
-Answers are checked before anything is timed. Queries run in turns, so that both engines see the same machine; the best of ROUNDS counts.
+The tables are loaded into Iceberg by CTAS; DataFusion and DuckDB read the Parquet files that this has made. nunatak runs as one coordinator and two
+executors of one slot each (`local`: on the coordinator, with as many slots as there are cores), and is asked through Flight SQL. Answers are checked
+before anything is timed. Queries run in turns, so that all see the same machine; the best of ROUNDS counts.
 TPCH_SCALE (1 here) and ROUNDS (3) come from the environment. Prints a Markdown table.
 """
 
@@ -12,57 +14,89 @@ import time
 
 os.environ.setdefault("TPCH_SCALE", "1")
 
+import datafusion  # noqa: E402
 import duckdb  # noqa: E402
 
 from nunatak_testing import tpch  # noqa: E402
-from nunatak_testing.server import Server  # noqa: E402
+from nunatak_testing.server import Cluster  # noqa: E402
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
+MODES = ["local", "pipelined", "fault_tolerant"]
 
 
-def best_ms(run, sql):
-    """The best wall time of one query, in milliseconds, all rows fetched."""
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        run(sql)
-        times.append((time.perf_counter() - start) * 1000)
-    return min(times)
+def data_files(cluster):
+    """The data files of each table."""
+    def of(table):
+        return [path.removeprefix("file://") for (path,) in cluster.rows(f'SELECT file_path FROM tpch."{table}$files"')]
+    return {table: of(table) for table in tpch.TABLES}
 
 
-def check(ours, theirs):
+def in_datafusion(files):
+    context = datafusion.SessionContext(datafusion.SessionConfig().with_target_partitions(os.cpu_count()))
+    for table, paths in files.items():
+        # One table, whatever the number of its files.
+        context.register_parquet(table, os.path.commonpath(paths) if len(paths) > 1 else paths[0])
+    return lambda sql: context.sql(sql).to_arrow_table()
+
+
+def in_duckdb(files):
+    connection = duckdb.connect()
+    for table, paths in files.items():
+        connection.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet({paths})")
+    return lambda sql: connection.execute(sql).fetch_arrow_table()
+
+
+def in_nunatak(cluster, mode):
+    cursor = cluster.connect(headers={"schema": "tpch", "nunatak-session": f"execution_mode={mode}"}).cursor()
+    return lambda sql: cursor.execute(sql).fetch_arrow_table()
+
+
+def check(engines, judge):
+    """All answers of all engines, against DuckDB's over the files that the tables were loaded from."""
     for name, sql in tpch.QUERIES.items():
-        if wrong := tpch.wrong(name, ours(sql), theirs(sql)):
-            sys.exit(f"{name} is wrong, nothing is timed: {wrong}")
+        right = judge.execute(sql).fetchall()
+        for engine, run in engines.items():
+            if wrong := tpch.wrong(name, run(sql), right):
+                sys.exit(f"{name} is wrong in {engine}, nothing is timed: {wrong}")
 
 
-def report(times, load_seconds):
-    print(f"\nTPC-H scale {tpch.SCALE}, {os.cpu_count()} cores ({platform.machine()}), DuckDB {duckdb.__version__}, best of {ROUNDS} in ms;")
-    print(f"loading the Iceberg tables by CTAS took {load_seconds:.1f} s.\n")
-    print("| query | nunatak local | DuckDB | ratio |\n|---|--:|--:|--:|")
-    for name, (ours, theirs) in times.items():
-        print(f"| {name} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
-    ours, theirs = (sum(column) for column in zip(*times.values()))
-    print(f"| **sum** | **{ours:.0f}** | **{theirs:.0f}** | **{ours / theirs:.2f}** |")
+def measure(engines):
+    """The best wall time of each query in each engine, in milliseconds, all rows fetched."""
+    best = {name: dict.fromkeys(engines, float("inf")) for name in tpch.QUERIES}
+    for _ in range(ROUNDS):
+        for name, sql in tpch.QUERIES.items():
+            for engine, run in engines.items():
+                start = time.perf_counter()
+                run(sql)
+                best[name][engine] = min(best[name][engine], (time.perf_counter() - start) * 1000)
+    return best
+
+
+def report(best, load_seconds):
+    engines = list(next(iter(best.values())))
+    print(f"\nTPC-H scale {tpch.SCALE}, {os.cpu_count()} cores ({platform.machine()}), best of {ROUNDS} in ms; DataFusion {datafusion.__version__},")
+    print(f"DuckDB {duckdb.__version__}. Loading the Iceberg tables by CTAS took {load_seconds:.1f} s.\n")
+    print("| query | " + " | ".join(engines) + " |")
+    print("|---|" + "--:|" * len(engines))
+    for name, times in best.items():
+        print(f"| {name} | " + " | ".join(f"{times[engine]:.0f}" for engine in engines) + " |")
+    sums = {engine: sum(times[engine] for times in best.values()) for engine in engines}
+    print("| **sum** | " + " | ".join(f"**{sums[engine]:.0f}**" for engine in engines) + " |")
+    baseline = sums[engines[0]]
+    print(f"| of {engines[0]} | " + " | ".join(f"{sums[engine] / baseline:.2f}x" for engine in engines) + " |")
 
 
 def main():
-    judge = tpch.judge()
-    with tempfile.TemporaryDirectory(prefix="nunatak-bench-") as folder, Server(folder) as server:
+    with tempfile.TemporaryDirectory(prefix="nunatak-bench-") as folder, Cluster(folder, executors=2, slots=1) as cluster:
         start = time.perf_counter()
-        tpch.load(server)
+        tpch.load(cluster)
         load_seconds = time.perf_counter() - start
-        headers = {"schema": "tpch", "nunatak-session": "execution_mode=local"}
-        with server.connect(headers=headers) as connection, connection.cursor() as cursor:
-
-            def ours(sql):
-                return cursor.execute(sql).fetch_arrow_table()
-
-            def theirs(sql):
-                return judge.execute(sql).fetchall()
-
-            check(ours, theirs)
-            report({name: (best_ms(ours, sql), best_ms(theirs, sql)) for name, sql in tpch.QUERIES.items()}, load_seconds)
+        files = data_files(cluster)
+        engines = {"DataFusion in process": in_datafusion(files)}
+        engines |= {f"nunatak {mode}": in_nunatak(cluster, mode) for mode in MODES}
+        engines["DuckDB"] = in_duckdb(files)
+        check(engines, tpch.judge())
+        report(measure(engines), load_seconds)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ pub(crate) struct ServerArguments {
     /// Where to listen for Flight SQL; port 0 takes a free one [default: 127.0.0.1:32010]
     #[arg(long, value_name = "HOST:PORT")]
     flight: Option<String>,
+    /// Where to listen for other members of the cluster; port 0 takes a free one [default: 127.0.0.1:50050; of standalone: a free port]
+    #[arg(long, value_name = "HOST:PORT")]
+    cluster: Option<String>,
     /// Memory that all queries share: 4GiB, 512MiB, or a part of the machine's such as 70% [default: 70%]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
@@ -46,13 +49,19 @@ impl ServerArguments {
             ("--data-dir", "server.data_dir", &self.data_dir),
             ("--http", "server.http", &self.http),
             ("--flight", "server.flight", &self.flight),
+            ("--cluster", "server.cluster", &self.cluster),
             ("--memory", "execution.memory", &self.memory),
             ("--slots", "execution.slots", &self.slots),
         ];
-        let flags = flags.into_iter().filter_map(|(flag, key, value)| Some(Flag { flag, key, value: value.clone()? })).collect();
-        let sources = Sources { file: self.config.clone(), flags, ..Sources::from_environment() };
-        Ok(config::load(&sources)?)
+        load(self.config.as_ref(), &flags)
     }
+}
+
+/// Reads and checks the configuration: the file, the environment, and flags, each with its name, its key and its value.
+pub(crate) fn load(file: Option<&PathBuf>, flags: &[(&'static str, &'static str, &Option<String>)]) -> Result<Loaded, Failure> {
+    let flags = flags.iter().filter_map(|(flag, key, value)| Some(Flag { flag, key, value: value.as_ref()?.clone() })).collect();
+    let sources = Sources { file: file.cloned(), flags, ..Sources::from_environment() };
+    Ok(config::load(&sources)?)
 }
 
 /// Runs the subcommand.

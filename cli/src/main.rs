@@ -2,8 +2,11 @@
 
 mod client;
 mod config;
+mod coordinator;
+mod executor;
 mod failure;
 mod ingest;
+mod server;
 mod sql;
 mod standalone;
 mod terminal;
@@ -37,6 +40,8 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Standalone(standalone::Arguments),
+    Coordinator(coordinator::Arguments),
+    Executor(executor::Arguments),
     Sql(sql::Arguments),
     Ingest(ingest::Arguments),
     Config(config::Arguments),
@@ -46,6 +51,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Standalone(arguments) => block_on(standalone::run(arguments)),
+        Command::Coordinator(arguments) => block_on(coordinator::run(arguments)),
+        Command::Executor(arguments) => block_on(executor::run(arguments)),
         Command::Sql(arguments) => start_client_log().and_then(|()| block_on(sql::run(arguments))),
         Command::Ingest(arguments) => start_client_log().and_then(|()| block_on(ingest::run(arguments))),
         Command::Config(arguments) => config::run(&arguments),

@@ -1,20 +1,13 @@
 //! `nunatak standalone`: a whole server in one process.
 
-use std::fs;
-use std::path::Path;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use nunatak_coordinator::query::{Coordinator, Options};
-use nunatak_core::config::Config;
 use nunatak_core::telemetry;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerArguments;
-use crate::failure::{Failure, plain};
-use crate::terminal;
-
-/// The exit code of a process that was stopped by Ctrl-C before it could clean up: 128 + SIGINT, as shells count.
-const EXIT_INTERRUPTED: i32 = 130;
+use crate::failure::Failure;
+use crate::{server, terminal};
 
 /// Run a whole server in one process: SQLite catalog and local files in one directory, nothing else needed.
 ///
@@ -28,78 +21,19 @@ pub(crate) struct Arguments {
 
 /// Runs the subcommand.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let config = arguments.server.load()?.config;
+    let loaded = arguments.server.load()?;
+    let config = &loaded.config;
     telemetry::start(&config.log)?;
-    let shutdown = stop_on_signals()?;
-    // Listen first: a port in use is told before anything is written.
-    let bound = nunatak_gateway::bind(nunatak_gateway::Options { flight: config.server.flight, http: config.server.http }).await?;
-    prepare_directory(&config.server.data_dir)?;
-    let coordinator = tokio::select! {
-        started = Coordinator::start(options(&config)) => started?,
-        () = shutdown.cancelled() => return Ok(()),
-    };
-    terminal::result_line(&format!("ready: flight={} http={}", bound.flight_address(), bound.http_address()))?;
-    bound.serve(coordinator, shutdown).await?;
+    let shutdown = server::stop_on_signals()?;
+    let bound = server::bind(config, server::cluster_or_free_port(&loaded)).await?;
+    let Some((doors, coordinator)) = bound.start(config, &shutdown).await? else { return Ok(()) };
+    // An executor like any other, but for the memory and the caches that it shares with the coordinator.
+    let (listener, _) = nunatak_gateway::listen((Ipv4Addr::LOCALHOST, 0).into(), "cluster").await?;
+    let options = server::executor_options(config, coordinator.cluster_address().to_string());
+    let executor = nunatak_executor::start(listener, options, Arc::clone(coordinator.engine())).await?;
+    terminal::result_line(&format!("ready: flight={} http={}", doors.flight_address(), doors.http_address()))?;
+    doors.serve(coordinator, shutdown).await?;
+    executor.stop().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-fn options(config: &Config) -> Options {
-    Options {
-        data_dir: config.server.data_dir.clone(),
-        memory_bytes_max: config.execution.memory_bytes_max,
-        slots: config.execution.slots,
-        default_catalog: config.server.default_catalog.clone(),
-        default_schema: config.server.default_schema.clone(),
-    }
-}
-
-/// Makes the data directory, and a file in it, so that a wrong one is told in one line and not by whichever part writes first.
-fn prepare_directory(directory: &Path) -> Result<(), Failure> {
-    let probe = directory.join(format!(".write-probe-{}", std::process::id()));
-    fs::create_dir_all(directory)
-        .and_then(|()| fs::write(&probe, b""))
-        .and_then(|()| fs::remove_file(&probe))
-        .map_err(|error| Failure::Usage(format!("data directory '{}' cannot be written: {} (see --data-dir)", directory.display(), plain(&error))))
-}
-
-/// A token that the first SIGINT or SIGTERM cancels; the second ends the process.
-fn stop_on_signals() -> Result<CancellationToken, Failure> {
-    let listen = |kind| signal(kind).map_err(|error| Failure::Usage(format!("cannot listen for signals: {error}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    let shutdown = CancellationToken::new();
-    let token = shutdown.clone();
-    tokio::spawn(async move {
-        either(&mut interrupt, &mut terminate).await;
-        tracing::info!("stopping; a second signal stops at once");
-        token.cancel();
-        either(&mut interrupt, &mut terminate).await;
-        std::process::exit(EXIT_INTERRUPTED);
-    });
-    Ok(shutdown)
-}
-
-async fn either(left: &mut Signal, right: &mut Signal) {
-    tokio::select! {
-        _ = left.recv() => {}
-        _ = right.recv() => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_is_made_and_a_wrong_one_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let data = directory.path().join("a/b");
-        prepare_directory(&data).unwrap();
-        assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
-
-        let file = directory.path().join("file");
-        fs::write(&file, b"").unwrap();
-        let line = prepare_directory(&file.join("data")).unwrap_err().line().unwrap();
-        assert!(line.contains("file/data' cannot be written") && !line.contains('\n'), "{line}");
-    }
 }

@@ -191,6 +191,13 @@ impl Error {
         Self::new(Code::GenericInternalError, what)
     }
 
+    /// Reads an error's text as `Display` writes it: its code, and all the rest as the message. `None` if no code stands at its start.
+    pub fn from_display(text: &str) -> Option<Self> {
+        let (name, message) = text.split_once(": ")?;
+        let code = Code::ALL.iter().find(|code| code.name() == name)?;
+        Some(Self::new(*code, message))
+    }
+
     /// Adds what the user can do next.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -333,5 +340,8 @@ mod tests {
             .with_context("schema", "nyc")
             .with_hint("did you mean 'flights'?");
         assert_eq!(error.to_string(), "TABLE_NOT_FOUND: line 1:15: table 'flight' does not exist, schema: nyc (did you mean 'flights'?)");
+        let read = Error::from_display(&error.to_string()).unwrap();
+        assert_eq!((read.code(), read.to_string()), (error.code(), error.to_string()));
+        assert!(Error::from_display("os error: 2").is_none());
     }
 }

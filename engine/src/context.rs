@@ -16,7 +16,7 @@ use nunatak_catalog::snapshot::ManifestCache;
 use nunatak_catalog::storage::Storage;
 use nunatak_core::{Code, Error, Result};
 
-use crate::error::from_datafusion;
+use crate::error::{from_datafusion, suggest};
 use crate::rules::YieldInJoins;
 use crate::scan::ScanContext;
 use crate::transform;
@@ -42,6 +42,7 @@ pub struct Options {
 pub struct EngineContext {
     base: SessionState,
     scan: Arc<ScanContext>,
+    storage: Arc<Storage>,
     catalogs: BTreeMap<String, Arc<dyn Catalog>>,
 }
 
@@ -66,6 +67,7 @@ impl EngineContext {
         Ok(Self {
             base,
             scan: Arc::new(ScanContext::new(manifest_cache)),
+            storage: Arc::clone(storage),
             catalogs: catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)).collect(),
         })
     }
@@ -80,15 +82,17 @@ impl EngineContext {
         &self.scan
     }
 
+    /// The object stores.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.storage
+    }
+
     /// The catalog of that name. Errors: `CATALOG_NOT_FOUND`.
     pub fn catalog(&self, name: &str) -> Result<&Arc<dyn Catalog>> {
         self.catalogs.get(name).ok_or_else(|| {
             let missing = Error::new(Code::CatalogNotFound, format!("catalog '{name}' does not exist"));
             let names: Vec<&str> = self.catalogs.keys().map(String::as_str).collect();
-            match crate::error::nearest(name, names.iter().copied()) {
-                Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
-                None => missing.with_hint(format!("catalogs: {}", names.join(", "))),
-            }
+            suggest(missing.with_hint(format!("catalogs: {}", names.join(", "))), name, names.iter().copied())
         })
     }
 

@@ -17,6 +17,11 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
     convert(error)
 }
 
+/// The same for an error that is still needed, or shared.
+pub fn from_datafusion_ref(error: &DataFusionError) -> Error {
+    find_ours(error).unwrap_or_else(|| convert_shared(error))
+}
+
 /// Puts an error of ours into DataFusion's, for the way through its operators.
 pub fn into_datafusion(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
@@ -59,9 +64,14 @@ fn convert(error: DataFusionError) -> Error {
         DataFusionError::Execution(message) => Error::new(Code::GenericUserError, message),
         DataFusionError::ResourcesExhausted(message) => Error::new(Code::ExceededLocalMemoryLimit, message)
             .with_hint("select fewer rows or columns, or give the server more memory with --memory"),
-        DataFusionError::External(inner) => Error::new(Code::GenericInternalError, inner.to_string()),
+        DataFusionError::External(inner) => from_text(&inner.to_string()),
         other => Error::internal(other.to_string()),
     }
+}
+
+/// An error of which only the text has come over the wire: the code stands before it if it was ours.
+fn from_text(text: &str) -> Error {
+    Error::from_display(text).unwrap_or_else(|| Error::new(Code::GenericInternalError, text))
 }
 
 /// A shared error cannot be taken apart; its variant still gives the code.
@@ -75,6 +85,8 @@ fn convert_shared(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(message) => Error::new(Code::ExceededLocalMemoryLimit, message.clone()),
         DataFusionError::Execution(message) | DataFusionError::Plan(message) => Error::new(Code::GenericUserError, message.clone()),
         DataFusionError::NotImplemented(message) => Error::not_supported(message.clone()),
+        DataFusionError::IoError(io) => Error::new(Code::IcebergFilesystemError, io.to_string()),
+        DataFusionError::External(inner) => from_text(&inner.to_string()),
         other => Error::internal(other.to_string()),
     }
 }
@@ -91,10 +103,7 @@ fn from_schema_error(error: SchemaError) -> Error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
             let missing = Error::new(Code::ColumnNotFound, format!("column '{}' does not exist", field.flat_name()));
-            match nearest(&field.name, names.iter().copied()) {
-                Some(name) => missing.with_hint(format!("did you mean '{name}'?")),
-                None => missing,
-            }
+            suggest(missing, &field.name, names.iter().copied())
         }
         SchemaError::AmbiguousReference { field } => {
             Error::new(Code::AmbiguousName, format!("column '{}' is ambiguous", field.name)).with_hint("write the table's name or alias before it")
@@ -193,7 +202,7 @@ fn lower_first(text: &str) -> String {
 }
 
 /// The name most like `wanted`, if one is like it at all: for "did you mean".
-pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
     names
         .into_iter()
@@ -201,6 +210,15 @@ pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Op
         .filter(|(score, _)| *score > 0.8)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, name)| name)
+}
+
+/// Asks "did you mean ...?" with the one of `names` that looks most like `wanted`; if none does, the error keeps the hint that it has.
+#[must_use]
+pub fn suggest<'a>(error: Error, wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Error {
+    match nearest(wanted, names) {
+        Some(near) => error.with_hint(format!("did you mean '{near}'?")),
+        None => error,
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! SQL over Iceberg tables, on DataFusion. Knows no network.
 //!
 //! A statement's text goes through [`sql`] (dialect, statements, names at pinned snapshots), reads tables through [`scan`] and plain files through
-//! [`files`], and writes through [`write`]. [`context`] holds what all queries of a process share.
+//! [`files`], and writes through [`write`]. [`context`] holds what all queries of a process share; [`codec`] takes plans to other processes.
 
+pub mod codec;
 pub mod context;
 pub mod error;
 pub mod files;

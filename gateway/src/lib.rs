@@ -10,4 +10,4 @@ mod http;
 mod limits;
 mod listen;
 
-pub use listen::{Bound, Options, bind};
+pub use listen::{Bound, Options, bind, listen};

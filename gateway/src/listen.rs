@@ -66,8 +66,10 @@ impl Bound {
     }
 }
 
-/// `door` is the name of the flag that sets the address, too.
-async fn listen(address: SocketAddr, door: &str) -> Result<(TcpListener, SocketAddr)> {
+/// Takes a port. `door` is the name of the flag that sets the address, too.
+///
+/// Errors: `CONFIGURATION_INVALID` if the address is in use, or not ours.
+pub async fn listen(address: SocketAddr, door: &str) -> Result<(TcpListener, SocketAddr)> {
     let refused = |error: io::Error| {
         Error::new(Code::ConfigurationInvalid, format!("cannot listen on {address} ({door}): {}", reason(&error)))
             .with_hint(format!("choose another address with --{door}"))

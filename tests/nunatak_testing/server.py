@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -13,7 +14,6 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("NUNATAK_BINARY", ROOT / "target/release/nunatak"))
-READY = re.compile(r"^ready: flight=(\S+) http=(\S+)$")
 READY_SECONDS = 60
 STOP_SECONDS = 20
 
@@ -22,34 +22,41 @@ class NotReady(Exception):
     """The server ended, or said nothing, before it was ready."""
 
 
-class Server:
-    """`nunatak standalone` over one data directory. Ports are free ones unless named; output is kept in `log`."""
+class Process:
+    """A server of the binary. Output is kept in `log`; it is ready when a line like READY has come."""
 
-    def __init__(self, data_dir, *arguments, flight="127.0.0.1:0", http="127.0.0.1:0"):
-        self.data_dir = Path(data_dir)
-        self.command = [str(BINARY), "standalone", "--data-dir", str(data_dir), "--flight", flight, "--http", http, *arguments]
+    ready_line = None
+
+    def __init__(self, *command):
+        self.command = [str(BINARY), *map(str, command)]
         self.log = []
         self.process = None
-        self.flight = self.http = None
+        self.ready = None
 
     def start(self):
-        self.flight = self.http = None
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-        ready = threading.Event()
-        self.reader = threading.Thread(target=self._read, args=(self.process.stdout, ready), daemon=True)
-        self.reader.start()
-        if not ready.wait(READY_SECONDS) or self.flight is None:
-            self.kill()
-            raise NotReady(f"exit code {self.process.returncode}\n{self.text()}")
+        self.spawn()
+        self.wait_until_ready()
         return self
 
-    def _read(self, output, ready):
+    def spawn(self):
+        self.ready = None
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        self.said_something = threading.Event()
+        self.reader = threading.Thread(target=self._read, args=(self.process.stdout, self.said_something), daemon=True)
+        self.reader.start()
+
+    def wait_until_ready(self):
+        if not self.said_something.wait(READY_SECONDS) or self.ready is None:
+            self.kill()
+            raise NotReady(f"exit code {self.process.returncode}\n{self.text()}")
+
+    def _read(self, output, said_something):
         for line in output:
             self.log.append(line.rstrip("\n"))
-            if match := READY.match(self.log[-1]):
-                self.flight, self.http = match.groups()
-                ready.set()
-        ready.set()
+            if match := self.ready_line.match(self.log[-1]):
+                self.ready = match.groups()
+                said_something.set()
+        said_something.set()
 
     def text(self):
         return "\n".join(self.log)
@@ -76,6 +83,35 @@ class Server:
     def __exit__(self, kind, *_):
         self.kill() if kind else self.stop()
 
+    def cpu_seconds(self):
+        """Processor time that the server has used so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def is_idle(self, seconds=0.5):
+        """Whether the server does next to nothing for a while."""
+        before = self.cpu_seconds()
+        time.sleep(seconds)
+        return self.cpu_seconds() - before < 0.1 * seconds
+
+
+class Server(Process):
+    """`nunatak standalone`, or a coordinator, over one data directory. Ports are free ones unless named."""
+
+    ready_line = re.compile(r"^ready: flight=(\S+) http=(\S+)$")
+
+    def __init__(self, data_dir, *arguments, role="standalone", flight="127.0.0.1:0", http="127.0.0.1:0"):
+        super().__init__(role, "--data-dir", data_dir, "--flight", flight, "--http", http, *arguments)
+        self.data_dir = Path(data_dir)
+
+    @property
+    def flight(self):
+        return self.ready[0]
+
+    @property
+    def http(self):
+        return self.ready[1]
+
     def connect(self, headers=None, **options):
         """A new ADBC connection. `headers` go with every call, `options` to the driver."""
         options |= {f"adbc.flight.sql.rpc.call_header.{name}": value for name, value in (headers or {}).items()}
@@ -95,17 +131,6 @@ class Server:
         ((value,),) = self.rows(sql, parameters, **options)
         return value
 
-    def cpu_seconds(self):
-        """Processor time that the server has used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def is_idle(self, seconds=0.5):
-        """Whether the server does next to nothing for a while."""
-        before = self.cpu_seconds()
-        time.sleep(seconds)
-        return self.cpu_seconds() - before < 0.1 * seconds
-
     def iceberg(self):
         """The same catalog, opened by PyIceberg."""
         return SqlCatalog("lake", uri=f"sqlite:///{self.data_dir}/catalog.sqlite", warehouse=f"file://{self.data_dir}/warehouse")
@@ -113,6 +138,53 @@ class Server:
     def nunatak(self, verb, *arguments, **options):
         """Runs a client verb of the binary, such as `sql`, against this server."""
         return nunatak(verb, "--server", f"http://{self.flight}", *arguments, **options)
+
+
+class Executor(Process):
+    """`nunatak executor`."""
+
+    ready_line = re.compile(r"^ready: cluster=(\S+)$")
+
+    def __init__(self, data_dir, coordinator, *arguments, slots=1, memory="2GiB"):
+        super().__init__("executor", "--coordinator", coordinator, "--data-dir", data_dir, "--slots", slots, "--memory", memory, *arguments)
+        self.data_dir = Path(data_dir)
+
+
+class Cluster(Server):
+    """A coordinator, and executors that have joined it; each has one slot unless told otherwise."""
+
+    def __init__(self, data_dir, *arguments, executors=2, slots=1, memory="2GiB"):
+        self.cluster = f"127.0.0.1:{free_port()}"
+        super().__init__(Path(data_dir) / "coordinator", *arguments, "--cluster", self.cluster, "--slots", "2", role="coordinator")
+        self.executors = [Executor(Path(data_dir) / f"executor-{n}", self.cluster, slots=slots, memory=memory) for n in range(executors)]
+
+    def start(self):
+        super().start()
+        for executor in self.executors:
+            executor.spawn()
+        for executor in self.executors:
+            executor.wait_until_ready()
+        return self
+
+    def stop(self, how=signal.SIGTERM):
+        for executor in self.executors:
+            executor.stop(how)
+        return super().stop(how)
+
+    def kill(self):
+        for executor in self.executors:
+            executor.kill()
+        super().kill()
+
+    def everybody(self):
+        return [self, *self.executors]
+
+
+def free_port():
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def nunatak(*arguments, timeout=120, **options):

@@ -1,72 +1,184 @@
-//! The seam behind which a plan runs. All modes take the same physical plan and give one stream of rows; dropping the stream ends the work.
+//! The seam behind which a plan runs. All modes take the same logical plan and give one stream of rows; dropping the stream ends the work.
+//!
+//! [`Execution::plan`] chooses the mode ([`choice`]) and makes the physical plan for it, [`Planned::run`] runs it: [`local`] whole in this process,
+//! [`pipelined`] in stages that stream to each other, [`fault_tolerant`] in stages that write their rows to disk. The two engines for distributed
+//! execution are named nowhere else in this crate.
 
+mod choice;
+mod fault_tolerant;
 mod local;
+mod members;
+mod pipelined;
+mod rows;
 
-use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use futures::StreamExt;
 use nunatak_core::{Error, Result};
+use nunatak_engine::context::EngineContext;
+use nunatak_engine::error::from_datafusion;
+use nunatak_engine::scan::scan_bytes;
+use nunatak_engine::write::{WriteTarget, write_plan};
+use nunatak_state::{ClusterState, EmbeddedState};
+use tokio::net::TcpListener;
 
-/// How a plan is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Whole, on one node.
-    Local,
-    /// In stages that are all live at once, and stream to each other.
-    Pipelined,
-    /// In stages that write their rows to disk, so that tasks can be run again.
-    FaultTolerant,
+pub use choice::{Choice, Mode};
+use choice::Facts;
+use fault_tolerant::FaultTolerant;
+use members::Members;
+
+/// How long an executor is taken for alive after its last heartbeat. They come each second.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// How execution is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Scans of at most this many bytes run on the coordinator, in mode `auto`.
+    pub local_bytes_max: u64,
 }
 
-impl Mode {
-    /// The mode of that name in the session property `execution_mode`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "local" => Some(Self::Local),
-            "pipelined" => Some(Self::Pipelined),
-            "fault_tolerant" => Some(Self::FaultTolerant),
-            _ => None,
+/// Runs plans. Cheap to clone.
+#[derive(Clone)]
+pub struct Execution {
+    engine: Arc<EngineContext>,
+    members: Members,
+    fault_tolerant: FaultTolerant,
+    local_bytes_max: u64,
+}
+
+impl Execution {
+    /// Answers the executors of the cluster on `listener`, until the process ends.
+    pub async fn start(engine: Arc<EngineContext>, listener: TcpListener, options: &Options) -> Result<Self> {
+        let state: Arc<dyn ClusterState> = EmbeddedState::start(LEASE);
+        let fault_tolerant = FaultTolerant::start(&engine, Arc::clone(&state), listener).await?;
+        Ok(Self { engine, members: Members::start(state), fault_tolerant, local_bytes_max: options.local_bytes_max })
+    }
+
+    /// Where executors reach this coordinator.
+    pub fn address(&self) -> SocketAddr {
+        self.fault_tolerant.address()
+    }
+
+    /// Chooses the mode for a plan, and makes the physical plan for that mode. With a `target`, the plan writes its rows there.
+    /// `wanted` is the mode that the session asks for, `None` for `auto`.
+    ///
+    /// Errors: those of planning, and `NO_NODES_AVAILABLE` for a distributed mode without executors.
+    pub async fn plan(&self, wanted: Option<Mode>, logical: &LogicalPlan, state: &SessionState, target: Option<&WriteTarget>) -> Result<Planned> {
+        let executors = self.members.active();
+        if let Some(mode) = wanted {
+            let choice = Choice::asked_for(mode, &executors)?;
+            return self.plan_in(choice, logical, state, target).await;
+        }
+        let local = self.plan_in(Choice::unasked(), logical, state, target).await?;
+        let facts = Facts { scan_bytes: scan_bytes(&local.plan), writes: target.is_some(), local_bytes_max: self.local_bytes_max };
+        let choice = choice::choose(&facts, &executors);
+        if choice.mode == Mode::Local {
+            return Ok(Planned { choice, ..local });
+        }
+        self.plan_in(choice, logical, state, target).await
+    }
+
+    async fn plan_in(&self, choice: Choice, logical: &LogicalPlan, state: &SessionState, target: Option<&WriteTarget>) -> Result<Planned> {
+        let config = match choice.mode {
+            Mode::Local => state.config().clone(),
+            Mode::Pipelined => pipelined::config(state.config(), self.engine.base().config(), &self.members.active()),
+            Mode::FaultTolerant => fault_tolerant::config(state.config(), self.engine.base().config(), &self.members.active()),
+        };
+        let state = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
+        let plan = async {
+            let plan = state.create_physical_plan(logical).await?;
+            match target {
+                Some(target) => write_plan(plan, target, &state),
+                None => Ok::<_, DataFusionError>(plan),
+            }
+        };
+        let plan = plan.await.map_err(from_datafusion)?;
+        Ok(Planned { choice, plan, state, execution: self.clone() })
+    }
+}
+
+/// A physical plan, made for the mode that it runs in.
+pub struct Planned {
+    choice: Choice,
+    plan: Arc<dyn ExecutionPlan>,
+    state: SessionState,
+    execution: Execution,
+}
+
+impl Planned {
+    /// The mode, and why this one.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// Runs the plan. Rows come as they are made, in no order between partitions unless the plan gives one.
+    pub async fn run(&self) -> Result<SendableRecordBatchStream> {
+        let Execution { engine, members, fault_tolerant, .. } = &self.execution;
+        let plan = Arc::clone(&self.plan);
+        match self.choice.mode {
+            Mode::Local => local::run(plan, self.state.task_ctx()),
+            Mode::Pipelined => pipelined::run(plan, &self.state, engine, members).await,
+            Mode::FaultTolerant => fault_tolerant.run(plan, &self.state, members).await,
         }
     }
-}
 
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Local => "local",
-            Self::Pipelined => "pipelined",
-            Self::FaultTolerant => "fault_tolerant",
-        })
+    /// The plan as text: with its stages, where they are known before it runs.
+    pub async fn describe(&self, verbose: bool) -> Result<String> {
+        match self.choice.mode {
+            Mode::Pipelined => pipelined::describe(Arc::clone(&self.plan), &self.state, &self.execution.engine, &self.execution.members).await,
+            Mode::Local | Mode::FaultTolerant => Ok(DisplayableExecutionPlan::new(self.plan.as_ref()).indent(verbose).to_string()),
+        }
+    }
+
+    /// Runs the plan to its end, and describes it with what was measured. Errors: `NOT_SUPPORTED` in a mode that doesn't tell.
+    pub async fn analyze(self, verbose: bool) -> Result<Analyzed> {
+        let start = Instant::now();
+        let (rows, text) = match self.choice.mode {
+            Mode::Local => {
+                let rows = count(self.run().await?).await?;
+                let plan = self.plan.as_ref();
+                let metrics =
+                    if verbose { DisplayableExecutionPlan::with_full_metrics(plan) } else { DisplayableExecutionPlan::with_metrics(plan) };
+                (rows, metrics.indent(verbose).to_string())
+            }
+            Mode::Pipelined => pipelined::analyze(Arc::clone(&self.plan), &self.state, &self.execution.engine, &self.execution.members).await?,
+            Mode::FaultTolerant => {
+                return Err(Error::not_supported("EXPLAIN ANALYZE is not supported in execution mode 'fault_tolerant'")
+                    .with_hint("SET SESSION execution_mode = 'pipelined', or leave out ANALYZE"));
+            }
+        };
+        Ok(Analyzed { rows, elapsed: start.elapsed(), text })
+    }
+
+    /// How many partitions the plan gives.
+    pub fn partitions(&self) -> usize {
+        self.plan.output_partitioning().partition_count()
     }
 }
 
-/// The mode a plan runs in, and why.
-#[derive(Clone, Debug)]
-pub struct Choice {
-    /// The mode.
-    pub mode: Mode,
-    /// Why this one, for `EXPLAIN`.
-    pub reason: String,
+/// What `EXPLAIN ANALYZE` measured.
+pub struct Analyzed {
+    /// The rows that the plan gave.
+    pub rows: usize,
+    /// From the start to the last row.
+    pub elapsed: Duration,
+    /// The plan with what its operators measured.
+    pub text: String,
 }
 
-/// Chooses the mode. `wanted` is what the session asks for, `None` for `auto`.
-///
-/// Errors: `NOT_SUPPORTED` for a mode that this process can't run.
-pub fn choose(wanted: Option<Mode>) -> Result<Choice> {
-    match wanted {
-        Some(Mode::Local) => Ok(Choice { mode: Mode::Local, reason: "the session asks for it".into() }),
-        None => Ok(Choice { mode: Mode::Local, reason: "the server runs standalone, without executors".into() }),
-        Some(mode) => Err(Error::not_supported(format!("execution mode '{mode}' is not supported yet"))
-            .with_hint("SET SESSION execution_mode = 'auto'; or 'local'")),
+/// Reads a stream to its end, and counts its rows.
+async fn count(mut stream: SendableRecordBatchStream) -> Result<usize> {
+    let mut rows = 0;
+    while let Some(batch) = stream.next().await {
+        rows += batch.map_err(from_datafusion)?.num_rows();
     }
-}
-
-/// Runs a plan. Rows come as they are made, in no order between partitions unless the plan gives one.
-pub fn run(choice: &Choice, plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-    match choice.mode {
-        Mode::Local => local::run(plan, task),
-        mode => Err(Error::not_supported(format!("execution mode '{mode}' is not supported yet"))),
-    }
+    Ok(rows)
 }

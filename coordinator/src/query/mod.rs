@@ -6,6 +6,7 @@ mod session;
 mod settings;
 mod start;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,12 +17,14 @@ use nunatak_core::id::QueryId;
 use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::sql;
+use tokio::net::TcpListener;
 use tracing::{Instrument, info, info_span};
 
 use registry::Registry;
 pub use session::{Session, SessionChange};
 pub use settings::{PROPERTIES, Property, Settings, check as check_property, check_name};
 
+use crate::execution::{Execution, Options as ExecutionOptions};
 use crate::statement::{self, StatementContext};
 
 /// A stream of result rows. Dropping it cancels the query and everything that runs for it.
@@ -115,23 +118,39 @@ pub struct Options {
     pub default_catalog: String,
     /// The schema that a session starts in; made when it does not exist.
     pub default_schema: String,
+    /// Scans of at most this many bytes run on the coordinator, in execution mode `auto`.
+    pub local_bytes_max: u64,
 }
 
 /// The coordinator. Cheap to clone.
 #[derive(Clone)]
 pub struct Coordinator {
     engine: Arc<EngineContext>,
+    execution: Execution,
     options: Arc<Options>,
     running: Registry,
 }
 
 impl Coordinator {
-    /// Opens the catalog (and makes it, with its default schema, when it isn't there) and sets up the engine.
+    /// Opens the catalog (and makes it, with its default schema, when it isn't there), sets up the engine, and answers the cluster's executors on
+    /// `cluster` from then on.
     ///
     /// Errors: `CONFIGURATION_INVALID` when the data directory cannot be written.
-    pub async fn start(options: Options) -> Result<Self> {
-        let engine = start::build_engine(&options).await?;
-        Ok(Self { engine: Arc::new(engine), options: Arc::new(options), running: Registry::default() })
+    pub async fn start(options: Options, cluster: TcpListener) -> Result<Self> {
+        let engine = Arc::new(start::build_engine(&options).await?);
+        let settings = ExecutionOptions { local_bytes_max: options.local_bytes_max };
+        let execution = Execution::start(Arc::clone(&engine), cluster, &settings).await?;
+        Ok(Self { engine, execution, options: Arc::new(options), running: Registry::default() })
+    }
+
+    /// Where executors reach it.
+    pub fn cluster_address(&self) -> SocketAddr {
+        self.execution.address()
+    }
+
+    /// What an executor in this process shares with it: memory, caches, object stores.
+    pub fn engine(&self) -> &Arc<EngineContext> {
+        &self.engine
     }
 
     /// A session of `user` as it begins.
@@ -156,7 +175,7 @@ impl Coordinator {
         async {
             info!(sql = %shortened(&request.sql), "query is submitted");
             let parsed = sql::parse(&request.sql)?;
-            let context = StatementContext::new(&self.engine, &request.session, id.clone(), request.parameters)?;
+            let context = StatementContext::new(&self.engine, &self.execution, &request.session, id.clone(), request.parameters)?;
             let outcome = statement::run(context, parsed).await?;
             Ok(Running {
                 kind: outcome.kind,
@@ -173,7 +192,7 @@ impl Coordinator {
     /// Plans a statement without running it.
     pub async fn prepare(&self, session: &Session, text: &str) -> Result<Prepared> {
         let parsed = sql::parse(text)?;
-        let context = StatementContext::new(&self.engine, session, QueryId::generate(), None)?;
+        let context = StatementContext::new(&self.engine, &self.execution, session, QueryId::generate(), None)?;
         statement::prepare(&context, parsed).await
     }
 

@@ -44,22 +44,4 @@ impl Session {
     pub fn new(user: impl Into<String>, catalog: impl Into<String>, schema: Option<String>) -> Self {
         Self { user: user.into(), catalog: catalog.into(), schema, properties: BTreeMap::new() }
     }
-
-    /// Takes over what a statement changed.
-    pub fn apply(&mut self, change: &SessionChange) {
-        match change {
-            SessionChange::SetProperty { name, value } => {
-                self.properties.insert(name.clone(), value.clone());
-            }
-            SessionChange::ResetProperty { name } => {
-                self.properties.remove(name);
-            }
-            SessionChange::Use { catalog, schema } => {
-                if let Some(catalog) = catalog {
-                    self.catalog.clone_from(catalog);
-                }
-                self.schema = Some(schema.clone());
-            }
-        }
-    }
 }

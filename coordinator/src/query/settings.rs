@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nunatak_core::{Code, Error, Result};
-use nunatak_engine::error::nearest;
+use nunatak_engine::error::suggest;
 
 use crate::execution::Mode;
 
@@ -80,10 +80,7 @@ pub fn check_name(name: &str) -> Result<()> {
 
 fn unknown(name: &str) -> Error {
     let unknown = Error::new(Code::InvalidSessionProperty, format!("session property '{name}' does not exist"));
-    match nearest(name, PROPERTIES.iter().map(|property| property.name)) {
-        Some(near) => unknown.with_hint(format!("did you mean '{near}'?")),
-        None => unknown.with_hint("SHOW SESSION lists them"),
-    }
+    suggest(unknown.with_hint("SHOW SESSION lists them"), name, PROPERTIES.iter().map(|property| property.name))
 }
 
 fn wrong(name: &str, value: &str, wanted: &str) -> Error {

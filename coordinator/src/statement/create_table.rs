@@ -80,11 +80,13 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
     let input = cast_to_table(plan, &staged)?;
     let writer = insert::writer(&context, &staged, &input).await?;
     Ok(Outcome::update(async move {
-        let written = insert::write(&context, writer, &staged).await?;
-        let count = written.rows();
-        let metadata = commit::append_to_staged(&staged, written.files.clone(), context.summary()).await?;
-        match catalog.create_table(&staged.name, metadata).await {
-            Ok(_) => Ok(Some(count)),
+        let written = insert::write(&writer, &staged).await?;
+        let created = async {
+            let metadata = commit::append_to_staged(&staged, written.files.clone(), context.summary()).await?;
+            catalog.create_table(&staged.name, metadata).await
+        };
+        match created.await {
+            Ok(_) => Ok(Some(written.rows())),
             Err(error) => {
                 written.discard_unless_unknown(&staged, &error).await;
                 if own_location && error.code() != Code::CommitStateUnknown {

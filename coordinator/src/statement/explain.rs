@@ -1,13 +1,10 @@
 //! `EXPLAIN` and `EXPLAIN ANALYZE`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use futures::StreamExt;
 use nunatak_core::{Error, Result};
 use nunatak_engine::error::from_datafusion;
@@ -15,7 +12,7 @@ use nunatak_engine::sql::Statement;
 use nunatak_engine::sql::statement::Explain;
 
 use super::{Outcome, StatementContext, insert, parameters};
-use crate::execution::{self, Choice};
+use crate::execution::{Choice, Planned};
 
 /// The one column, as Trino names it.
 pub(super) fn schema() -> SchemaRef {
@@ -31,23 +28,22 @@ pub(super) async fn prepare(context: &StatementContext, explain: Explain) -> Res
 pub(super) async fn run(context: &StatementContext, explain: Explain) -> Result<Outcome> {
     let (plan, table) = logical(context, *explain.statement).await?;
     let plan = parameters::bind(plan, context.parameters.as_ref())?;
-    let choice = execution::choose(context.settings.execution_mode)?;
     if explain.analyze && table.is_some() {
         return Err(Error::not_supported("EXPLAIN ANALYZE of a statement that writes is not supported yet").with_hint("leave out ANALYZE"));
     }
-    let physical = match &table {
+    let planned = match &table {
         Some(table) => insert::writer(context, table, &plan).await?,
-        None => context.physical_plan(&plan).await?,
+        None => context.physical_plan(&plan, None).await?,
     };
     if explain.analyze {
-        return analyze(context, choice, physical, explain.verbose);
+        return Ok(analyze(planned, explain.verbose));
     }
     let optimized = context.planner.state().optimize(&plan).map_err(from_datafusion)?;
     let text = format!(
         "{}\nLogical plan:\n{}\n\nPhysical plan:\n{}",
-        header(&choice),
+        header(planned.choice()),
         optimized.display_indent(),
-        DisplayableExecutionPlan::new(physical.as_ref()).indent(explain.verbose)
+        planned.describe(explain.verbose).await?
     );
     Ok(Outcome::listing(batch(&text)?))
 }
@@ -73,20 +69,14 @@ async fn logical(context: &StatementContext, statement: Statement) -> Result<(Lo
 }
 
 /// Runs the plan to its end, then shows it with what was measured.
-fn analyze(context: &StatementContext, choice: Choice, plan: Arc<dyn ExecutionPlan>, verbose: bool) -> Result<Outcome> {
-    let mut rows = execution::run(&choice, Arc::clone(&plan), context.task())?;
+fn analyze(planned: Planned, verbose: bool) -> Outcome {
     let shown = async move {
-        let start = Instant::now();
-        let mut count = 0;
-        while let Some(batch) = rows.next().await {
-            count += batch.map_err(from_datafusion)?.num_rows();
-        }
-        let metrics =
-            if verbose { DisplayableExecutionPlan::with_full_metrics(plan.as_ref()) } else { DisplayableExecutionPlan::with_metrics(plan.as_ref()) };
-        let text = format!("{}Output rows: {count}\nElapsed: {:.3} s\n\n{}", header(&choice), start.elapsed().as_secs_f64(), metrics.indent(verbose));
-        batch(&text)
+        let header = header(planned.choice());
+        let analyzed = planned.analyze(verbose).await?;
+        let elapsed = analyzed.elapsed.as_secs_f64();
+        batch(&format!("{header}Output rows: {}\nElapsed: {elapsed:.3} s\n\n{}", analyzed.rows, analyzed.text))
     };
-    Ok(Outcome { rows: futures::stream::once(shown).boxed(), ..Outcome::listing(RecordBatch::new_empty(schema())) })
+    Outcome { rows: futures::stream::once(shown).boxed(), ..Outcome::listing(RecordBatch::new_empty(schema())) }
 }
 
 fn batch(text: &str) -> Result<RecordBatch> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::StreamExt;
 use nunatak_catalog::spec::DataFile;
@@ -12,10 +11,10 @@ use nunatak_catalog::{Catalog, Table, commit};
 use nunatak_core::Result;
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::InsertPlan;
-use nunatak_engine::write::{WriteTarget, data_files, discard, write_plan};
+use nunatak_engine::write::{WriteTarget, data_files, discard};
 
 use super::{Outcome, StatementContext, parameters};
-use crate::execution;
+use crate::execution::Planned;
 use crate::query::Prepared;
 
 /// The entry of a snapshot's summary that names the query that made it.
@@ -44,7 +43,7 @@ pub(super) async fn prepare(context: &StatementContext, insert: Statement) -> Re
 pub(super) async fn append_rows(context: StatementContext, catalog: Arc<dyn Catalog>, table: Table, input: LogicalPlan) -> Result<Outcome> {
     let writer = writer(&context, &table, &input).await?;
     Ok(Outcome::update(async move {
-        let written = write(&context, writer, &table).await?;
+        let written = write(&writer, &table).await?;
         let count = written.rows();
         if written.files.is_empty() {
             return Ok(Some(0));
@@ -67,10 +66,9 @@ impl StatementContext {
 }
 
 /// The plan that writes `input`'s rows into files of `table`.
-pub(super) async fn writer(context: &StatementContext, table: &Table, input: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-    let physical = context.physical_plan(input).await?;
+pub(super) async fn writer(context: &StatementContext, table: &Table, input: &LogicalPlan) -> Result<Planned> {
     let target = WriteTarget { table: table.clone(), query_id: context.id.to_string() };
-    write_plan(physical, &target, context.planner.state()).map_err(from_datafusion)
+    context.physical_plan(input, Some(&target)).await
 }
 
 /// Files that were written and that no snapshot names yet.
@@ -92,9 +90,8 @@ impl Written {
 }
 
 /// Runs a writer to its end.
-pub(super) async fn write(context: &StatementContext, writer: Arc<dyn ExecutionPlan>, table: &Table) -> Result<Written> {
-    let choice = execution::choose(context.settings.execution_mode)?;
-    let mut reports = execution::run(&choice, writer, context.task())?;
+pub(super) async fn write(writer: &Planned, table: &Table) -> Result<Written> {
+    let mut reports = writer.run().await?;
     let mut written = Written { files: Vec::new() };
     while let Some(report) = reports.next().await {
         match report.map_err(from_datafusion).and_then(|report| data_files(&[report], table)) {

@@ -19,21 +19,21 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt, stream};
 use nunatak_core::id::QueryId;
 use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
-use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::{Planner, QualifiedName, Statement};
+use nunatak_engine::write::WriteTarget;
 
+use crate::execution::{Execution, Planned};
 use crate::query::{Prepared, RowStream, Session, SessionChange, Settings, StatementKind};
 
 /// What a statement runs in.
 pub(crate) struct StatementContext {
     engine: Arc<EngineContext>,
+    execution: Execution,
     planner: Planner,
     session: Session,
     settings: Settings,
@@ -42,10 +42,16 @@ pub(crate) struct StatementContext {
 }
 
 impl StatementContext {
-    pub(crate) fn new(engine: &Arc<EngineContext>, session: &Session, id: QueryId, parameters: Option<RecordBatch>) -> Result<Self> {
+    pub(crate) fn new(
+        engine: &Arc<EngineContext>,
+        execution: &Execution,
+        session: &Session,
+        id: QueryId,
+        parameters: Option<RecordBatch>,
+    ) -> Result<Self> {
         let settings = Settings::from_properties(&session.properties)?;
         let planner = Planner::new(engine, &session.catalog, session.schema.as_deref(), settings.task_concurrency);
-        Ok(Self { engine: Arc::clone(engine), planner, session: session.clone(), settings, parameters, id })
+        Ok(Self { engine: Arc::clone(engine), execution: execution.clone(), planner, session: session.clone(), settings, parameters, id })
     }
 
     /// What `name` means in this session.
@@ -53,13 +59,9 @@ impl StatementContext {
         self.planner.resolve(name)
     }
 
-    /// Optimises a plan, and turns it into one that can be run.
-    async fn physical_plan(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        self.planner.state().create_physical_plan(plan).await.map_err(from_datafusion)
-    }
-
-    fn task(&self) -> Arc<TaskContext> {
-        self.planner.state().task_ctx()
+    /// Chooses how a plan runs, and makes the physical plan for that; with a `target`, one that writes its rows there.
+    async fn physical_plan(&self, plan: &LogicalPlan, target: Option<&WriteTarget>) -> Result<Planned> {
+        self.execution.plan(self.settings.execution_mode, plan, self.planner.state(), target).await
     }
 }
 

@@ -7,16 +7,13 @@ use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::{outward_batch, outward_schema};
 
 use super::{Outcome, StatementContext, parameters};
-use crate::execution;
 use crate::query::{Prepared, StatementKind};
 
 pub(super) async fn run(context: &StatementContext, query: Query) -> Result<Outcome> {
     let plan = context.planner.plan_query(query).await?;
     let schema = outward_schema(plan.schema().as_arrow());
     let plan = parameters::bind(plan, context.parameters.as_ref())?;
-    let choice = execution::choose(context.settings.execution_mode)?;
-    let physical = context.physical_plan(&plan).await?;
-    let stream = execution::run(&choice, physical, context.task())?;
+    let stream = context.physical_plan(&plan, None).await?.run().await?;
     let outward = schema.clone();
     let rows = stream.map(move |batch| {
         let batch = batch.map_err(from_datafusion)?;

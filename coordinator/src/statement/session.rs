@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 use nunatak_core::{Code, Error, Result};
-use nunatak_engine::error::nearest;
+use nunatak_engine::error::suggest;
 
 use super::{Outcome, StatementContext, schema};
 use crate::query::{SessionChange, check_name, check_property};
@@ -12,10 +12,7 @@ pub(super) async fn use_schema(context: &StatementContext, name: &ObjectName) ->
     let namespaces = context.engine.catalog(&catalog)?.namespaces().await?;
     if schema != "information_schema" && !namespaces.iter().any(|namespace| namespace.name == schema) {
         let missing = Error::new(Code::SchemaNotFound, format!("schema '{schema}' does not exist"));
-        return Err(match nearest(&schema, namespaces.iter().map(|namespace| namespace.name.as_str())) {
-            Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
-            None => missing,
-        });
+        return Err(suggest(missing, &schema, namespaces.iter().map(|namespace| namespace.name.as_str())));
     }
     Ok(Outcome::done().with_changes(vec![SessionChange::Use { catalog: Some(catalog), schema }]))
 }

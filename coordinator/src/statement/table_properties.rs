@@ -6,7 +6,7 @@ use nunatak_catalog::spec::{
     FormatVersion, NullOrder, Schema, SortDirection, SortField, SortOrder, Transform, UnboundPartitionField, UnboundPartitionSpec,
 };
 use nunatak_core::{Code, Error, Result};
-use nunatak_engine::error::nearest;
+use nunatak_engine::error::suggest;
 use nunatak_engine::files::OptionValue;
 use nunatak_engine::sql::option_text;
 
@@ -64,10 +64,7 @@ fn wrong(what: impl Into<String>) -> Error {
 
 fn unknown(name: &str) -> Error {
     let unknown = wrong(format!("table property '{name}' does not exist"));
-    match nearest(name, NAMES) {
-        Some(near) => unknown.with_hint(format!("did you mean '{near}'?")),
-        None => unknown.with_hint(format!("there are {}", NAMES.join(", "))),
-    }
+    suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), name, NAMES)
 }
 
 fn texts(name: &str, value: &OptionValue) -> Result<Vec<String>> {
@@ -100,10 +97,7 @@ fn field_id(column: &str, schema: &Schema) -> Result<i32> {
     schema.field_by_name_case_insensitive(name).map(|field| field.id).ok_or_else(|| {
         let missing = Error::new(Code::ColumnNotFound, format!("column '{name}' does not exist"));
         let names = schema.as_struct().fields().iter().map(|field| field.name.as_str());
-        match nearest(name, names) {
-            Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
-            None => missing,
-        }
+        suggest(missing, name, names)
     })
 }
 

@@ -10,10 +10,13 @@ use crate::units::ByteSize;
 
 pub(super) const KEYS: &[Key] = &[
     Key { name: "memory", description: "Memory that all queries of this process share: a size, or a part of what the machine or container has." },
+    Key { name: "local_max", description: "Queries whose scans read at most this much run on the coordinator, in execution mode 'auto'." },
     Key { name: "slots", description: "Partitions that a query is split into: a number, or 'auto' for the number of cores." },
 ];
 
 const MEMORY_MIN: ByteSize = ByteSize(64 << 20);
+/// About what one node reads in a tenth of a second: less than it takes to be worth the way to others.
+const LOCAL_MAX: ByteSize = ByteSize(64 << 20);
 const SLOTS_MAX: usize = 1024;
 /// What is assumed where the system does not tell how much memory it has.
 const MEMORY_UNKNOWN: ByteSize = ByteSize(4 << 30);
@@ -23,6 +26,8 @@ const MEMORY_UNKNOWN: ByteSize = ByteSize(4 << 30);
 pub struct Execution {
     /// Memory that all queries of this process share, in bytes.
     pub memory_bytes_max: usize,
+    /// Scans of at most this many bytes stay on the coordinator.
+    pub local_bytes_max: u64,
     /// Partitions that a query is split into.
     pub slots: usize,
 }
@@ -31,6 +36,7 @@ pub struct Execution {
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     memory: Memory,
+    local_max: ByteSize,
     slots: Slots,
 }
 
@@ -60,7 +66,7 @@ enum Scalar {
 
 impl Default for Raw {
     fn default() -> Self {
-        Self { memory: Memory::Percent(70), slots: Slots::Auto }
+        Self { memory: Memory::Percent(70), local_max: LOCAL_MAX, slots: Slots::Auto }
     }
 }
 
@@ -78,7 +84,7 @@ impl Raw {
             Slots::Count(count) if (1..=SLOTS_MAX).contains(&count) => count,
             Slots::Count(count) => return Err(Invalid::new("execution.slots", format!("{count} is not between 1 and {SLOTS_MAX}"))),
         };
-        Ok(Execution { memory_bytes_max: usize::try_from(memory.0).unwrap_or(usize::MAX), slots })
+        Ok(Execution { memory_bytes_max: usize::try_from(memory.0).unwrap_or(usize::MAX), local_bytes_max: self.local_max.0, slots })
     }
 }
 

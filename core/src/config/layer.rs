@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::{SECTIONS, Sources};
 use crate::{Code, Error, Result};
 
+/// The origin of values that nobody has named.
+pub(super) const DEFAULT: &str = "default";
 const VARIABLE_PREFIX: &str = "NUNATAK_";
 /// A short name for `NUNATAK_LOG__LEVEL`; it works for every subcommand.
 const LOG_VARIABLE: &str = "NUNATAK_LOG";
@@ -41,7 +43,7 @@ impl Layer {
     pub(super) fn defaults(raw: &impl Serialize) -> Result<Self> {
         let values = Value::serialize(raw).ok().and_then(Value::into_dict);
         let values = values.ok_or_else(|| Error::internal("the default configuration is not a table"))?;
-        Ok(Self { origin: "default".to_owned(), values })
+        Ok(Self { origin: DEFAULT.to_owned(), values })
     }
 
     fn file(path: &Path) -> Result<Self> {

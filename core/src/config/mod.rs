@@ -4,6 +4,7 @@
 //! and what was checked ([`Config`]) are two types: nothing outside this module sees a value that was not checked.
 
 mod execution;
+mod executor;
 mod layer;
 mod log;
 mod machine;
@@ -16,6 +17,7 @@ use figment::Figment;
 use serde::{Deserialize, Serialize};
 
 pub use execution::Execution;
+pub use executor::Executor;
 use layer::Layer;
 pub use log::{Log, LogFormat};
 pub use server::Server;
@@ -29,6 +31,8 @@ pub struct Config {
     pub server: Server,
     /// What queries may use.
     pub execution: Execution,
+    /// Where an executor belongs, and how it ends.
+    pub executor: Executor,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -39,6 +43,7 @@ pub struct Config {
 struct Raw {
     server: server::Raw,
     execution: execution::Raw,
+    executor: executor::Raw,
     log: log::Raw,
 }
 
@@ -52,7 +57,7 @@ pub struct Key {
 }
 
 /// All keys by section, in the order in which they are printed.
-pub const SECTIONS: &[(&str, &[Key])] = &[("server", server::KEYS), ("execution", execution::KEYS), ("log", log::KEYS)];
+pub const SECTIONS: &[(&str, &[Key])] = &[("server", server::KEYS), ("execution", execution::KEYS), ("executor", executor::KEYS), ("log", log::KEYS)];
 
 /// A value given on the command line.
 #[derive(Clone, Debug)]
@@ -92,6 +97,13 @@ pub struct Loaded {
     layers: Figment,
 }
 
+impl Loaded {
+    /// Whether nobody has named a value for `key`, such as `server.cluster`.
+    pub fn is_default(&self, key: &str) -> bool {
+        self.layers.find_metadata(key).is_none_or(|metadata| metadata.name == layer::DEFAULT)
+    }
+}
+
 /// A value that cannot be used: its key, and why.
 #[derive(Debug)]
 struct Invalid {
@@ -118,7 +130,7 @@ pub fn load(sources: &Sources) -> Result<Loaded> {
 }
 
 fn check(raw: Raw) -> Result<Config, Invalid> {
-    Ok(Config { server: raw.server.check()?, execution: raw.execution.check()?, log: raw.log.check()? })
+    Ok(Config { server: raw.server.check()?, execution: raw.execution.check()?, executor: raw.executor.check()?, log: raw.log.check()? })
 }
 
 /// A value that does not have the type of its key.

@@ -9,7 +9,7 @@ use super::convert::is_readable;
 use super::faults::type_name;
 use super::options::FileFormat;
 use super::source::SchemaOrigin;
-use crate::error::nearest;
+use crate::error::suggest;
 
 /// The name of a column that has none, counted from 1.
 pub(super) fn unnamed(index: usize) -> String {
@@ -57,13 +57,10 @@ fn extra_column(extra: &str, wanted: &[String], origin: SchemaOrigin, path: &str
         let error = Error::new(Code::ColumnNotFound, format!("file '{path}' has a column '{extra}' that the files of the sample do not have"));
         return error.with_hint("the columns come from the first files that match: name files of the same columns, or read this one apart");
     }
-    let error = Error::new(Code::ColumnNotFound, format!("file '{path}' has a column '{extra}' that the table does not have"));
-    match nearest(extra, wanted.iter().map(String::as_str)) {
-        Some(near) => error.with_hint(format!("did you mean '{near}'?")),
-        None => error.with_hint(
-            "if the first line is no header, use HEADER false; to load some of the columns, write INSERT INTO ... SELECT ... FROM read_csv('...')",
-        ),
-    }
+    let error = Error::new(Code::ColumnNotFound, format!("file '{path}' has a column '{extra}' that the table does not have")).with_hint(
+        "if the first line is no header, use HEADER false; to load some of the columns, write INSERT INTO ... SELECT ... FROM read_csv('...')",
+    );
+    suggest(error, extra, wanted.iter().map(String::as_str))
 }
 
 /// Refuses columns whose values cannot be read from such files. Errors: `NOT_SUPPORTED`.

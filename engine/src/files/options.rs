@@ -4,7 +4,7 @@ use datafusion::datasource::file_format::file_compression_type::FileCompressionT
 use nunatak_core::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::error::nearest;
+use crate::error::suggest;
 
 /// The largest sample that a schema may be inferred from, in rows of one file.
 const SAMPLE_ROWS_MAX: i64 = 10_000_000;
@@ -228,11 +228,9 @@ fn unknown_option(format: FileFormat, name: &str) -> Error {
         return invalid(format!("option '{name}' does not apply to {} files", format.name())).with_hint("leave it out");
     }
     let error = invalid(format!("unknown option '{name}' for {} files", format.name()));
-    match nearest(name, format.option_names().iter().copied()) {
-        Some(near) => error.with_hint(format!("did you mean '{near}'?")),
-        None if format.option_names().is_empty() => error.with_hint("there are none"),
-        None => error.with_hint(format!("options: {}", format.option_names().join(", "))),
-    }
+    let names = format.option_names();
+    let known = if names.is_empty() { "there are none".to_owned() } else { format!("options: {}", names.join(", ")) };
+    suggest(error.with_hint(known), name, names.iter().copied())
 }
 
 fn text<'a>(name: &str, value: &'a OptionValue) -> Result<&'a str> {

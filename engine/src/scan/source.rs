@@ -50,6 +50,11 @@ impl IcebergSource {
             Some(bytes) => parquet.with_metadata_size_hint(bytes),
             None => parquet,
         };
+        Self::from_parquet(parquet, footers)
+    }
+
+    /// A source around what [`Self::parquet`] gave, on the node that reads it.
+    pub fn from_parquet(parquet: ParquetSource, footers: Arc<FileMetadataCache>) -> Self {
         Self { parquet, footers, sort: None }
     }
 

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Function, ObjectNamePart, Statement,
 use nunatak_core::{Code, Error, Location, Result};
 
 use super::names::normalized;
-use crate::error::nearest;
+use crate::error::suggest;
 
 /// Functions that DataFusion's planner knows without their being registered.
 const BUILT_IN: [&str; 3] = ["unnest", "row", "struct"];
@@ -33,11 +33,8 @@ fn unknown(function: &Function, state: &SessionState) -> Option<Error> {
     if is_known(&name, state) {
         return None;
     }
-    let error = Error::new(Code::FunctionNotFound, format!("function '{name}' does not exist"));
-    let error = match nearest(&name, names(state)) {
-        Some(near) => error.with_hint(format!("did you mean '{near}'?")),
-        None => error.with_hint("SHOW FUNCTIONS lists them"),
-    };
+    let error = Error::new(Code::FunctionNotFound, format!("function '{name}' does not exist")).with_hint("SHOW FUNCTIONS lists them");
+    let error = suggest(error, &name, names(state));
     let start = identifier.span.start;
     Some(if start.line > 0 { error.at(Location { line: start.line, column: start.column }) } else { error })
 }

@@ -9,7 +9,7 @@ use nunatak_catalog::{Catalog, TableName};
 use nunatak_core::{Code, Error, Result};
 
 use super::names::{INFORMATION_SCHEMA, QualifiedName};
-use crate::error::{from_datafusion, nearest};
+use crate::error::{from_datafusion, suggest};
 use crate::scan::types::trino_type_name;
 
 /// The tables there are.
@@ -24,10 +24,7 @@ pub(super) async fn table(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> R
         "columns" => columns(catalog).await,
         other => {
             let missing = Error::new(Code::TableNotFound, format!("table '{INFORMATION_SCHEMA}.{other}' does not exist"));
-            Err(match nearest(other, TABLES) {
-                Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
-                None => missing.with_hint(format!("there are {}", TABLES.join(", "))),
-            })
+            Err(suggest(missing.with_hint(format!("there are {}", TABLES.join(", "))), other, TABLES))
         }
     }
 }

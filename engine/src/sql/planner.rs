@@ -24,7 +24,7 @@ use super::relations::{self, FILES_CATALOG, FileCall, Relations, VERSION_MARK, V
 use super::statement::Statement;
 use super::{functions, information_schema, parse, select_items};
 use crate::context::EngineContext;
-use crate::error::{from_datafusion, nearest};
+use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
 use crate::scan::{IcebergTable, metadata_table};
 
@@ -277,18 +277,11 @@ async fn table_not_found(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Re
     let schemas = catalog.namespaces().await?;
     if !schemas.iter().any(|schema| schema.name == name.schema) {
         let missing = Error::new(Code::SchemaNotFound, format!("schema '{}' does not exist", name.schema));
-        let near = nearest(&name.schema, schemas.iter().map(|schema| schema.name.as_str()));
-        return Ok(match near {
-            Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
-            None => missing,
-        });
+        return Ok(suggest(missing, &name.schema, schemas.iter().map(|schema| schema.name.as_str())));
     }
     let names: BTreeSet<String> = catalog.tables(&name.schema).await?.into_iter().chain(catalog.views(&name.schema).await?).collect();
     let missing = Error::new(Code::TableNotFound, format!("table '{}' does not exist", name.table));
-    Ok(match nearest(&name.table, names.iter().map(String::as_str)) {
-        Some(near) => missing.with_hint(format!("did you mean '{near}'?")),
-        None => missing,
-    })
+    Ok(suggest(missing, &name.table, names.iter().map(String::as_str)))
 }
 
 /// Adds to `error` the place where `reference` stands in the text.

@@ -1,0 +1,31 @@
+//! `nunatak coordinator`: plans queries, and runs them on the executors of its cluster.
+
+use nunatak_core::telemetry;
+
+use crate::config::ServerArguments;
+use crate::failure::Failure;
+use crate::{server, terminal};
+
+/// Run the coordinator of a cluster: it answers clients, plans queries, and runs them on executors.
+///
+/// It prints one line on stdout when it serves: `ready: flight=HOST:PORT http=HOST:PORT`. Executors join it by `nunatak executor --coordinator
+/// HOST:PORT`, where HOST:PORT is its --cluster address. Without any, it runs queries itself. SIGTERM and Ctrl-C end it after the running requests; a
+/// second one at once.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    server: ServerArguments,
+}
+
+/// Runs the subcommand.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let config = arguments.server.load()?.config;
+    telemetry::start(&config.log)?;
+    let shutdown = server::stop_on_signals()?;
+    let bound = server::bind(&config, config.server.cluster).await?;
+    let Some((doors, coordinator)) = bound.start(&config, &shutdown).await? else { return Ok(()) };
+    terminal::result_line(&format!("ready: flight={} http={}", doors.flight_address(), doors.http_address()))?;
+    doors.serve(coordinator, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! In stages that write their rows to disk, so that the tasks of a lost executor are run again, by Ballista.
+//!
+//! Its scheduler is a library here ([`scheduler`]): plans go to it in this process, executors talk to it through a service of ours ([`service`]), and
+//! the membership comes from the cluster's state. [`results`] reads what the last stage has written.
+
+mod joins;
+mod results;
+mod scheduler;
+mod service;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ballista_core::JobId;
+use ballista_core::config::{
+    BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE, BALLISTA_CLIENT_IO_RETRIES_TIMES, BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS,
+};
+use ballista_core::extension::SessionConfigExt;
+use ballista_core::serde::protobuf::{JobStatus, job_status};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::context::EngineContext;
+use nunatak_engine::error::from_datafusion;
+use nunatak_state::{ClusterState, ExecutorMember, Executors};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::members::Members;
+use super::rows::{self, Attempt};
+use scheduler::Scheduler;
+
+/// How many changes of a job's state may wait to be seen.
+const STATUSES_MAX: usize = 64;
+
+/// Runs plans by Ballista. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct FaultTolerant {
+    scheduler: Arc<Scheduler>,
+    address: SocketAddr,
+}
+
+/// The configuration for plans of this mode: as many partitions as the cluster has slots, and nothing that only works within one process.
+pub(super) fn config(session: &SessionConfig, base: &SessionConfig, executors: &[ExecutorMember]) -> SessionConfig {
+    let slots: usize = executors.iter().map(|executor| executor.slots).sum();
+    // A number that the session asks for is kept.
+    let partitions = if session.target_partitions() == base.target_partitions() { slots.max(1) } else { session.target_partitions() };
+    let ours = session.options().optimizer.clone();
+    let mut config = session.clone().upgrade_for_ballista().with_target_partitions(partitions);
+    let options = config.options_mut();
+    // Sorting both sides instead takes 2.5 times as long (TPC-H, scale 1).
+    options.optimizer.prefer_hash_join = ours.prefer_hash_join;
+    options.execution.parquet.schema_force_view_types = session.options().execution.parquet.schema_force_view_types;
+    options.sql_parser.map_string_types_to_utf8view = session.options().sql_parser.map_string_types_to_utf8view;
+    config
+        // With the adaptive planner a query whose executor is lost hangs (apache/datafusion-ballista#1986).
+        .set_bool(BALLISTA_ADAPTIVE_PLANNER_ENABLED, false)
+        .set_usize(BALLISTA_CLIENT_IO_RETRIES_TIMES, 3)
+        .set_usize(BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS, 500)
+        .set_usize(BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE, scheduler::MESSAGE_BYTES_MAX)
+}
+
+impl FaultTolerant {
+    /// Starts the scheduler, and answers executors on `listener`.
+    pub(super) async fn start(engine: &EngineContext, state: Arc<dyn ClusterState>, listener: TcpListener) -> Result<Self> {
+        let address = listener.local_addr().map_err(|error| Error::internal(error.to_string()))?;
+        let scheduler = Scheduler::start(engine, Arc::clone(&state), address).await?;
+        service::serve(listener, Arc::clone(&scheduler), state);
+        Ok(Self { scheduler, address })
+    }
+
+    /// Where executors reach it.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs a plan. Nothing comes out before the last task has ended.
+    pub(super) async fn run(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, members: &Members) -> Result<SendableRecordBatchStream> {
+        let plan = joins::gather_probe_sides(plan).map_err(from_datafusion)?;
+        let schema = plan.schema();
+        let context = Arc::new(SessionContext::new_with_state(state.clone()));
+        let (scheduler, members) = (Arc::clone(&self.scheduler), members.clone());
+        let again = move || {
+            let (scheduler, context, plan) = (Arc::clone(&scheduler), Arc::clone(&context), Arc::clone(&plan));
+            async move { attempt(scheduler, context, plan).await }
+        };
+        // A job survives the loss of executors by itself; only one that is lost between the job's end and the reading of its result makes another.
+        let first = again().await?;
+        Ok(rows::with_retries(schema, first, again, members))
+    }
+}
+
+/// One attempt: a job. Its rows come when it has ended.
+async fn attempt(scheduler: Arc<Scheduler>, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>) -> Result<Attempt> {
+    let schema = plan.schema();
+    let (sender, statuses) = mpsc::channel(STATUSES_MAX);
+    let id = scheduler.submit(context, plan, sender).await?;
+    let job = Job { scheduler, id, ended: false };
+    Ok(Attempt { rows: results::read(schema, job, statuses), executors: Executors::new() })
+}
+
+/// A job of the scheduler. Dropping it cancels it, and removes its files.
+struct Job {
+    scheduler: Arc<Scheduler>,
+    id: JobId,
+    ended: bool,
+}
+
+impl Job {
+    /// Waits for its end, and gives where its rows lie.
+    async fn end(&mut self, statuses: &mut mpsc::Receiver<JobStatus>) -> Result<Vec<ballista_core::serde::protobuf::PartitionLocation>> {
+        while let Some(status) = statuses.recv().await {
+            match status.status {
+                Some(job_status::Status::Successful(success)) => {
+                    self.ended = true;
+                    return Ok(success.partition_location);
+                }
+                Some(job_status::Status::Failed(failed)) => {
+                    self.ended = true;
+                    return Err(failure(&failed.error));
+                }
+                _ => {}
+            }
+        }
+        Err(Error::internal(format!("job {} has ended without a word", self.id)))
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let (scheduler, id, cancel) = (Arc::clone(&self.scheduler), self.id.clone(), !self.ended);
+        tokio::spawn(async move { scheduler.forget(id, cancel).await });
+    }
+}
+
+/// The error of a job that failed. Executors write ours with the code first; Ballista puts its own words around it.
+fn failure(text: &str) -> Error {
+    let start = Code::ALL.iter().filter_map(|code| text.find(&format!("{}: ", code.name()))).min();
+    start
+        .and_then(|start| Error::from_display(text[start..].trim_end()))
+        .unwrap_or_else(|| Error::new(Code::RemoteTaskError, text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_tasks_keep_their_code() {
+        let error = failure("Job failed due to stage 1 failed: Task failed: DIVISION_BY_ZERO: division by zero\n");
+        assert_eq!((error.code(), error.message()), (Code::DivisionByZero, "division by zero"));
+        assert_eq!(failure("no idea").code(), Code::RemoteTaskError);
+    }
+}

@@ -1,0 +1,151 @@
+//! Ballista's scheduler as a library, with the membership of the cluster's state.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ballista_core::JobId;
+use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::extension::SessionConfigExt;
+use ballista_core::serde::BallistaPhysicalExtensionCodec;
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
+use ballista_core::serde::protobuf::{
+    CleanJobDataParams, ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource, ExecutorSpecification, ExecutorStatus,
+    ExecutorStoppedParams, HeartBeatParams, JobStatus, executor_resource, executor_status,
+};
+use ballista_core::BALLISTA_PROTOCOL_VERSION;
+use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::config::SchedulerConfig;
+use ballista_scheduler::scheduler_process::create_scheduler;
+use ballista_scheduler::scheduler_server::SchedulerServer;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use nunatak_core::{Error, Result};
+use nunatak_engine::codec::Codec;
+use nunatak_engine::context::EngineContext;
+use nunatak_state::{ClusterState, ExecutorMember, Executors};
+use tokio::sync::{mpsc, watch};
+use tonic::Request;
+use tracing::{debug, warn};
+
+/// The largest message. With gRPC's default, the plan of a wide table does not fit, and is taken for the loss of its executor.
+pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
+/// How long a job waits for an executor when there is none, in seconds.
+const NO_EXECUTORS_SECONDS: u64 = 30;
+/// How long the state of a job that has ended is kept, in seconds.
+const ENDED_JOB_SECONDS: u64 = 60;
+/// How often the scheduler is told of members that are still there.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// The scheduler itself.
+pub(super) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
+
+/// The scheduler, and what keeps its membership.
+pub(super) struct Scheduler {
+    server: Server,
+}
+
+impl Scheduler {
+    /// Starts it. `address` is where executors bring what became of their tasks.
+    pub(super) async fn start(engine: &EngineContext, state: Arc<dyn ClusterState>, address: SocketAddr) -> Result<Arc<Self>> {
+        let codec = Codec::new(Arc::clone(engine.storage())).with_others(Arc::new(BallistaPhysicalExtensionCodec::default()));
+        let messages = u32::try_from(MESSAGE_BYTES_MAX).unwrap_or(u32::MAX);
+        let config = SchedulerConfig {
+            external_host: address.ip().to_string(),
+            bind_port: address.port(),
+            scheduling_policy: TaskSchedulingPolicy::PushStaged,
+            // Files are removed by `forget`, when nobody reads them any more.
+            finished_job_data_clean_up_interval_seconds: 0,
+            finished_job_state_clean_up_interval_seconds: ENDED_JOB_SECONDS,
+            no_executors_grace_period_seconds: NO_EXECUTORS_SECONDS,
+            grpc_client_max_message_size: messages,
+            override_physical_codec: Some(Arc::new(codec)),
+            ..SchedulerConfig::default()
+        };
+        let base = engine.base().clone();
+        let cluster = BallistaCluster::new_memory(
+            config.scheduler_id.clone(),
+            Arc::new(move |config| Ok(SessionStateBuilder::new_from_existing(base.clone()).with_config(config).build())),
+            Arc::new(SessionConfig::new_with_ballista),
+        );
+        let server = create_scheduler(cluster, Arc::new(config)).await.map_err(|error| Error::internal(format!("the scheduler cannot start: {error}")))?;
+        tokio::spawn(follow(server.clone(), state.executors()));
+        Ok(Arc::new(Self { server }))
+    }
+
+    /// The scheduler itself, for what executors tell it.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Submits a plan; its states come through `statuses`.
+    pub(super) async fn submit(&self, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>, statuses: mpsc::Sender<JobStatus>) -> Result<JobId> {
+        let submitted = self.server.submit_physical_plan("query", context, plan, Some(statuses)).await;
+        submitted.map_err(|error| Error::internal(format!("the scheduler takes no job: {error}")))
+    }
+
+    /// Removes the files of a job, after it was cancelled if it still runs.
+    pub(super) async fn forget(&self, job: JobId, cancel: bool) {
+        if cancel && let Err(error) = self.server.cancel_job(job.clone()).await {
+            warn!(%job, %error, "a job cannot be cancelled");
+        }
+        let clean = CleanJobDataParams { job_id: job.to_string(), ..CleanJobDataParams::default() };
+        if let Err(status) = self.server.clean_job_data(Request::new(clean)).await {
+            warn!(%job, %status, "the files of a job cannot be removed");
+        }
+    }
+}
+
+/// Tells the scheduler of the members, again and again: it believes only in heartbeats.
+async fn follow(server: Server, mut executors: watch::Receiver<Executors>) {
+    let mut known: BTreeMap<String, ExecutorMember> = BTreeMap::new();
+    loop {
+        let alive: BTreeMap<String, ExecutorMember> =
+            executors.borrow_and_update().iter().map(|executor| (executor.id.clone(), executor.clone())).collect();
+        for (id, executor) in &known {
+            if !alive.contains_key(id) {
+                debug!(%executor, "the scheduler loses an executor");
+                let stopped = ExecutorStoppedParams { executor_id: id.clone(), reason: "it is no longer a member".to_owned() };
+                if let Err(status) = server.executor_stopped(Request::new(stopped)).await {
+                    warn!(%executor, %status, "the scheduler could not be told of a lost executor");
+                }
+            }
+        }
+        for executor in alive.values() {
+            if let Err(status) = server.heart_beat_from_executor(Request::new(heartbeat(executor))).await {
+                warn!(%executor, %status, "the scheduler does not take an executor");
+            }
+        }
+        known = alive;
+        tokio::select! {
+            changed = executors.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(REFRESH) => {}
+        }
+    }
+}
+
+fn heartbeat(executor: &ExecutorMember) -> HeartBeatParams {
+    let status =
+        if executor.draining { executor_status::Status::Terminating(String::new()) } else { executor_status::Status::Active(String::new()) };
+    let vcores = u32::try_from(executor.slots).unwrap_or(u32::MAX);
+    HeartBeatParams {
+        executor_id: executor.id.clone(),
+        metrics: Vec::new(),
+        status: Some(ExecutorStatus { status: Some(status) }),
+        metadata: Some(ExecutorRegistration {
+            id: executor.id.clone(),
+            host: Some(executor.host.clone()),
+            port: u32::from(executor.port),
+            grpc_port: u32::from(executor.port),
+            specification: Some(ExecutorSpecification {
+                resources: vec![ExecutorResource { resource: Some(executor_resource::Resource::Vcores(vcores)) }],
+            }),
+            os_info: Some(ExecutorOperatingSystemSpecification::default()),
+            ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
+        }),
+    }
+}

@@ -1,0 +1,137 @@
+//! In stages that are all live at once and stream to each other, by datafusion-distributed.
+//!
+//! It retries nothing. So a query whose executor is lost is run again on the others, from the same pinned snapshots, as long as none of its rows has left.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
+use datafusion_distributed::{
+    DistributedExt, DistributedMetricsFormat, SessionStateBuilderExt, WorkerResolver, display_plan_ascii, explain_analyze,
+};
+use nunatak_core::{Error, Result};
+use nunatak_engine::codec::Codec;
+use nunatak_engine::context::EngineContext;
+use nunatak_engine::error::{from_datafusion, into_datafusion};
+use nunatak_state::{ExecutorMember, Executors};
+use url::Url;
+
+use super::choice::no_executors;
+use super::members::Members;
+use super::rows::{self, Attempt};
+
+/// The configuration for plans of this mode: each task has the partitions of one executor.
+pub(super) fn config(session: &SessionConfig, base: &SessionConfig, executors: &[ExecutorMember]) -> SessionConfig {
+    let mut config = session.clone();
+    // A number that the session asks for is kept.
+    if session.target_partitions() == base.target_partitions() {
+        let fewest = executors.iter().map(|executor| executor.slots).min();
+        config = config.with_target_partitions(fewest.unwrap_or(1));
+    }
+    // The result of a subquery cannot be handed to another process; a join can.
+    config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    config
+}
+
+/// Runs a plan.
+pub(super) async fn run(
+    plan: Arc<dyn ExecutionPlan>,
+    state: &SessionState,
+    engine: &Arc<EngineContext>,
+    members: &Members,
+) -> Result<SendableRecordBatchStream> {
+    let schema = plan.schema();
+    let (state, engine, members) = (state.clone(), Arc::clone(engine), members.clone());
+    let first = attempt(&plan, &state, &engine, members.active()).await?;
+    let again = {
+        let members = members.clone();
+        move || {
+            let (plan, state, engine, executors) = (Arc::clone(&plan), state.clone(), Arc::clone(&engine), members.active());
+            async move { attempt(&plan, &state, &engine, executors).await }
+        }
+    };
+    Ok(rows::with_retries(schema, first, again, members))
+}
+
+/// One attempt, on these executors.
+async fn attempt(plan: &Arc<dyn ExecutionPlan>, state: &SessionState, engine: &EngineContext, executors: Executors) -> Result<Attempt> {
+    // What an attempt before this one has left in the operators must not be met again.
+    let plan = reset_plan_states(Arc::clone(plan)).map_err(from_datafusion)?;
+    let (plan, task) = distribute(plan, state, engine, &executors).await?;
+    let rows = execute_stream(plan, task).map_err(from_datafusion)?;
+    Ok(Attempt { rows, executors })
+}
+
+/// Puts exchanges between executors into a plan. One that needs a single task stays as it is, and runs on the coordinator.
+async fn distribute(
+    plan: Arc<dyn ExecutionPlan>,
+    state: &SessionState,
+    engine: &EngineContext,
+    executors: &[ExecutorMember],
+) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
+    if executors.is_empty() {
+        return Err(no_executors());
+    }
+    let urls = executors.iter().map(|executor| Url::parse(&executor.url()));
+    let urls = urls.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| Error::internal(format!("not the address of an executor: {error}")))?;
+    let state = SessionStateBuilder::new_from_existing(state.clone())
+        .with_query_planner(Arc::new(Planned(plan)))
+        .with_distributed_worker_resolver(Workers(urls))
+        .with_distributed_user_codec(Codec::new(Arc::clone(engine.storage())))
+        .with_distributed_planner()
+        .build();
+    let placeholder = LogicalPlanBuilder::empty(false).build().map_err(from_datafusion)?;
+    let plan = state.query_planner().create_physical_plan(&placeholder, &state).await.map_err(from_datafusion)?;
+    Ok((plan, state.task_ctx()))
+}
+
+/// The plan with its stages.
+pub(super) async fn describe(plan: Arc<dyn ExecutionPlan>, state: &SessionState, engine: &EngineContext, members: &Members) -> Result<String> {
+    let (plan, _) = distribute(plan, state, engine, &members.active()).await?;
+    Ok(display_plan_ascii(plan.as_ref(), false))
+}
+
+/// Runs a plan to its end: its rows, and the plan with its stages and what they measured.
+pub(super) async fn analyze(
+    plan: Arc<dyn ExecutionPlan>,
+    state: &SessionState,
+    engine: &EngineContext,
+    members: &Members,
+) -> Result<(usize, String)> {
+    let (plan, task) = distribute(plan, state, engine, &members.active()).await?;
+    let rows = super::count(execute_stream(Arc::clone(&plan), task).map_err(from_datafusion)?).await?;
+    let text = explain_analyze(plan, DistributedMetricsFormat::Aggregated).await.map_err(from_datafusion)?;
+    Ok((rows, text))
+}
+
+/// The executors of one attempt.
+struct Workers(Vec<Url>);
+
+impl WorkerResolver for Workers {
+    fn get_urls(&self) -> std::result::Result<Vec<Url>, DataFusionError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// A planner that has its plan already: the distributed planner asks the one before it.
+#[derive(Debug)]
+struct Planned(Arc<dyn ExecutionPlan>);
+
+#[async_trait]
+impl QueryPlanner for Planned {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, _: &dyn Session) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        match plan {
+            LogicalPlan::EmptyRelation(_) => Ok(Arc::clone(&self.0)),
+            _ => Err(into_datafusion(Error::internal("a plan was made twice"))),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The messages, as protobuf.
+
+use datafusion_proto::protobuf::{FileScanExecConf, PhysicalPlanNode, PhysicalSortExprNode};
+use prost::{Message, Oneof};
+
+/// A plan node of ours.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Node {
+    #[prost(oneof = "Kind", tags = "1, 2, 3")]
+    pub(super) kind: Option<Kind>,
+}
+
+/// The registry.
+#[derive(Clone, PartialEq, Oneof)]
+pub(super) enum Kind {
+    #[prost(message, tag = "1")]
+    IcebergScan(IcebergScan),
+    #[prost(message, tag = "2")]
+    RowFileScan(RowFileScan),
+    #[prost(message, tag = "3")]
+    IcebergWrite(IcebergWrite),
+}
+
+/// A `DataSourceExec` over an `IcebergSource`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct IcebergScan {
+    /// The same scan with the Parquet source within, which DataFusion knows how to write.
+    #[prost(message, optional, tag = "1")]
+    pub(super) parquet: Option<PhysicalPlanNode>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) rest: Option<Rest>,
+    /// The order in which row groups are tried, in terms of the table's schema.
+    #[prost(message, repeated, tag = "3")]
+    pub(super) sort: Vec<PhysicalSortExprNode>,
+}
+
+/// A `DataSourceExec` over a `RowFileSource`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RowFileScan {
+    #[prost(message, optional, tag = "1")]
+    pub(super) config: Option<FileScanExecConf>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) rest: Option<Rest>,
+    /// Format, options and origin of the schema, as JSON.
+    #[prost(string, tag = "3")]
+    pub(super) form: String,
+}
+
+/// What DataFusion's message of a file scan leaves out.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Rest {
+    /// DataFusion's message cuts it to 32 bits.
+    #[prost(uint64, optional, tag = "1")]
+    pub(super) limit: Option<u64>,
+    #[prost(bool, tag = "2")]
+    pub(super) preserve_order: bool,
+}
+
+/// An `IcebergWriteExec`; its input is the plan node's.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct IcebergWrite {
+    #[prost(string, tag = "1")]
+    pub(super) query_id: String,
+    #[prost(string, tag = "2")]
+    pub(super) schema: String,
+    #[prost(string, tag = "3")]
+    pub(super) table: String,
+    #[prost(string, optional, tag = "4")]
+    pub(super) metadata_location: Option<String>,
+    /// The table's metadata, as in its file.
+    #[prost(string, tag = "5")]
+    pub(super) metadata: String,
+}

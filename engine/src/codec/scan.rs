@@ -1,0 +1,102 @@
+//! Scans: `DataSourceExec` over a source of ours.
+
+use std::sync::Arc;
+
+use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::datasource::source::{DataSource, DataSourceExec};
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, SortOrderPushdownResult};
+use datafusion_proto::physical_plan::from_proto::{parse_physical_sort_exprs, parse_protobuf_file_scan_config, parse_table_schema_from_proto};
+use datafusion_proto::physical_plan::to_proto::{serialize_file_scan_config, serialize_physical_sort_exprs};
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
+use serde::{Deserialize, Serialize};
+
+use super::node::{IcebergScan, Kind, Rest, RowFileScan};
+use super::unreadable;
+use crate::error::into_datafusion;
+use crate::files::{FileFormat, FileOptions, RowFileSource, SchemaOrigin};
+use crate::scan::IcebergSource;
+
+/// What a scan is read with.
+pub(super) struct Decoding<'a> {
+    pub(super) context: &'a TaskContext,
+    pub(super) codec: &'a dyn PhysicalExtensionCodec,
+    pub(super) converter: &'a dyn PhysicalProtoConverterExtension,
+}
+
+/// How the files of a `RowFileSource` are read.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    format: FileFormat,
+    options: FileOptions,
+    origin: SchemaOrigin,
+}
+
+/// The message of a scan of ours; `None` for any other node.
+pub(super) fn encode(
+    plan: &Arc<dyn ExecutionPlan>,
+    codec: &dyn PhysicalExtensionCodec,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<Option<Kind>> {
+    let Some(config) = config_of(plan) else { return Ok(None) };
+    let rest = Some(Rest { limit: config.limit.map(|rows| rows as u64), preserve_order: config.preserve_order });
+    if let Some(source) = config.file_source.downcast_ref::<IcebergSource>() {
+        let parquet = FileScanConfigBuilder::from(config.clone()).with_source(Arc::new(source.parquet().clone())).build();
+        let parquet: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(parquet);
+        let sort = source.pushed_sort().into_iter().flatten().cloned();
+        return Ok(Some(Kind::IcebergScan(IcebergScan {
+            parquet: Some(converter.execution_plan_to_proto(&parquet, codec)?),
+            rest,
+            sort: serialize_physical_sort_exprs(sort, codec, converter)?,
+        })));
+    }
+    if let Some(source) = config.file_source.downcast_ref::<RowFileSource>() {
+        let form = Form { format: source.format(), options: source.options().clone(), origin: source.origin() };
+        let form = serde_json::to_string(&form).map_err(|error| into_datafusion(nunatak_core::Error::internal(error.to_string())))?;
+        let config = Some(serialize_file_scan_config(config, codec, converter)?);
+        return Ok(Some(Kind::RowFileScan(RowFileScan { config, rest, form })));
+    }
+    Ok(None)
+}
+
+fn config_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
+    plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref()
+}
+
+pub(super) fn decode_iceberg(scan: &IcebergScan, decoding: &Decoding<'_>) -> Result<Arc<dyn ExecutionPlan>> {
+    let context = PhysicalPlanDecodeContext::new(decoding.context, decoding.codec);
+    let parquet = scan.parquet.as_ref().ok_or_else(|| unreadable("its files are missing"))?;
+    let parquet = decoding.converter.proto_to_execution_plan(parquet, &context)?;
+    let config = config_of(&parquet).ok_or_else(|| unreadable("it is no scan of files"))?;
+    let source = config.file_source.downcast_ref::<ParquetSource>().ok_or_else(|| unreadable("it is no scan of Parquet files"))?;
+    let footers = decoding.context.runtime_env().cache_manager.get_file_metadata_cache();
+    let mut source: Arc<dyn FileSource> = Arc::new(IcebergSource::from_parquet(source.clone(), footers));
+    if !scan.sort.is_empty() {
+        let schema = source.table_schema().table_schema();
+        let order = parse_physical_sort_exprs(&scan.sort, &context, schema, decoding.converter)?;
+        // It was taken once; asked again it only sets in which order row groups are tried.
+        if let SortOrderPushdownResult::Inexact { inner } = source.try_pushdown_sort(&order, &config.eq_properties())? {
+            source = inner;
+        }
+    }
+    build(config.clone(), source, scan.rest.as_ref())
+}
+
+pub(super) fn decode_row_files(scan: &RowFileScan, decoding: &Decoding<'_>) -> Result<Arc<dyn ExecutionPlan>> {
+    let context = PhysicalPlanDecodeContext::new(decoding.context, decoding.codec);
+    let form: Form = serde_json::from_str(&scan.form).map_err(|error| unreadable(&error.to_string()))?;
+    let config = scan.config.as_ref().ok_or_else(|| unreadable("its files are missing"))?;
+    let schema = parse_table_schema_from_proto(config)?;
+    let source = RowFileSource::new(form.format, form.options, form.origin, Arc::clone(schema.file_schema()));
+    let config = parse_protobuf_file_scan_config(config, &context, decoding.converter, Arc::new(source))?;
+    let source = Arc::clone(&config.file_source);
+    build(config, source, scan.rest.as_ref())
+}
+
+fn build(config: FileScanConfig, source: Arc<dyn FileSource>, rest: Option<&Rest>) -> Result<Arc<dyn ExecutionPlan>> {
+    let rest = rest.ok_or_else(|| unreadable("its limit is missing"))?;
+    let limit = rest.limit.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
+    let config = FileScanConfigBuilder::from(config).with_source(source).with_limit(limit).with_preserve_order(rest.preserve_order).build();
+    Ok(DataSourceExec::from_data_source(config))
+}

@@ -1,0 +1,41 @@
+//! Writes: `IcebergWriteExec`.
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::physical_plan::ExecutionPlan;
+use nunatak_catalog::storage::Storage;
+use nunatak_catalog::{Table, TableName};
+use nunatak_core::Error;
+
+use super::node::{IcebergWrite, Kind};
+use super::unreadable;
+use crate::error::into_datafusion;
+use crate::write::{IcebergWriteExec, WriteTarget};
+
+/// The message of a write; `None` for any other node.
+pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
+    let Some(write) = plan.downcast_ref::<IcebergWriteExec>() else { return Ok(None) };
+    let WriteTarget { table, query_id } = write.target();
+    let metadata = serde_json::to_string(table.metadata.as_ref()).map_err(|error| into_datafusion(Error::internal(error.to_string())))?;
+    Ok(Some(Kind::IcebergWrite(IcebergWrite {
+        query_id: query_id.clone(),
+        schema: table.name.namespace.clone(),
+        table: table.name.table.clone(),
+        metadata_location: table.metadata_location.clone(),
+        metadata,
+    })))
+}
+
+pub(super) fn decode(write: &IcebergWrite, inputs: &[Arc<dyn ExecutionPlan>], storage: &Arc<Storage>) -> Result<Arc<dyn ExecutionPlan>> {
+    let [input] = inputs else { return Err(unreadable("a write has exactly one input")) };
+    let metadata = serde_json::from_str(&write.metadata).map_err(|error| unreadable(&error.to_string()))?;
+    let table = Table {
+        name: TableName::new(&write.schema, &write.table),
+        metadata: Arc::new(metadata),
+        metadata_location: write.metadata_location.clone(),
+        storage: Arc::clone(storage),
+    };
+    let target = WriteTarget { table, query_id: write.query_id.clone() };
+    Ok(Arc::new(IcebergWriteExec::try_new(Arc::clone(input), target)?))
+}

@@ -1,0 +1,146 @@
+//! Start and end of an executor, and its one server.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
+use ballista_executor::flight_service::BallistaFlightService;
+use futures::Stream;
+use nunatak_catalog::Storage;
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::codec::Codec;
+use nunatak_engine::context::{EngineContext, Options as EngineOptions};
+use nunatak_state::ExecutorMember;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Server;
+use tracing::{info, warn};
+
+use crate::announce::{Announcer, advertised_host};
+use crate::deliver::MESSAGE_BYTES_MAX;
+use crate::shuffle::ShuffleFolder;
+use crate::tasks::Tasks;
+use crate::worker::{self, TaskCount};
+
+/// How often a draining executor looks whether it may go.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+/// How long the server may take to end its connections.
+const END_MAX: Duration = Duration::from_secs(2);
+
+/// How an executor is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The coordinator's cluster service, `host:port`.
+    pub coordinator: String,
+    /// How many partitions it runs at the same time.
+    pub slots: usize,
+    /// Memory of its queries, in bytes: that of its engine.
+    pub memory_bytes: u64,
+    /// The folder for shuffle files. It belongs to this process alone.
+    pub shuffle_dir: PathBuf,
+    /// How long a stop waits for running tasks, and for shuffle files that are still read.
+    pub drain_max: Duration,
+}
+
+/// The engine of an executor that is a process of its own: memory, caches and object stores, and no catalogs. It spills into `spill_dir`.
+pub fn engine(options: &Options, spill_dir: &Path) -> Result<EngineContext> {
+    let options = EngineOptions {
+        memory_bytes_max: usize::try_from(options.memory_bytes).unwrap_or(usize::MAX),
+        slots: options.slots,
+        spill_dir: spill_dir.to_owned(),
+    };
+    std::fs::create_dir_all(spill_dir).map_err(|error| {
+        Error::new(Code::ConfigurationInvalid, format!("the folder '{}' for what queries spill cannot be written: {error}", spill_dir.display()))
+            .with_hint("name another one with --data-dir")
+    })?;
+    EngineContext::new(&options, &Storage::new(), Vec::new())
+}
+
+/// Answers on `listener`, and joins the cluster; returns once the coordinator has taken the executor, however long it takes to be there.
+///
+/// Errors: `CONFIGURATION_INVALID` if the folder for shuffle files cannot be written, or the coordinator's address is none.
+pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineContext>) -> Result<Running> {
+    let address = listener.local_addr().map_err(|error| Error::internal(error.to_string()))?;
+    let storage = engine.storage();
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let shuffle = Arc::new(ShuffleFolder::create(&options.shuffle_dir, &id)?);
+    let flight = BallistaFlightService::new(shuffle.path());
+    let tasks = Tasks::new(&id, &engine, Codec::new(Arc::clone(storage)), shuffle);
+    let count = TaskCount::default();
+    let worker = worker::build(&engine, Codec::new(Arc::clone(storage)), &count);
+    let member = ExecutorMember {
+        id,
+        host: advertised_host(address, &options.coordinator).await,
+        port: address.port(),
+        slots: options.slots,
+        memory_bytes: options.memory_bytes,
+        draining: false,
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let limit = MESSAGE_BYTES_MAX;
+    let server = Server::builder()
+        .add_service(ExecutorGrpcServer::new(tasks.clone()).max_decoding_message_size(limit).max_encoding_message_size(limit))
+        .add_service(FlightServiceServer::new(flight).max_decoding_message_size(limit).max_encoding_message_size(limit))
+        .add_service(worker.into_worker_server())
+        .serve_with_incoming_shutdown(incoming(listener), async {
+            // A dropped sender is a stop too.
+            let _ = stopped.await;
+        });
+    let server = tokio::spawn(async move {
+        if let Err(error) = server.await {
+            warn!(%error, "the cluster server has failed");
+        }
+    });
+    info!(executor = %member, slots = member.slots, "executor serves");
+    let announcer = Announcer::start(&options.coordinator, member).await?;
+    Ok(Running { address, announcer, tasks, count, server, stop, drain_max: options.drain_max })
+}
+
+/// The connections of a listener. Small messages must not wait for larger ones.
+fn incoming(listener: TcpListener) -> impl Stream<Item = std::io::Result<TcpStream>> {
+    futures::stream::unfold(listener, |listener| async {
+        let connection = listener.accept().await.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream));
+        Some((connection, listener))
+    })
+}
+
+/// An executor that serves.
+pub struct Running {
+    address: SocketAddr,
+    announcer: Announcer,
+    tasks: Tasks,
+    count: TaskCount,
+    server: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+    drain_max: Duration,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes nothing new, ends what runs, keeps shuffle files as long as they are needed (at most [`Options::drain_max`]), and leaves.
+    pub async fn stop(self) {
+        self.announcer.drain();
+        let drained = async {
+            while !(self.tasks.is_idle() && self.count.is_zero()) {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        if tokio::time::timeout(self.drain_max, drained).await.is_err() {
+            warn!("stopping although tasks still run, or their results are still needed");
+        }
+        self.announcer.leave().await;
+        drop(self.stop);
+        if tokio::time::timeout(END_MAX, self.server).await.is_err() {
+            warn!("connections were still open");
+        }
+        info!("executor has stopped");
+    }
+}

@@ -1,0 +1,274 @@
+//! The tasks of stages: Ballista's `ExecutorGrpc` service, which a coordinator calls to launch and to cancel them.
+//!
+//! Ballista's own server would shut its process down after five heartbeats that failed, drop outcomes that cannot be delivered, and give each task a memory
+//! pool of its own; its protocol is public, so it is served here instead.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ballista_core::error::BallistaError;
+use ballista_core::extension::SessionConfigExt;
+use ballista_core::registry::BallistaFunctionRegistry;
+use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpc;
+use ballista_core::serde::protobuf::failed_task::FailedReason;
+use ballista_core::serde::protobuf::{
+    CancelTasksParams, CancelTasksResult, FailedTask, LaunchMultiTaskParams, LaunchMultiTaskResult, LaunchTaskParams, LaunchTaskResult,
+    MultiTaskDefinition, RemoveJobDataParams, RemoveJobDataResult, ShuffleWritePartition, StopExecutorParams, StopExecutorResult, SuccessfulTask,
+    TaskStatus, task_status,
+};
+use ballista_core::serde::scheduler::from_proto::get_task_definition_vec;
+use ballista_core::serde::scheduler::{TaskDefinition, TaskKey};
+use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
+use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
+use dashmap::DashMap;
+use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::SessionConfig;
+use nunatak_core::{Error, Retry};
+use nunatak_engine::codec::Codec;
+use nunatak_engine::context::EngineContext;
+use nunatak_engine::error::from_datafusion_ref;
+use tokio::task::AbortHandle;
+use tonic::{Request, Response, Status};
+use tracing::{debug, warn};
+
+use crate::deliver::Deliveries;
+use crate::shuffle::ShuffleFolder;
+
+/// How long after the end of a job its folder is removed once more: a task that was cancelled may have made a file meanwhile.
+const SECOND_REMOVAL: Duration = Duration::from_secs(2);
+
+/// The tasks of this process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Tasks(Arc<Inner>);
+
+struct Inner {
+    executor_id: String,
+    runtime: Arc<RuntimeEnv>,
+    config: SessionConfig,
+    functions: BallistaFunctionRegistry,
+    codec: BallistaCodec,
+    execution: DefaultExecutionEngine,
+    shuffle: Arc<ShuffleFolder>,
+    running: DashMap<TaskKey, AbortHandle>,
+    deliveries: Deliveries,
+}
+
+impl Tasks {
+    pub(crate) fn new(executor_id: &str, engine: &EngineContext, codec: Codec, shuffle: Arc<ShuffleFolder>) -> Self {
+        let state = engine.base();
+        let physical = codec.with_others(Arc::new(BallistaPhysicalExtensionCodec::default()));
+        Self(Arc::new(Inner {
+            executor_id: executor_id.to_owned(),
+            runtime: Arc::clone(state.runtime_env()),
+            config: SessionConfig::new_with_ballista(),
+            functions: BallistaFunctionRegistry {
+                scalar_functions: state.scalar_functions().clone(),
+                aggregate_functions: state.aggregate_functions().clone(),
+                window_functions: state.window_functions().clone(),
+                higher_order_functions: state.higher_order_functions().clone(),
+            },
+            codec: BallistaCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::new(physical)),
+            execution: DefaultExecutionEngine::new(),
+            shuffle,
+            running: DashMap::new(),
+            deliveries: Deliveries::new(executor_id),
+        }))
+    }
+
+    /// Whether nothing runs, no outcome waits to be delivered, and nobody needs a shuffle file any more.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.running.is_empty() && self.0.deliveries.is_empty() && self.0.shuffle.is_empty()
+    }
+
+    fn decode(&self, task: MultiTaskDefinition) -> Result<Vec<TaskDefinition>, BallistaError> {
+        let Inner { runtime, config, functions, codec, .. } = self.0.as_ref();
+        let runtime = Arc::clone(runtime);
+        get_task_definition_vec(
+            task,
+            Arc::new(move |_| Ok(Arc::clone(&runtime))),
+            config.clone(),
+            functions.scalar_functions.clone(),
+            functions.aggregate_functions.clone(),
+            functions.window_functions.clone(),
+            functions.higher_order_functions.clone(),
+            codec.clone(),
+        )
+    }
+
+    /// Runs a task on its own; its outcome goes to `coordinator`.
+    fn launch(&self, task: TaskDefinition, coordinator: &str) {
+        let tasks = self.clone();
+        let coordinator = coordinator.to_owned();
+        tokio::spawn(async move {
+            let status = tasks.run(task).await;
+            tasks.0.deliveries.send(&coordinator, status);
+        });
+    }
+
+    async fn run(&self, task: TaskDefinition) -> TaskStatus {
+        let key = TaskKey { job_id: task.job_id.clone(), stage_id: task.stage_id, task_id: task.task_id };
+        let mut status = TaskStatus {
+            task_id: narrow(task.task_id),
+            job_id: task.job_id.to_string(),
+            stage_id: narrow(task.stage_id),
+            stage_attempt_num: narrow(task.stage_attempt_num),
+            launch_time: task.launch_time,
+            start_exec_time: unix_millis(),
+            end_exec_time: 0,
+            metrics: Vec::new(),
+            status: None,
+        };
+        let outcome = match self.prepare(task) {
+            Ok((stage, context)) => {
+                let outcome = self.execute(key, Arc::clone(&stage), context).await;
+                status.metrics = stage.collect_plan_metrics().into_iter().filter_map(|metrics| metrics.try_into().ok()).collect();
+                outcome.and_then(|partitions| self.success(stage.as_ref(), partitions))
+            }
+            Err(error) => Err(error.into()),
+        };
+        status.end_exec_time = unix_millis();
+        status.status = Some(match outcome {
+            Ok(success) => task_status::Status::Successful(success),
+            Err(error) => task_status::Status::Failed(failure(error)),
+        });
+        status
+    }
+
+    fn prepare(&self, task: TaskDefinition) -> datafusion::error::Result<(Arc<dyn QueryStageExecutor>, Arc<TaskContext>)> {
+        let identity = format!("{}/{}.{}/{}", task.job_id, task.stage_id, task.stage_attempt_num, task.task_id);
+        debug!(task = identity, partitions = ?task.global_output_partition_ids, "task starts");
+        let stage = self.0.execution.create_query_stage_exec(
+            task.job_id,
+            task.stage_id,
+            task.task_id,
+            task.global_output_partition_ids,
+            task.plan,
+            &self.0.shuffle.path(),
+            &task.session_config,
+        )?;
+        let functions = task.function_registry;
+        let context = TaskContext::new(
+            Some(identity),
+            task.session_id,
+            task.session_config,
+            functions.scalar_functions.clone(),
+            functions.higher_order_functions.clone(),
+            functions.aggregate_functions.clone(),
+            functions.window_functions.clone(),
+            Arc::clone(&self.0.runtime),
+        );
+        Ok((stage, Arc::new(context)))
+    }
+
+    async fn execute(
+        &self,
+        key: TaskKey,
+        stage: Arc<dyn QueryStageExecutor>,
+        context: Arc<TaskContext>,
+    ) -> Result<Vec<ShuffleWritePartition>, BallistaError> {
+        let task_id = key.task_id;
+        let work = tokio::spawn(async move { stage.execute_query_stage(task_id, context).await });
+        self.0.running.insert(key.clone(), work.abort_handle());
+        let outcome = work.await;
+        self.0.running.remove(&key);
+        match outcome {
+            Ok(outcome) => Ok(outcome?),
+            Err(error) if error.is_cancelled() => Err(BallistaError::Cancelled),
+            Err(error) => Err(BallistaError::Internal(format!("a task panicked: {error}"))),
+        }
+    }
+
+    fn success(&self, stage: &dyn QueryStageExecutor, partitions: Vec<ShuffleWritePartition>) -> Result<SuccessfulTask, BallistaError> {
+        Ok(SuccessfulTask {
+            executor_id: self.0.executor_id.clone(),
+            partitions,
+            runtime_stats: stage.collect_runtime_stats_reports(),
+            window_state: stage.collect_window_state_reports()?,
+            task_column_stats: stage.collect_column_stats(),
+        })
+    }
+}
+
+/// What became of a task that failed. Errors of ours keep their code in the text; those that another attempt may not meet are worth one.
+fn failure(error: BallistaError) -> FailedTask {
+    let is_plain = |failed: &FailedTask| matches!(failed.failed_reason, None | Some(FailedReason::ExecutionError(_) | FailedReason::IoError(_)));
+    let ours = match &error {
+        BallistaError::DataFusionError(inner) => Some(from_datafusion_ref(inner)),
+        _ => None,
+    };
+    let mut failed = FailedTask::from(error);
+    if let Some(ours) = ours
+        && is_plain(&failed)
+    {
+        let worth_a_retry = ours.retry() == Retry::Task;
+        failed.error = ours.to_string();
+        failed.retryable |= worth_a_retry;
+        failed.count_to_failures |= worth_a_retry;
+    }
+    failed
+}
+
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[tonic::async_trait]
+impl ExecutorGrpc for Tasks {
+    async fn launch_task(&self, _: Request<LaunchTaskParams>) -> Result<Response<LaunchTaskResult>, Status> {
+        Err(Status::unimplemented("tasks are launched by launch_multi_task"))
+    }
+
+    async fn launch_multi_task(&self, request: Request<LaunchMultiTaskParams>) -> Result<Response<LaunchMultiTaskResult>, Status> {
+        let LaunchMultiTaskParams { multi_tasks, scheduler_endpoint } = request.into_inner();
+        let mut failed_jobs = Vec::new();
+        for multi_task in multi_tasks {
+            let job = multi_task.job_id.clone();
+            match self.decode(multi_task) {
+                Ok(tasks) => tasks.into_iter().for_each(|task| self.launch(task, &scheduler_endpoint)),
+                Err(error) => {
+                    warn!(job, %error, "tasks cannot be read");
+                    failed_jobs.push(job);
+                }
+            }
+        }
+        Ok(Response::new(LaunchMultiTaskResult { failed_jobs }))
+    }
+
+    /// A coordinator that has missed some heartbeats wants the executor to end. It has other coordinators, and will be back with the next heartbeat.
+    async fn stop_executor(&self, request: Request<StopExecutorParams>) -> Result<Response<StopExecutorResult>, Status> {
+        warn!(reason = request.into_inner().reason, "a coordinator takes this executor for gone");
+        Ok(Response::new(StopExecutorResult {}))
+    }
+
+    async fn cancel_tasks(&self, request: Request<CancelTasksParams>) -> Result<Response<CancelTasksResult>, Status> {
+        for task in request.into_inner().task_infos {
+            let key = TaskKey { job_id: task.job_id.into(), stage_id: task.stage_id as usize, task_id: task.task_id as usize };
+            if let Some(running) = self.0.running.get(&key) {
+                running.abort();
+            }
+        }
+        Ok(Response::new(CancelTasksResult { cancelled: true }))
+    }
+
+    async fn remove_job_data(&self, request: Request<RemoveJobDataParams>) -> Result<Response<RemoveJobDataResult>, Status> {
+        let RemoveJobDataParams { job_id, remove_stage_ids } = request.into_inner();
+        let shuffle = Arc::clone(&self.0.shuffle);
+        let invalid = |error: Error| Status::invalid_argument(error.to_string());
+        shuffle.remove_job(&job_id, &remove_stage_ids).map_err(invalid)?;
+        if remove_stage_ids.is_empty() {
+            tokio::spawn(async move {
+                tokio::time::sleep(SECOND_REMOVAL).await;
+                if let Err(error) = shuffle.remove_job(&job_id, &[]) {
+                    warn!(%error, "shuffle files cannot be removed");
+                }
+            });
+        }
+        Ok(Response::new(RemoveJobDataResult {}))
+    }
+}

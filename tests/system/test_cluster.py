@@ -1,0 +1,280 @@
+"""One coordinator and two executors, each a process: every execution mode gives the right answer, early rows, a prompt end, and clear errors.
+
+TPC-H runs at scale 1 here (CLUSTER_SCALE sets another), so that a scan is worth distributing and a query lasts long enough to lose an executor.
+"""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from nunatak_testing import tpch
+from nunatak_testing.server import Cluster, Executor, eventually, free_port, nunatak
+
+SCALE = os.environ.get("CLUSTER_SCALE", "1")
+MODES = ["local", "pipelined", "fault_tolerant"]
+DISTRIBUTED = ["pipelined", "fault_tolerant"]
+# Without equality, each row of one side has to meet each of the other: minutes of work in any mode.
+ENDLESS = "SELECT count(*) FROM lineitem a CROSS JOIN lineitem b WHERE a.l_orderkey * b.l_orderkey % 7 = 3"
+
+
+def headers(mode, *properties):
+    return {"schema": "tpch", "nunatak-session": ",".join([f"execution_mode={mode}", *properties])}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), executors=2, slots=1).start()
+    tpch.load(cluster, scale=SCALE)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def answers():
+    judge = tpch.judge(SCALE)
+    return {name: judge.execute(sql).fetchall() for name, sql in tpch.QUERIES.items()}
+
+
+def idle(cluster, seconds=0.3):
+    """Whether no process of the cluster works."""
+    before = [process.cpu_seconds() for process in cluster.everybody()]
+    time.sleep(seconds)
+    return all(process.cpu_seconds() - start < 0.2 * seconds for process, start in zip(cluster.everybody(), before))
+
+
+def shuffle_files(cluster):
+    return [path for executor in cluster.executors for path in executor.data_dir.glob("shuffle/*/*/**/*.arrow")]
+
+
+@pytest.mark.parametrize("name", tpch.QUERIES)
+@pytest.mark.parametrize("mode", MODES)
+def test_tpch(cluster, answers, mode, name):
+    assert tpch.wrong(name, cluster.arrow(tpch.QUERIES[name], headers=headers(mode)), answers[name]) is None
+
+
+def test_both_executors_work(cluster):
+    for mode in DISTRIBUTED:
+        before = [executor.cpu_seconds() for executor in cluster.executors]
+        for _ in range(3):
+            cluster.rows(tpch.QUERIES["q01"], headers=headers(mode))
+        assert all(executor.cpu_seconds() - start > 0.1 for executor, start in zip(cluster.executors, before)), mode
+
+
+def test_explain_names_mode_and_reason(cluster):
+    def first_line(sql, mode="auto"):
+        return cluster.value(f"EXPLAIN {sql}", headers=headers(mode)).splitlines()[0]
+
+    assert first_line("SELECT * FROM region").startswith("Execution mode: local (its scans read ")
+    assert first_line("SELECT sum(l_tax) FROM lineitem").startswith("Execution mode: pipelined (its scans read ")
+    assert first_line("CREATE TABLE x AS SELECT * FROM lineitem").startswith("Execution mode: ")
+    assert first_line("INSERT INTO lineitem SELECT * FROM lineitem").startswith("Execution mode: fault_tolerant (it writes")
+    for mode in MODES:
+        assert first_line("SELECT sum(l_tax) FROM lineitem", mode) == f"Execution mode: {mode} (the session asks for it)"
+
+
+def test_explain_shows_stages(cluster):
+    plan = cluster.value("EXPLAIN SELECT l_returnflag, count(*) FROM lineitem GROUP BY 1", headers=headers("pipelined"))
+    assert "Stage 1" in plan and "NetworkShuffleExec" in plan
+    analyzed = cluster.value("EXPLAIN ANALYZE SELECT l_returnflag, count(*) FROM lineitem GROUP BY 1", headers=headers("pipelined"))
+    assert "Output rows: 3" in analyzed and "output_rows=" in analyzed
+
+
+@pytest.mark.parametrize("mode", ["local", "pipelined"])
+def test_rows_leave_before_the_last_task_ends(cluster, mode):
+    """The first batch is there although nobody reads the others: the query cannot have ended."""
+    with cluster.connect(headers=headers(mode)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM lineitem")
+        reader = cursor.fetch_record_batch()
+        first = reader.read_next_batch().num_rows
+        assert first > 0
+        assert eventually(lambda: idle(cluster), 20), "it goes on although nobody takes its rows"
+        total = first + sum(batch.num_rows for batch in reader)
+    assert total == cluster.value("SELECT count(*) FROM tpch.lineitem")
+
+
+@pytest.mark.parametrize("how", ["cancel", "drop"])
+@pytest.mark.parametrize("mode", MODES)
+def test_work_ends_on_all_executors(cluster, mode, how):
+    assert eventually(lambda: idle(cluster), 10)
+    with cluster.connect(headers=headers(mode)) as connection, connection.cursor() as cursor:
+        running = threading.Thread(target=run_and_forget, args=(cursor, ENDLESS))
+        running.start()
+        busy = [cluster] if mode == "local" else cluster.executors
+        assert eventually(lambda: any(not process.is_idle(0.2) for process in busy), 10)
+        if how == "cancel":
+            cursor.adbc_cancel()
+        else:
+            connection.adbc_connection.cancel()
+        start = time.monotonic()
+        assert eventually(lambda: idle(cluster, 0.2), 10)
+        print(f"{mode}, {how}: idle after {time.monotonic() - start:.1f} s")
+        running.join(10)
+        assert not running.is_alive()
+    assert eventually(lambda: not shuffle_files(cluster), 10)
+
+
+def run_and_forget(cursor, sql):
+    try:
+        cursor.execute(sql)
+        cursor.fetch_arrow_table()
+    except Exception:
+        pass
+
+
+def test_a_killed_client_ends_its_query(cluster):
+    import subprocess
+
+    from nunatak_testing.server import BINARY
+
+    for mode in DISTRIBUTED:
+        script = f"SET SESSION execution_mode = '{mode}'; USE tpch; {ENDLESS}"
+        client = subprocess.Popen([BINARY, "sql", "--server", f"http://{cluster.flight}", "-e", script], stdout=subprocess.DEVNULL)
+        assert eventually(lambda: any(not executor.is_idle(0.2) for executor in cluster.executors), 15)
+        client.kill()
+        client.wait()
+        assert eventually(lambda: idle(cluster), 10), mode
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_writes(cluster, mode):
+    table = f"written_{mode}"
+    statement = f"CREATE TABLE {table} WITH (partitioning = ARRAY['bucket(3, o_custkey)']) AS SELECT * FROM orders"
+    count = cluster.value(statement, headers=headers(mode))
+    assert count == cluster.value("SELECT count(*) FROM tpch.orders")
+    assert cluster.value(f"INSERT INTO {table} SELECT * FROM orders WHERE o_orderkey < 1000", headers=headers(mode)) > 0
+    query = "SELECT count(*), sum(o_totalprice), count(DISTINCT o_orderkey) FROM"
+    whole, more = cluster.rows(f"{query} tpch.orders")[0], cluster.rows(f"{query} tpch.orders WHERE o_orderkey < 1000")[0]
+    assert cluster.rows(f"{query} tpch.{table}")[0] == (whole[0] + more[0], whole[1] + more[1], whole[2])
+    assert len(cluster.iceberg().load_table(f"tpch.{table}").snapshots()) == 2
+    files = cluster.rows(f"""SELECT count(*), count(DISTINCT file_path), sum(record_count) FROM tpch."{table}$files" """)[0]
+    assert files[0] == files[1] and files[2] == whole[0] + more[0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_errors_keep_code_and_place(cluster, failure, tmp_path, mode):
+    text = failure(cluster, "SELECT sum(1 / (l_linenumber - 1)) FROM lineitem", headers=headers(mode))
+    assert "DIVISION_BY_ZERO" in text
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\nx,3\n")
+    text = failure(cluster, f"SELECT sum(a) FROM read_csv('{tmp_path}/bad.csv', sample_rows => 1)", headers=headers(mode))
+    assert "BAD_FILE_ROW" in text and "bad.csv:3" in text
+    text = failure(cluster, "SELECT sum(l_ta) FROM lineitem", headers=headers(mode))
+    assert "COLUMN_NOT_FOUND" in text and "did you mean 'l_tax'" in text
+    assert cluster.value("SELECT count(*) FROM region", headers=headers(mode)) == 5
+
+
+@pytest.mark.parametrize("mode", DISTRIBUTED)
+@pytest.mark.parametrize("sql", [
+    "SELECT c_custkey FROM customer WHERE c_custkey NOT IN (SELECT o_custkey FROM orders) ORDER BY 1",
+    "SELECT o_custkey FROM orders INTERSECT SELECT c_custkey FROM customer WHERE c_nationkey < 5 ORDER BY 1",
+    "SELECT c_custkey FROM customer EXCEPT SELECT o_custkey FROM orders ORDER BY 1",
+    "SELECT n_name, r_name FROM nation LEFT JOIN region ON n_regionkey > r_regionkey + 2 ORDER BY 1, 2",
+    "SELECT n_name, r_name FROM nation FULL JOIN region ON n_regionkey > r_regionkey + 3 ORDER BY 1, 2",
+    "SELECT l_returnflag, l_quantity, rank() OVER (PARTITION BY l_returnflag ORDER BY l_extendedprice DESC, l_orderkey, l_linenumber) AS r"
+    " FROM lineitem ORDER BY r, l_returnflag LIMIT 30",
+    "SELECT o_orderpriority, o_orderstatus, count(*) FROM orders GROUP BY GROUPING SETS ((o_orderpriority, o_orderstatus), (o_orderstatus), ())"
+    " ORDER BY 1, 2, 3",
+    "SELECT * FROM (SELECT l_orderkey AS k FROM lineitem WHERE l_orderkey < 40 UNION ALL SELECT o_orderkey FROM orders WHERE o_orderkey < 40"
+    " UNION ALL VALUES 7, 8) ORDER BY 1",
+    "SELECT count(*) FROM (SELECT * FROM lineitem LIMIT 12345)",
+    "SELECT l_orderkey, l_comment FROM lineitem ORDER BY l_extendedprice DESC, l_orderkey, l_linenumber LIMIT 25 OFFSET 5",
+    "SELECT count(DISTINCT l_suppkey), approx_distinct(l_suppkey) > 0, avg(l_discount) FROM lineitem WHERE l_shipdate < DATE '1995-01-01'",
+    "SELECT o_orderkey, (SELECT count(*) FROM lineitem WHERE l_orderkey = o_orderkey) FROM orders WHERE o_orderkey < 100 ORDER BY 1",
+    "SELECT max(c) > (SELECT avg(o_totalprice) FROM orders) FROM (SELECT count(*) AS c FROM lineitem GROUP BY l_suppkey)",
+    "SELECT count(*), sum(l_tax) FROM lineitem WHERE false",
+    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t ORDER BY 1",
+])
+def test_same_answer_as_local(cluster, mode, sql):
+    assert cluster.rows(sql, headers=headers(mode)) == cluster.rows(sql, headers=headers("local"))
+
+
+HEAVY = {name: tpch.QUERIES[name] for name in ["q03", "q05", "q07", "q09", "q13", "q17", "q18", "q21"]} | {
+    "distinct": "SELECT count(DISTINCT l_orderkey * 7 + l_linenumber), count(DISTINCT l_comment) FROM lineitem",
+    "windows": "SELECT sum(r) FROM (SELECT row_number() OVER (PARTITION BY l_suppkey ORDER BY l_shipdate, l_orderkey, l_linenumber) AS r FROM lineitem)",
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_killed_executor(cluster, mode, name):
+    """SIGKILL in the middle of a query: its answer is right, or its error clear; nothing hangs, and the next query works."""
+    start = time.monotonic()
+    right = cluster.rows(HEAVY[name], headers=headers(mode))
+    duration = time.monotonic() - start
+    position = list(HEAVY).index(name) % 2
+    victim = cluster.executors[position]
+    killer = threading.Timer(0.4 * duration, victim.kill)
+    killer.start()
+    try:
+        found = cluster.rows(HEAVY[name], headers=headers(mode))
+        assert sorted(map(repr, found)) == sorted(map(repr, right))
+        outcome = "right"
+    except Exception as error:
+        assert "REMOTE_HOST_GONE" in str(error), error
+        assert mode == "pipelined", "only a pipelined query whose rows have left may fail"
+        outcome = "failed"
+    print(f"{name}, {mode}: {duration:.1f} s, with a kill {time.monotonic() - start - duration:.1f} s, {outcome}")
+    killer.join()
+    assert cluster.rows(HEAVY[name], headers=headers(mode)) == right, "on the executor that is left"
+    cluster.executors[position] = Executor(victim.data_dir, cluster.cluster, slots=1).start()
+    assert cluster.value("SELECT count(*) FROM region", headers=headers(mode)) == 5
+
+
+def test_a_stopped_executor_ends_what_it_runs(cluster):
+    for mode in DISTRIBUTED:
+        leaving = Executor(cluster.data_dir.parent / "leaving", cluster.cluster).start()
+        found = []
+        query = threading.Thread(target=lambda: found.append(cluster.rows(tpch.QUERIES["q18"], headers=headers(mode))))
+        query.start()
+        time.sleep(0.3)
+        assert leaving.stop() == 0
+        query.join(60)
+        assert found == [cluster.rows(tpch.QUERIES["q18"], headers=headers("local"))], mode
+        assert not list(leaving.data_dir.glob("shuffle/*"))
+
+
+def test_executors_join_a_coordinator_that_was_away(tmp_path):
+    with Cluster(tmp_path, executors=1) as cluster:
+        cluster.rows("CREATE TABLE t AS SELECT 1 AS x")
+        super(Cluster, cluster).kill()
+        super(Cluster, cluster).start()
+        for mode in DISTRIBUTED:
+            assert eventually(lambda: works(cluster, mode), 20), mode
+
+
+def works(cluster, mode):
+    try:
+        return cluster.value("SELECT count(*) FROM t", headers={"nunatak-session": f"execution_mode={mode}"}) == 1
+    except Exception as error:
+        assert "NO_NODES_AVAILABLE" in str(error), error
+        return False
+
+
+def test_without_executors(tmp_path, failure):
+    with Cluster(tmp_path, executors=0) as cluster:
+        assert cluster.value("SELECT 1") == 1
+        for mode in DISTRIBUTED:
+            text = failure(cluster, "SELECT 1", headers={"nunatak-session": f"execution_mode={mode}"})
+            assert "NO_NODES_AVAILABLE" in text and "nunatak executor" in text
+
+
+def test_an_executor_waits_for_its_coordinator(tmp_path):
+    port = free_port()
+    executor = Executor(tmp_path / "executor", f"127.0.0.1:{port}")
+    executor.spawn()
+    assert eventually(lambda: "cannot be reached; trying again" in executor.text(), 10)
+    assert executor.ready is None
+    assert executor.stop(signal.SIGINT) == 0
+
+
+def test_bad_flags_of_an_executor(cluster, tmp_path):
+    def refused(*flags):
+        done = nunatak("executor", "--data-dir", tmp_path / "x", *flags)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        return done.stderr
+
+    assert "in use" in refused("--cluster", cluster.cluster)
+    assert "'nowhere' is not an address" in refused("--coordinator", "nowhere")
+    assert "execution.slots" in refused("--slots", "0")
