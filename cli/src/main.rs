@@ -25,6 +25,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Plans and expressions are trees that are walked by recursion; the default of 2 MiB is soon used up by a long chain of ORs.
 const THREAD_STACK_BYTES: usize = 8 << 20;
 
+/// After how many steps of tasks a busy thread looks for I/O. A step of a query may take some milliseconds, and 61 of them (the default) long enough to miss a
+/// client that has gone, or a heartbeat.
+const EVENT_INTERVAL: u32 = 7;
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 all went well; 1 a statement failed; 2 wrong usage or configuration, a port in use, a directory that cannot be written, or no server.
 Logs go to stderr; NUNATAK_LOG sets their level (error, warn, info, debug, trace).";
@@ -72,6 +76,7 @@ fn start_client_log() -> Result<(), Failure> {
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .event_interval(EVENT_INTERVAL)
         .thread_stack_size(THREAD_STACK_BYTES)
         .build()
         .map_err(|error| Failure::Usage(format!("cannot start threads: {error}")))?;

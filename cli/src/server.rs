@@ -30,11 +30,7 @@ pub(crate) async fn bind(config: &Config, cluster: SocketAddr) -> Result<BoundCo
 
 impl BoundCoordinator {
     /// Starts the coordinator; its doors are still closed. `None` when it was stopped meanwhile.
-    pub(crate) async fn start(
-        self,
-        config: &Config,
-        shutdown: &CancellationToken,
-    ) -> Result<Option<(nunatak_gateway::Bound, Coordinator)>, Failure> {
+    pub(crate) async fn start(self, config: &Config, shutdown: &CancellationToken) -> Result<Option<(nunatak_gateway::Bound, Coordinator)>, Failure> {
         prepare_directory(&config.server.data_dir)?;
         let options = Options {
             data_dir: config.server.data_dir.clone(),

@@ -7,6 +7,9 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 use crate::{Code, Error, Result};
 
+/// What libraries say at a level that ours do not need; a directive of the user for one of them is more specific and wins.
+const LIBRARIES: &str = "ballista=warn";
+
 /// Starts logging. A second call in one process is an error.
 pub fn start(log: &Log) -> Result<()> {
     let filter = filter(&log.level)?;
@@ -20,7 +23,7 @@ pub fn start(log: &Log) -> Result<()> {
 
 /// Reads a level such as `info`, or directives such as `info,nunatak_engine=debug`.
 pub(crate) fn filter(level: &str) -> Result<EnvFilter> {
-    EnvFilter::try_new(level).map_err(|error| {
+    EnvFilter::try_new(format!("{LIBRARIES},{level}")).map_err(|error| {
         Error::new(Code::ConfigurationInvalid, format!("'{level}' is not a log level such as info, or a list such as info,nunatak_engine=debug"))
             .with_source(error)
     })

@@ -68,12 +68,7 @@ pub(crate) fn client(coordinator: &str) -> Result<SchedulerGrpcClient<Channel>, 
     Ok(client.max_encoding_message_size(MESSAGE_BYTES_MAX).max_decoding_message_size(MESSAGE_BYTES_MAX))
 }
 
-async fn deliver(
-    mut client: SchedulerGrpcClient<Channel>,
-    executor_id: String,
-    mut queue: UnboundedReceiver<TaskStatus>,
-    waiting: Arc<AtomicUsize>,
-) {
+async fn deliver(mut client: SchedulerGrpcClient<Channel>, executor_id: String, mut queue: UnboundedReceiver<TaskStatus>, waiting: Arc<AtomicUsize>) {
     while let Some(first) = queue.recv().await {
         let mut task_status = vec![first];
         while let Ok(next) = queue.try_recv() {

@@ -6,6 +6,7 @@
 
 mod announce;
 mod deliver;
+mod in_flight;
 mod server;
 mod shuffle;
 mod tasks;

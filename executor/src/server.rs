@@ -22,9 +22,10 @@ use tracing::{info, warn};
 
 use crate::announce::{Announcer, advertised_host};
 use crate::deliver::MESSAGE_BYTES_MAX;
+use crate::in_flight::InFlight;
 use crate::shuffle::ShuffleFolder;
 use crate::tasks::Tasks;
-use crate::worker::{self, TaskCount};
+use crate::worker;
 
 /// How often a draining executor looks whether it may go.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
@@ -70,8 +71,8 @@ pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineCo
     let shuffle = Arc::new(ShuffleFolder::create(&options.shuffle_dir, &id)?);
     let flight = BallistaFlightService::new(shuffle.path());
     let tasks = Tasks::new(&id, &engine, Codec::new(Arc::clone(storage)), shuffle);
-    let count = TaskCount::default();
-    let worker = worker::build(&engine, Codec::new(Arc::clone(storage)), &count);
+    let worker = worker::build(&engine, Codec::new(Arc::clone(storage)));
+    let in_flight = InFlight::default();
     let member = ExecutorMember {
         id,
         host: advertised_host(address, &options.coordinator).await,
@@ -83,6 +84,7 @@ pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineCo
     let (stop, stopped) = oneshot::channel::<()>();
     let limit = MESSAGE_BYTES_MAX;
     let server = Server::builder()
+        .layer(in_flight.layer())
         .add_service(ExecutorGrpcServer::new(tasks.clone()).max_decoding_message_size(limit).max_encoding_message_size(limit))
         .add_service(FlightServiceServer::new(flight).max_decoding_message_size(limit).max_encoding_message_size(limit))
         .add_service(worker.into_worker_server())
@@ -97,7 +99,7 @@ pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineCo
     });
     info!(executor = %member, slots = member.slots, "executor serves");
     let announcer = Announcer::start(&options.coordinator, member).await?;
-    Ok(Running { address, announcer, tasks, count, server, stop, drain_max: options.drain_max })
+    Ok(Running { address, announcer, tasks, in_flight, server, stop, drain_max: options.drain_max })
 }
 
 /// The connections of a listener. Small messages must not wait for larger ones.
@@ -113,7 +115,7 @@ pub struct Running {
     address: SocketAddr,
     announcer: Announcer,
     tasks: Tasks,
-    count: TaskCount,
+    in_flight: InFlight,
     server: JoinHandle<()>,
     stop: oneshot::Sender<()>,
     drain_max: Duration,
@@ -129,7 +131,7 @@ impl Running {
     pub async fn stop(self) {
         self.announcer.drain();
         let drained = async {
-            while !(self.tasks.is_idle() && self.count.is_zero()) {
+            while !(self.tasks.is_idle() && self.in_flight.is_zero()) {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
         };

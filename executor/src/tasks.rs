@@ -12,23 +12,25 @@ use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpc;
 use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::{
-    CancelTasksParams, CancelTasksResult, FailedTask, LaunchMultiTaskParams, LaunchMultiTaskResult, LaunchTaskParams, LaunchTaskResult,
-    MultiTaskDefinition, RemoveJobDataParams, RemoveJobDataResult, ShuffleWritePartition, StopExecutorParams, StopExecutorResult, SuccessfulTask,
-    TaskStatus, task_status,
+    CancelTasksParams, CancelTasksResult, ExecutionError, FailedTask, LaunchMultiTaskParams, LaunchMultiTaskResult, LaunchTaskParams,
+    LaunchTaskResult, MultiTaskDefinition, RemoveJobDataParams, RemoveJobDataResult, ShuffleWritePartition, StopExecutorParams, StopExecutorResult,
+    SuccessfulTask, TaskStatus, task_status,
 };
 use ballista_core::serde::scheduler::from_proto::get_task_definition_vec;
 use ballista_core::serde::scheduler::{TaskDefinition, TaskKey};
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
 use dashmap::DashMap;
+use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionConfig;
-use nunatak_core::{Error, Retry};
+use nunatak_core::{Code, Error, Retry};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
-use nunatak_engine::error::from_datafusion_ref;
-use tokio::task::AbortHandle;
+use nunatak_engine::error::{from_datafusion_ref, into_datafusion};
+use tokio::runtime::Runtime;
+use tokio::task::{AbortHandle, JoinHandle};
 use tonic::{Request, Response, Status};
 use tracing::{debug, warn};
 
@@ -101,12 +103,14 @@ impl Tasks {
         let tasks = self.clone();
         let coordinator = coordinator.to_owned();
         tokio::spawn(async move {
-            let status = tasks.run(task).await;
-            tasks.0.deliveries.send(&coordinator, status);
+            if let Some(status) = tasks.run(task).await {
+                tasks.0.deliveries.send(&coordinator, status);
+            }
         });
     }
 
-    async fn run(&self, task: TaskDefinition) -> TaskStatus {
+    /// What became of a task; `None` if it was cancelled: nobody waits for it.
+    async fn run(&self, task: TaskDefinition) -> Option<TaskStatus> {
         let key = TaskKey { job_id: task.job_id.clone(), stage_id: task.stage_id, task_id: task.task_id };
         let mut status = TaskStatus {
             task_id: narrow(task.task_id),
@@ -119,9 +123,10 @@ impl Tasks {
             metrics: Vec::new(),
             status: None,
         };
+        let threads = task.vcores_consumed.max(1) as usize;
         let outcome = match self.prepare(task) {
             Ok((stage, context)) => {
-                let outcome = self.execute(key, Arc::clone(&stage), context).await;
+                let outcome = self.execute(key, Arc::clone(&stage), context, threads).await;
                 status.metrics = stage.collect_plan_metrics().into_iter().filter_map(|metrics| metrics.try_into().ok()).collect();
                 outcome.and_then(|partitions| self.success(stage.as_ref(), partitions))
             }
@@ -130,9 +135,10 @@ impl Tasks {
         status.end_exec_time = unix_millis();
         status.status = Some(match outcome {
             Ok(success) => task_status::Status::Successful(success),
-            Err(error) => task_status::Status::Failed(failure(error)),
+            Err(TaskError::Failed(error)) => task_status::Status::Failed(failure(error)),
+            Err(TaskError::Cancelled) => return None,
         });
-        status
+        Some(status)
     }
 
     fn prepare(&self, task: TaskDefinition) -> datafusion::error::Result<(Arc<dyn QueryStageExecutor>, Arc<TaskContext>)> {
@@ -166,20 +172,22 @@ impl Tasks {
         key: TaskKey,
         stage: Arc<dyn QueryStageExecutor>,
         context: Arc<TaskContext>,
-    ) -> Result<Vec<ShuffleWritePartition>, BallistaError> {
+        threads: usize,
+    ) -> Result<Vec<ShuffleWritePartition>, TaskError> {
         let task_id = key.task_id;
-        let work = tokio::spawn(async move { stage.execute_query_stage(task_id, context).await });
+        let runtime = TaskRuntime::start(threads)?;
+        let work = runtime.spawn(async move { stage.execute_query_stage(task_id, context).await });
         self.0.running.insert(key.clone(), work.abort_handle());
         let outcome = work.await;
         self.0.running.remove(&key);
         match outcome {
             Ok(outcome) => Ok(outcome?),
-            Err(error) if error.is_cancelled() => Err(BallistaError::Cancelled),
-            Err(error) => Err(BallistaError::Internal(format!("a task panicked: {error}"))),
+            Err(error) if error.is_cancelled() => Err(TaskError::Cancelled),
+            Err(error) => Err(into_datafusion(Error::internal(format!("a task panicked: {error}"))).into()),
         }
     }
 
-    fn success(&self, stage: &dyn QueryStageExecutor, partitions: Vec<ShuffleWritePartition>) -> Result<SuccessfulTask, BallistaError> {
+    fn success(&self, stage: &dyn QueryStageExecutor, partitions: Vec<ShuffleWritePartition>) -> Result<SuccessfulTask, TaskError> {
         Ok(SuccessfulTask {
             executor_id: self.0.executor_id.clone(),
             partitions,
@@ -190,17 +198,71 @@ impl Tasks {
     }
 }
 
+/// Why a task has not succeeded.
+enum TaskError {
+    Cancelled,
+    Failed(DataFusionError),
+}
+
+impl From<DataFusionError> for TaskError {
+    fn from(error: DataFusionError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The threads of one task. Ballista starts parts of a task that outlive it when it is dropped; with its threads they all end.
+struct TaskRuntime(Option<Runtime>);
+
+impl TaskRuntime {
+    fn start(threads: usize) -> Result<Self, TaskError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("task").enable_all().build();
+        runtime.map(|runtime| Self(Some(runtime))).map_err(|error| TaskError::Failed(DataFusionError::IoError(error)))
+    }
+
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
+        }
+    }
+}
+
+impl Drop for TaskRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// An error as it was before Ballista put its own around it.
+fn unwrapped(error: DataFusionError) -> DataFusionError {
+    let DataFusionError::External(inner) = error else { return error };
+    match inner.downcast::<BallistaError>().map(|ballista| *ballista) {
+        Ok(BallistaError::DataFusionError(inner)) => unwrapped(*inner),
+        Ok(BallistaError::ArrowError(inner)) => DataFusionError::ArrowError(inner, None),
+        Ok(other) => DataFusionError::External(Box::new(other)),
+        Err(inner) => DataFusionError::External(inner),
+    }
+}
+
 /// What became of a task that failed. Errors of ours keep their code in the text; those that another attempt may not meet are worth one.
-fn failure(error: BallistaError) -> FailedTask {
-    let is_plain = |failed: &FailedTask| matches!(failed.failed_reason, None | Some(FailedReason::ExecutionError(_) | FailedReason::IoError(_)));
-    let ours = match &error {
-        BallistaError::DataFusionError(inner) => Some(from_datafusion_ref(inner)),
-        _ => None,
-    };
-    let mut failed = FailedTask::from(error);
-    if let Some(ours) = ours
-        && is_plain(&failed)
-    {
+fn failure(error: DataFusionError) -> FailedTask {
+    let error = unwrapped(error);
+    let ours = from_datafusion_ref(&error);
+    // Ballista finds in it whether shuffle files were lost, and with which executor.
+    let mut failed = FailedTask::from(BallistaError::from(error));
+    if let Some(FailedReason::FetchPartitionError(lost)) = &failed.failed_reason {
+        // The coordinator runs the query again as a whole; told of the loss of a shuffle file, its scheduler would recover on its own, and wrongly.
+        let gone = Error::new(Code::RemoteHostGone, format!("executor {}, which holds rows that a task reads", lost.executor_id));
+        return FailedTask {
+            error: gone.with_context("why", &failed.error).to_string(),
+            retryable: false,
+            count_to_failures: false,
+            failed_reason: Some(FailedReason::ExecutionError(ExecutionError {})),
+        };
+    }
+    if matches!(failed.failed_reason, None | Some(FailedReason::ExecutionError(_) | FailedReason::IoError(_))) {
         let worth_a_retry = ours.retry() == Retry::Task;
         failed.error = ours.to_string();
         failed.retryable |= worth_a_retry;

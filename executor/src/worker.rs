@@ -9,32 +9,15 @@ use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext, WorkerS
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
 
-/// Counts the tasks of a process: each holds one of its clones.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TaskCount(Arc<()>);
-
-impl TaskCount {
-    /// Whether no task is left.
-    pub(crate) fn is_zero(&self) -> bool {
-        Arc::strong_count(&self.0) == COUNTERS
-    }
-}
-
-/// Who holds a count without being a task: the server, and the worker's sessions.
-const COUNTERS: usize = 2;
-
 /// The service. Its tasks share the memory and the caches of `engine`.
-pub(crate) fn build(engine: &Arc<EngineContext>, codec: Codec, count: &TaskCount) -> Worker {
-    let sessions = Sessions { engine: Arc::clone(engine), codec: Arc::new(codec), count: count.clone() };
-    Worker::from_session_builder(sessions)
-        .with_runtime_env(Arc::clone(engine.base().runtime_env()))
-        .with_version(env!("CARGO_PKG_VERSION"))
+pub(crate) fn build(engine: &Arc<EngineContext>, codec: Codec) -> Worker {
+    let sessions = Sessions { engine: Arc::clone(engine), codec: Arc::new(codec) };
+    Worker::from_session_builder(sessions).with_runtime_env(Arc::clone(engine.base().runtime_env())).with_version(env!("CARGO_PKG_VERSION"))
 }
 
 struct Sessions {
     engine: Arc<EngineContext>,
     codec: Arc<Codec>,
-    count: TaskCount,
 }
 
 #[async_trait]
@@ -44,15 +27,11 @@ impl WorkerSessionBuilder for Sessions {
         let base = self.engine.base();
         // The extensions that came with the task stay; the options are ours.
         let config = builder.config().get_or_insert_default();
-        config.set_extension(Arc::new(self.count.clone()));
         let (options, ours) = (config.options_mut(), base.config().options());
         options.execution = ours.execution.clone();
         options.optimizer = ours.optimizer.clone();
         options.sql_parser = ours.sql_parser.clone();
-        builder
-            .scalar_functions()
-            .get_or_insert_default()
-            .extend(nunatak_engine::transform::functions::all().iter().map(Arc::clone));
+        builder.scalar_functions().get_or_insert_default().extend(nunatak_engine::transform::functions::all().iter().map(Arc::clone));
         Ok(builder.with_distributed_user_codec_arc(Arc::clone(&self.codec) as _).build())
     }
 }

@@ -9,7 +9,7 @@ use nunatak_core::Result;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{ClusterState, ExecutorMember, Executors};
+use super::{ClusterState, ExecutorMember, Executors, Joined};
 
 /// How many parts of a lease pass between two looks at all of them.
 const LOOKS_PER_LEASE: u32 = 8;
@@ -22,8 +22,18 @@ pub struct EmbeddedState {
     executors: watch::Sender<Executors>,
 }
 
-/// By id: the member, and when its lease was renewed.
-type Members = BTreeMap<String, (ExecutorMember, Instant)>;
+#[derive(Debug, Default)]
+struct Members {
+    /// By id.
+    alive: BTreeMap<String, Member>,
+    joins: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    joined: Joined,
+    renewed: Instant,
+}
 
 impl EmbeddedState {
     /// State whose leases last that long. Ends with the last reference to it. Must be called within a Tokio runtime.
@@ -42,10 +52,10 @@ impl EmbeddedState {
 
     fn expire(&self, now: Instant) {
         self.change(|members| {
-            members.retain(|_, (member, renewed)| {
-                let alive = now.saturating_duration_since(*renewed) <= self.lease;
+            members.alive.retain(|_, member| {
+                let alive = now.saturating_duration_since(member.renewed) <= self.lease;
                 if !alive {
-                    warn!(executor = %member, "executor is gone: its lease has ended");
+                    warn!(executor = %member.joined.executor, "executor is gone: its lease has ended");
                 }
                 alive
             });
@@ -56,7 +66,7 @@ impl EmbeddedState {
     fn change(&self, change: impl FnOnce(&mut Members)) {
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut members);
-        let now: Executors = members.values().map(|(member, _)| member.clone()).collect();
+        let now: Executors = members.alive.values().map(|member| member.joined.clone()).collect();
         self.executors.send_if_modified(|known| {
             let differs = *known != now;
             if differs {
@@ -72,21 +82,31 @@ impl ClusterState for EmbeddedState {
     async fn announce(&self, executor: ExecutorMember) -> Result<()> {
         self.change(|members| {
             // A process that was started again at the same address: the one before it is gone.
-            members.retain(|id, (member, _)| *id == executor.id || (&member.host, member.port) != (&executor.host, executor.port));
-            let known = members.insert(executor.id.clone(), (executor.clone(), Instant::now()));
-            match known {
-                None => info!(%executor, slots = executor.slots, "executor has joined"),
-                Some((known, _)) if !known.draining && executor.draining => info!(%executor, "executor is draining"),
-                Some(_) => {}
+            members.alive.retain(|id, member| {
+                let other = &member.joined.executor;
+                *id == executor.id || (&other.host, other.port) != (&executor.host, executor.port)
+            });
+            let renewed = Instant::now();
+            if let Some(member) = members.alive.get_mut(&executor.id) {
+                if executor.draining && !member.joined.executor.draining {
+                    info!(%executor, "executor is draining");
+                }
+                member.renewed = renewed;
+                member.joined.executor = executor;
+                return;
             }
+            info!(%executor, slots = executor.slots, "executor has joined");
+            members.joins += 1;
+            let joined = Joined { number: members.joins, executor: executor.clone() };
+            members.alive.insert(executor.id.clone(), Member { joined, renewed });
         });
         Ok(())
     }
 
     async fn remove(&self, id: &str) -> Result<()> {
         self.change(|members| {
-            if let Some((executor, _)) = members.remove(id) {
-                info!(%executor, "executor is taken out");
+            if let Some(member) = members.alive.remove(id) {
+                info!(executor = %member.joined.executor, "executor is taken out");
             }
         });
         Ok(())
@@ -106,7 +126,7 @@ mod tests {
     }
 
     fn ids(executors: &watch::Receiver<Executors>) -> Vec<String> {
-        executors.borrow().iter().map(|executor| executor.id.clone()).collect()
+        executors.borrow().iter().map(|joined| joined.executor.id.clone()).collect()
     }
 
     #[tokio::test]
@@ -124,6 +144,7 @@ mod tests {
         assert_eq!(ids(&executors), ["b"]);
         state.announce(executor("a")).await.unwrap();
         assert_eq!(ids(&executors), ["a", "b"], "it was alive after all");
+        assert_eq!(executors.borrow().iter().map(|joined| joined.number).collect::<Vec<_>>(), [3, 2], "but it has joined anew");
 
         state.expire(Instant::now() + Duration::from_secs(6));
         assert!(ids(&executors).is_empty());

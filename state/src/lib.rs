@@ -45,8 +45,17 @@ impl fmt::Display for ExecutorMember {
     }
 }
 
+/// An executor that is alive, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The executor.
+    pub executor: ExecutorMember,
+    /// Which of all joins of the cluster was its: a higher one for an executor that was gone and came back.
+    pub number: u64,
+}
+
 /// The executors that are alive, those that drain too, by id.
-pub type Executors = Vec<ExecutorMember>;
+pub type Executors = Vec<Joined>;
 
 /// What all members of a cluster share.
 #[async_trait]

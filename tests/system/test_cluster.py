@@ -5,13 +5,14 @@ TPC-H runs at scale 1 here (CLUSTER_SCALE sets another), so that a scan is worth
 
 import os
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
 from nunatak_testing import tpch
-from nunatak_testing.server import Cluster, Executor, eventually, free_port, nunatak
+from nunatak_testing.server import BINARY, Cluster, Executor, Server, eventually, free_port, nunatak
 
 SCALE = os.environ.get("CLUSTER_SCALE", "1")
 MODES = ["local", "pipelined", "fault_tolerant"]
@@ -95,24 +96,30 @@ def test_rows_leave_before_the_last_task_ends(cluster, mode):
     assert total == cluster.value("SELECT count(*) FROM tpch.lineitem")
 
 
-@pytest.mark.parametrize("how", ["cancel", "drop"])
+@pytest.mark.parametrize("how", ["cancel", "kill the client"])
 @pytest.mark.parametrize("mode", MODES)
 def test_work_ends_on_all_executors(cluster, mode, how):
     assert eventually(lambda: idle(cluster), 10)
+    working = [cluster] if mode == "local" else cluster.executors
     with cluster.connect(headers=headers(mode)) as connection, connection.cursor() as cursor:
-        running = threading.Thread(target=run_and_forget, args=(cursor, ENDLESS))
-        running.start()
-        busy = [cluster] if mode == "local" else cluster.executors
-        assert eventually(lambda: any(not process.is_idle(0.2) for process in busy), 10)
+        if how == "cancel":
+            running = threading.Thread(target=run_and_forget, args=(cursor, ENDLESS))
+            running.start()
+        else:
+            script = f"SET SESSION execution_mode = '{mode}'; USE tpch; {ENDLESS}"
+            client = subprocess.Popen([BINARY, "sql", "--server", f"http://{cluster.flight}", "-e", script], stdout=subprocess.DEVNULL)
+        assert eventually(lambda: any(not process.is_idle(0.2) for process in working), 15)
+        time.sleep(0.5)
+        start = time.monotonic()
         if how == "cancel":
             cursor.adbc_cancel()
+            running.join(10)
+            assert not running.is_alive()
         else:
-            connection.adbc_connection.cancel()
-        start = time.monotonic()
+            client.kill()
+            client.wait()
         assert eventually(lambda: idle(cluster, 0.2), 10)
         print(f"{mode}, {how}: idle after {time.monotonic() - start:.1f} s")
-        running.join(10)
-        assert not running.is_alive()
     assert eventually(lambda: not shuffle_files(cluster), 10)
 
 
@@ -122,20 +129,6 @@ def run_and_forget(cursor, sql):
         cursor.fetch_arrow_table()
     except Exception:
         pass
-
-
-def test_a_killed_client_ends_its_query(cluster):
-    import subprocess
-
-    from nunatak_testing.server import BINARY
-
-    for mode in DISTRIBUTED:
-        script = f"SET SESSION execution_mode = '{mode}'; USE tpch; {ENDLESS}"
-        client = subprocess.Popen([BINARY, "sql", "--server", f"http://{cluster.flight}", "-e", script], stdout=subprocess.DEVNULL)
-        assert eventually(lambda: any(not executor.is_idle(0.2) for executor in cluster.executors), 15)
-        client.kill()
-        client.wait()
-        assert eventually(lambda: idle(cluster), 10), mode
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -177,17 +170,23 @@ def test_errors_keep_code_and_place(cluster, failure, tmp_path, mode):
     "SELECT o_orderpriority, o_orderstatus, count(*) FROM orders GROUP BY GROUPING SETS ((o_orderpriority, o_orderstatus), (o_orderstatus), ())"
     " ORDER BY 1, 2, 3",
     "SELECT * FROM (SELECT l_orderkey AS k FROM lineitem WHERE l_orderkey < 40 UNION ALL SELECT o_orderkey FROM orders WHERE o_orderkey < 40"
-    " UNION ALL VALUES 7, 8) ORDER BY 1",
+    " UNION ALL VALUES (7), (8)) ORDER BY 1",
     "SELECT count(*) FROM (SELECT * FROM lineitem LIMIT 12345)",
     "SELECT l_orderkey, l_comment FROM lineitem ORDER BY l_extendedprice DESC, l_orderkey, l_linenumber LIMIT 25 OFFSET 5",
     "SELECT count(DISTINCT l_suppkey), approx_distinct(l_suppkey) > 0, avg(l_discount) FROM lineitem WHERE l_shipdate < DATE '1995-01-01'",
     "SELECT o_orderkey, (SELECT count(*) FROM lineitem WHERE l_orderkey = o_orderkey) FROM orders WHERE o_orderkey < 100 ORDER BY 1",
     "SELECT max(c) > (SELECT avg(o_totalprice) FROM orders) FROM (SELECT count(*) AS c FROM lineitem GROUP BY l_suppkey)",
     "SELECT count(*), sum(l_tax) FROM lineitem WHERE false",
-    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t ORDER BY 1",
 ])
 def test_same_answer_as_local(cluster, mode, sql):
     assert cluster.rows(sql, headers=headers(mode)) == cluster.rows(sql, headers=headers("local"))
+
+
+@pytest.mark.parametrize("mode", DISTRIBUTED)
+def test_what_needs_one_node(cluster, failure, mode):
+    recursive = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT sum(n) FROM t"
+    assert "NOT_SUPPORTED" in failure(cluster, recursive, headers=headers(mode))
+    assert cluster.value(recursive, headers=headers("auto")) == 15
 
 
 HEAVY = {name: tpch.QUERIES[name] for name in ["q03", "q05", "q07", "q09", "q13", "q17", "q18", "q21"]} | {
@@ -208,6 +207,7 @@ def test_a_killed_executor(cluster, mode, name):
     killer = threading.Timer(0.4 * duration, victim.kill)
     killer.start()
     try:
+        start = time.monotonic()
         found = cluster.rows(HEAVY[name], headers=headers(mode))
         assert sorted(map(repr, found)) == sorted(map(repr, right))
         outcome = "right"
@@ -215,10 +215,14 @@ def test_a_killed_executor(cluster, mode, name):
         assert "REMOTE_HOST_GONE" in str(error), error
         assert mode == "pipelined", "only a pipelined query whose rows have left may fail"
         outcome = "failed"
-    print(f"{name}, {mode}: {duration:.1f} s, with a kill {time.monotonic() - start - duration:.1f} s, {outcome}")
-    killer.join()
-    assert cluster.rows(HEAVY[name], headers=headers(mode)) == right, "on the executor that is left"
-    cluster.executors[position] = Executor(victim.data_dir, cluster.cluster, slots=1).start()
+    finally:
+        print(f"{name}, {mode}: {duration:.1f} s, with a kill {time.monotonic() - start:.1f} s")
+        killer.join()
+        victim.kill()
+        left = cluster.rows(HEAVY[name], headers=headers(mode))
+        cluster.executors[position] = Executor(victim.data_dir, cluster.cluster, slots=1).start()
+    print(outcome)
+    assert left == right, "on the executor that is left"
     assert cluster.value("SELECT count(*) FROM region", headers=headers(mode)) == 5
 
 
@@ -278,3 +282,12 @@ def test_bad_flags_of_an_executor(cluster, tmp_path):
     assert "in use" in refused("--cluster", cluster.cluster)
     assert "'nowhere' is not an address" in refused("--coordinator", "nowhere")
     assert "execution.slots" in refused("--slots", "0")
+
+
+def test_standalone_runs_all_modes(tmp_path, numbers_file):
+    server = Server(tmp_path).start()
+    server.rows(f"CREATE TABLE numbers AS SELECT * FROM read_parquet('{numbers_file}')")
+    for mode in MODES:
+        found = server.rows("SELECT n % 3 AS r, count(*) FROM numbers GROUP BY 1 ORDER BY 1", headers={"nunatak-session": f"execution_mode={mode}"})
+        assert found == [(0, 333_334), (1, 333_333), (2, 333_333)], mode
+    assert server.stop() == 0

@@ -4,7 +4,7 @@ use std::fmt;
 
 use nunatak_core::units::ByteSize;
 use nunatak_core::{Code, Error, Result};
-use nunatak_state::ExecutorMember;
+use nunatak_state::Joined;
 
 /// How a plan is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Choice {
 
 impl Choice {
     /// The mode that a session asks for. Errors: `NO_NODES_AVAILABLE` if it needs executors and there are none.
-    pub(super) fn asked_for(mode: Mode, executors: &[ExecutorMember]) -> Result<Self> {
+    pub(super) fn asked_for(mode: Mode, executors: &[Joined]) -> Result<Self> {
         if mode != Mode::Local && executors.is_empty() {
             return Err(no_executors());
         }
@@ -65,7 +65,8 @@ impl Choice {
 
 /// There is nothing to run a distributed plan on.
 pub(super) fn no_executors() -> Error {
-    Error::new(Code::NoNodesAvailable, "the cluster has no executors").with_hint("start one with 'nunatak executor', or SET SESSION execution_mode = 'local'")
+    Error::new(Code::NoNodesAvailable, "the cluster has no executors")
+        .with_hint("start one with 'nunatak executor', or SET SESSION execution_mode = 'local'")
 }
 
 /// What the choice depends on, besides the executors.
@@ -74,12 +75,14 @@ pub(super) struct Facts {
     pub(super) scan_bytes: u64,
     /// Whether it writes into a table.
     pub(super) writes: bool,
+    /// Whether parts of it run again and again over its own rows.
+    pub(super) recursive: bool,
     /// Scans up to here stay on the coordinator.
     pub(super) local_bytes_max: u64,
 }
 
 /// Chooses the mode for a session that leaves it to us.
-pub(super) fn choose(facts: &Facts, executors: &[ExecutorMember]) -> Choice {
+pub(super) fn choose(facts: &Facts, executors: &[Joined]) -> Choice {
     let bytes = ByteSize(facts.scan_bytes);
     if facts.scan_bytes <= facts.local_bytes_max {
         let reason = format!("its scans read {bytes}, at most {} stay on the coordinator", ByteSize(facts.local_bytes_max));
@@ -88,7 +91,10 @@ pub(super) fn choose(facts: &Facts, executors: &[ExecutorMember]) -> Choice {
     if executors.is_empty() {
         return Choice { mode: Mode::Local, reason: "the cluster has no executors".into() };
     }
-    let memory: u64 = executors.iter().map(|executor| executor.memory_bytes).sum();
+    if facts.recursive {
+        return Choice { mode: Mode::Local, reason: "recursive queries run on one node".into() };
+    }
+    let memory: u64 = executors.iter().map(|joined| joined.executor.memory_bytes).sum();
     let (mode, reason) = if facts.writes {
         (Mode::FaultTolerant, format!("it writes what it reads from {bytes}"))
     } else if facts.scan_bytes > memory {
@@ -101,17 +107,19 @@ pub(super) fn choose(facts: &Facts, executors: &[ExecutorMember]) -> Choice {
 
 #[cfg(test)]
 mod tests {
+    use nunatak_state::ExecutorMember;
+
     use super::*;
 
-    fn executors(count: usize) -> Vec<ExecutorMember> {
-        let executor =
-            |n: usize| ExecutorMember { id: n.to_string(), host: "h".into(), port: 1, slots: 2, memory_bytes: 1 << 30, draining: false };
-        (0..count).map(executor).collect()
+    fn executors(count: usize) -> Vec<Joined> {
+        let executor = |n: u64| ExecutorMember { id: n.to_string(), host: "h".into(), port: 1, slots: 2, memory_bytes: 1 << 30, draining: false };
+        (0..count as u64).map(|number| Joined { executor: executor(number), number }).collect()
     }
 
     #[test]
     fn by_bytes_and_kind() {
-        let mode = |scan_bytes, writes, count| choose(&Facts { scan_bytes, writes, local_bytes_max: 1 << 20 }, &executors(count)).mode;
+        let mode =
+            |scan_bytes, writes, count| choose(&Facts { scan_bytes, writes, recursive: false, local_bytes_max: 1 << 20 }, &executors(count)).mode;
         assert_eq!(mode(0, true, 2), Mode::Local);
         assert_eq!(mode(1 << 20, false, 2), Mode::Local);
         assert_eq!(mode(1 << 21, false, 0), Mode::Local);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use nunatak_state::{ClusterState, ExecutorMember, Executors};
+use nunatak_state::{ClusterState, ExecutorMember, Executors, Joined};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::warn;
@@ -36,9 +36,9 @@ impl Members {
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             let all = self.executors.borrow().clone();
-            join_all(all.iter().map(|executor| async {
-                if probe(executor).await == Probe::Refused {
-                    self.remove(executor).await;
+            join_all(all.iter().map(|joined| async {
+                if probe(&joined.executor).await == Probe::Refused {
+                    self.remove(&joined.executor).await;
                 }
             }))
             .await;
@@ -53,18 +53,22 @@ impl Members {
 
     /// Those that take new work, by id.
     pub(super) fn active(&self) -> Executors {
-        self.executors.borrow().iter().filter(|executor| !executor.draining).cloned().collect()
+        self.executors.borrow().iter().filter(|joined| !joined.executor.draining).cloned().collect()
     }
 
-    /// Waits until one of `used` is no longer a member, and gives it.
-    pub(super) async fn lost(&self, used: &[ExecutorMember]) -> ExecutorMember {
+    /// One of `used` that is no longer a member, or has been away meanwhile.
+    pub(super) fn missing(&self, used: &[Joined]) -> Option<ExecutorMember> {
+        let alive = self.executors.borrow();
+        let is_there = |used: &&Joined| alive.iter().any(|other| other.executor.id == used.executor.id && other.number == used.number);
+        used.iter().find(|used| !is_there(used)).map(|used| used.executor.clone())
+    }
+
+    /// Waits until one of `used` is missing, and gives it.
+    pub(super) async fn lost(&self, used: &[Joined]) -> ExecutorMember {
         let mut executors = self.executors.clone();
         loop {
-            let missing = {
-                let alive = executors.borrow_and_update();
-                used.iter().find(|executor| !alive.iter().any(|other| other.id == executor.id)).cloned()
-            };
-            if let Some(missing) = missing {
+            executors.mark_unchanged();
+            if let Some(missing) = self.missing(used) {
                 return missing;
             }
             if executors.changed().await.is_err() {
@@ -74,21 +78,15 @@ impl Members {
         }
     }
 
-    /// Looks whether `used` are still there, after something went wrong with one of them; takes out those that are not, and gives the first.
-    pub(super) async fn probe(&self, used: &[ExecutorMember]) -> Option<ExecutorMember> {
-        let answers = join_all(used.iter().map(|executor| async move { (executor, probe(executor).await) })).await;
-        let mut gone = None;
-        for (executor, answer) in answers {
-            if answer != Probe::Accepted {
-                self.remove(executor).await;
+    /// Looks whether `used` are still there, after something went wrong with one of them; takes out those that are not, and gives one that is missing.
+    pub(super) async fn probe(&self, used: &[Joined]) -> Option<ExecutorMember> {
+        join_all(used.iter().map(|used| async {
+            if probe(&used.executor).await != Probe::Accepted {
+                self.remove(&used.executor).await;
             }
-            // Another process may listen at the same address by now.
-            let known = self.executors.borrow().iter().any(|other| other.id == executor.id);
-            if !known && gone.is_none() {
-                gone = Some(executor.clone());
-            }
-        }
-        gone
+        }))
+        .await;
+        self.missing(used)
     }
 }
 

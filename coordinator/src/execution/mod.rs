@@ -19,8 +19,9 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use futures::StreamExt;
 use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
@@ -30,8 +31,8 @@ use nunatak_engine::write::{WriteTarget, write_plan};
 use nunatak_state::{ClusterState, EmbeddedState};
 use tokio::net::TcpListener;
 
-pub use choice::{Choice, Mode};
 use choice::Facts;
+pub use choice::{Choice, Mode};
 use fault_tolerant::FaultTolerant;
 use members::Members;
 
@@ -78,7 +79,12 @@ impl Execution {
             return self.plan_in(choice, logical, state, target).await;
         }
         let local = self.plan_in(Choice::unasked(), logical, state, target).await?;
-        let facts = Facts { scan_bytes: scan_bytes(&local.plan), writes: target.is_some(), local_bytes_max: self.local_bytes_max };
+        let facts = Facts {
+            scan_bytes: scan_bytes(&local.plan),
+            writes: target.is_some(),
+            recursive: is_recursive(&local.plan),
+            local_bytes_max: self.local_bytes_max,
+        };
         let choice = choice::choose(&facts, &executors);
         if choice.mode == Mode::Local {
             return Ok(Planned { choice, ..local });
@@ -101,6 +107,10 @@ impl Execution {
             }
         };
         let plan = plan.await.map_err(from_datafusion)?;
+        if choice.mode != Mode::Local && is_recursive(&plan) {
+            return Err(Error::not_supported(format!("recursive queries are not supported in execution mode '{}'", choice.mode))
+                .with_hint("SET SESSION execution_mode = 'local'"));
+        }
         Ok(Planned { choice, plan, state, execution: self.clone() })
     }
 }
@@ -145,8 +155,7 @@ impl Planned {
             Mode::Local => {
                 let rows = count(self.run().await?).await?;
                 let plan = self.plan.as_ref();
-                let metrics =
-                    if verbose { DisplayableExecutionPlan::with_full_metrics(plan) } else { DisplayableExecutionPlan::with_metrics(plan) };
+                let metrics = if verbose { DisplayableExecutionPlan::with_full_metrics(plan) } else { DisplayableExecutionPlan::with_metrics(plan) };
                 (rows, metrics.indent(verbose).to_string())
             }
             Mode::Pipelined => pipelined::analyze(Arc::clone(&self.plan), &self.state, &self.execution.engine, &self.execution.members).await?,
@@ -156,11 +165,6 @@ impl Planned {
             }
         };
         Ok(Analyzed { rows, elapsed: start.elapsed(), text })
-    }
-
-    /// How many partitions the plan gives.
-    pub fn partitions(&self) -> usize {
-        self.plan.output_partitioning().partition_count()
     }
 }
 
@@ -172,6 +176,11 @@ pub struct Analyzed {
     pub elapsed: Duration,
     /// The plan with what its operators measured.
     pub text: String,
+}
+
+/// Whether a plan runs parts of itself again and again, over rows that it keeps in its memory.
+fn is_recursive(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<RecursiveQueryExec>() || plan.children().into_iter().any(is_recursive)
 }
 
 /// Reads a stream to its end, and counts its rows.

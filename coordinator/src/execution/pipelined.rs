@@ -13,30 +13,37 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{
-    DistributedExt, DistributedMetricsFormat, SessionStateBuilderExt, WorkerResolver, display_plan_ascii, explain_analyze,
+    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedMetricsFormat, SessionStateBuilderExt, WorkerResolver,
+    display_plan_ascii, explain_analyze,
 };
 use nunatak_core::{Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::{from_datafusion, into_datafusion};
-use nunatak_state::{ExecutorMember, Executors};
+use nunatak_state::{Executors, Joined};
 use url::Url;
 
 use super::choice::no_executors;
 use super::members::Members;
 use super::rows::{self, Attempt};
 
+/// The fewest partitions of a task.
+const PARTITIONS_MIN: usize = 2;
+
 /// The configuration for plans of this mode: each task has the partitions of one executor.
-pub(super) fn config(session: &SessionConfig, base: &SessionConfig, executors: &[ExecutorMember]) -> SessionConfig {
+pub(super) fn config(session: &SessionConfig, base: &SessionConfig, executors: &[Joined]) -> SessionConfig {
     let mut config = session.clone();
     // A number that the session asks for is kept.
     if session.target_partitions() == base.target_partitions() {
-        let fewest = executors.iter().map(|executor| executor.slots).min();
-        config = config.with_target_partitions(fewest.unwrap_or(1));
+        let fewest = executors.iter().map(|joined| joined.executor.slots).min();
+        config = config.with_target_partitions(fewest.unwrap_or(PARTITIONS_MIN));
     }
+    // A plan for one partition has no exchanges, and so no places where it could be cut into tasks.
+    let partitions = config.target_partitions().max(PARTITIONS_MIN);
+    config = config.with_target_partitions(partitions);
     // The result of a subquery cannot be handed to another process; a join can.
     config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     config
@@ -68,7 +75,7 @@ async fn attempt(plan: &Arc<dyn ExecutionPlan>, state: &SessionState, engine: &E
     let plan = reset_plan_states(Arc::clone(plan)).map_err(from_datafusion)?;
     let (plan, task) = distribute(plan, state, engine, &executors).await?;
     let rows = execute_stream(plan, task).map_err(from_datafusion)?;
-    Ok(Attempt { rows, executors })
+    Ok(Attempt { rows, executors, needs_all: false })
 }
 
 /// Puts exchanges between executors into a plan. One that needs a single task stays as it is, and runs on the coordinator.
@@ -76,22 +83,33 @@ async fn distribute(
     plan: Arc<dyn ExecutionPlan>,
     state: &SessionState,
     engine: &EngineContext,
-    executors: &[ExecutorMember],
+    executors: &[Joined],
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
     if executors.is_empty() {
         return Err(no_executors());
     }
-    let urls = executors.iter().map(|executor| Url::parse(&executor.url()));
-    let urls = urls.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| Error::internal(format!("not the address of an executor: {error}")))?;
+    let urls = executors.iter().map(|joined| Url::parse(&joined.executor.url()));
+    let urls =
+        urls.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| Error::internal(format!("not the address of an executor: {error}")))?;
     let state = SessionStateBuilder::new_from_existing(state.clone())
         .with_query_planner(Arc::new(Planned(plan)))
         .with_distributed_worker_resolver(Workers(urls))
+        .with_distributed_desired_task_count_handler(keep_single_partitions)
         .with_distributed_user_codec(Codec::new(Arc::clone(engine.storage())))
         .with_distributed_planner()
         .build();
     let placeholder = LogicalPlanBuilder::empty(false).build().map_err(from_datafusion)?;
     let plan = state.query_planner().create_physical_plan(&placeholder, &state).await.map_err(from_datafusion)?;
     Ok((plan, state.task_ctx()))
+}
+
+/// Keeps a leaf of one partition in one task.
+///
+/// What stands above it may rely on seeing all rows (an aggregation without an exchange below, a window); datafusion-distributed would still divide its
+/// files among tasks, and each of them would give an answer.
+fn keep_single_partitions(event: DesiredTaskCountEvent<'_>) -> Option<DataFusionResult<DesiredTaskCountEventResponse>> {
+    let is_single = event.plan.children().is_empty() && event.plan.output_partitioning().partition_count() <= 1;
+    is_single.then(|| Ok(DesiredTaskCountEventResponse::maximum(1)))
 }
 
 /// The plan with its stages.

@@ -11,7 +11,10 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "data_dir", description: "The directory of the embedded catalog, its tables, and files that queries spill." },
     Key { name: "http", description: "The address of the HTTP server: Trino protocol, REST, console, metrics." },
     Key { name: "flight", description: "The address of the Flight SQL server: JDBC, ODBC, ADBC, `nunatak sql`." },
-    Key { name: "cluster", description: "The address that other members of the cluster call. Unless it is named, `standalone` and `executor` take any free port." },
+    Key {
+        name: "cluster",
+        description: "The address that other members of the cluster call. Unless it is named, `standalone` and `executor` take any free port.",
+    },
     Key { name: "default_catalog", description: "The catalog that names without one mean." },
     Key { name: "default_schema", description: "The schema that a session starts in; made when it does not exist." },
 ];

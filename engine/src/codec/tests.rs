@@ -40,8 +40,7 @@ fn table(folder: &std::path::Path) -> Table {
 
 fn rows() -> Arc<dyn ExecutionPlan> {
     let name = (0..ROWS).map(|id| (id % 3 != 0).then(|| format!("name {:03}", id % 100))).collect::<StringViewArray>();
-    let columns: [(&str, ArrayRef, bool); 2] =
-        [("id", Arc::new(Int64Array::from_iter_values(0..ROWS)), true), ("name", Arc::new(name), true)];
+    let columns: [(&str, ArrayRef, bool); 2] = [("id", Arc::new(Int64Array::from_iter_values(0..ROWS)), true), ("name", Arc::new(name), true)];
     let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
     MemorySourceConfig::try_new_exec(&[vec![batch.clone()]], batch.schema(), None).unwrap()
 }

@@ -1,4 +1,8 @@
-//! In stages that write their rows to disk, so that the tasks of a lost executor are run again, by Ballista.
+//! In stages that write their rows to disk, by Ballista.
+//!
+//! What a lost executor has made is made again by another job on those that are left: nothing leaves before the job has ended, so that this is always
+//! possible. Ballista's own recovery, which runs only the lost tasks again, is not used: with tasks of several partitions (new in 55) it counted rows twice, or
+//! hung, when an executor was killed in mid-query. So no job is told of a loss before it was given up.
 //!
 //! Its scheduler is a library here ([`scheduler`]): plans go to it in this process, executors talk to it through a service of ours ([`service`]), and
 //! the membership comes from the cluster's state. [`results`] reads what the last stage has written.
@@ -24,10 +28,11 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::from_datafusion;
-use nunatak_state::{ClusterState, ExecutorMember, Executors};
+use nunatak_state::{ClusterState, Executors, Joined};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::choice::no_executors;
 use super::members::Members;
 use super::rows::{self, Attempt};
 use scheduler::Scheduler;
@@ -43,8 +48,8 @@ pub(super) struct FaultTolerant {
 }
 
 /// The configuration for plans of this mode: as many partitions as the cluster has slots, and nothing that only works within one process.
-pub(super) fn config(session: &SessionConfig, base: &SessionConfig, executors: &[ExecutorMember]) -> SessionConfig {
-    let slots: usize = executors.iter().map(|executor| executor.slots).sum();
+pub(super) fn config(session: &SessionConfig, base: &SessionConfig, executors: &[Joined]) -> SessionConfig {
+    let slots: usize = executors.iter().map(|joined| joined.executor.slots).sum();
     // A number that the session asks for is kept.
     let partitions = if session.target_partitions() == base.target_partitions() { slots.max(1) } else { session.target_partitions() };
     let ours = session.options().optimizer.clone();
@@ -82,23 +87,28 @@ impl FaultTolerant {
         let schema = plan.schema();
         let context = Arc::new(SessionContext::new_with_state(state.clone()));
         let (scheduler, members) = (Arc::clone(&self.scheduler), members.clone());
-        let again = move || {
-            let (scheduler, context, plan) = (Arc::clone(&scheduler), Arc::clone(&context), Arc::clone(&plan));
-            async move { attempt(scheduler, context, plan).await }
+        let again = {
+            let members = members.clone();
+            move || {
+                let (scheduler, context, plan, executors) = (Arc::clone(&scheduler), Arc::clone(&context), Arc::clone(&plan), members.active());
+                async move { attempt(scheduler, context, plan, executors).await }
+            }
         };
-        // A job survives the loss of executors by itself; only one that is lost between the job's end and the reading of its result makes another.
         let first = again().await?;
         Ok(rows::with_retries(schema, first, again, members))
     }
 }
 
 /// One attempt: a job. Its rows come when it has ended.
-async fn attempt(scheduler: Arc<Scheduler>, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>) -> Result<Attempt> {
+async fn attempt(scheduler: Arc<Scheduler>, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>, executors: Executors) -> Result<Attempt> {
+    if executors.is_empty() {
+        return Err(no_executors());
+    }
     let schema = plan.schema();
     let (sender, statuses) = mpsc::channel(STATUSES_MAX);
     let id = scheduler.submit(context, plan, sender).await?;
     let job = Job { scheduler, id, ended: false };
-    Ok(Attempt { rows: results::read(schema, job, statuses), executors: Executors::new() })
+    Ok(Attempt { rows: results::read(schema, job, statuses), executors, needs_all: true })
 }
 
 /// A job of the scheduler. Dropping it cancels it, and removes its files.
@@ -138,9 +148,7 @@ impl Drop for Job {
 /// The error of a job that failed. Executors write ours with the code first; Ballista puts its own words around it.
 fn failure(text: &str) -> Error {
     let start = Code::ALL.iter().filter_map(|code| text.find(&format!("{}: ", code.name()))).min();
-    start
-        .and_then(|start| Error::from_display(text[start..].trim_end()))
-        .unwrap_or_else(|| Error::new(Code::RemoteTaskError, text.to_owned()))
+    start.and_then(|start| Error::from_display(text[start..].trim_end())).unwrap_or_else(|| Error::new(Code::RemoteTaskError, text.to_owned()))
 }
 
 #[cfg(test)]

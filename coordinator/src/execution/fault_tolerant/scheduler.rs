@@ -1,24 +1,29 @@
 //! Ballista's scheduler as a library, with the membership of the cluster's state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use ballista_core::BALLISTA_PROTOCOL_VERSION;
 use ballista_core::JobId;
 use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::error::BallistaError;
 use ballista_core::extension::SessionConfigExt;
-use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
     CleanJobDataParams, ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource, ExecutorSpecification, ExecutorStatus,
-    ExecutorStoppedParams, HeartBeatParams, JobStatus, executor_resource, executor_status,
+    ExecutorStoppedParams, HeartBeatParams, JobStatus, MultiTaskDefinition, executor_resource, executor_status,
 };
-use ballista_core::BALLISTA_PROTOCOL_VERSION;
+use ballista_core::serde::scheduler::ExecutorMetadata;
+use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::SchedulerConfig;
-use ballista_scheduler::scheduler_process::create_scheduler;
+use ballista_scheduler::metrics::default_metrics_collector;
 use ballista_scheduler::scheduler_server::SchedulerServer;
+use ballista_scheduler::state::executor_manager::ExecutorManager;
+use ballista_scheduler::state::task_manager::TaskLauncher;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -26,7 +31,7 @@ use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use nunatak_core::{Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
-use nunatak_state::{ClusterState, ExecutorMember, Executors};
+use nunatak_state::{ClusterState, ExecutorMember, Executors, Joined};
 use tokio::sync::{mpsc, watch};
 use tonic::Request;
 use tracing::{debug, warn};
@@ -63,7 +68,6 @@ impl Scheduler {
             finished_job_state_clean_up_interval_seconds: ENDED_JOB_SECONDS,
             no_executors_grace_period_seconds: NO_EXECUTORS_SECONDS,
             grpc_client_max_message_size: messages,
-            override_physical_codec: Some(Arc::new(codec)),
             ..SchedulerConfig::default()
         };
         let base = engine.base().clone();
@@ -72,7 +76,13 @@ impl Scheduler {
             Arc::new(move |config| Ok(SessionStateBuilder::new_from_existing(base.clone()).with_config(config).build())),
             Arc::new(SessionConfig::new_with_ballista),
         );
-        let server = create_scheduler(cluster, Arc::new(config)).await.map_err(|error| Error::internal(format!("the scheduler cannot start: {error}")))?;
+        let cannot = |error: BallistaError| Error::internal(format!("the scheduler cannot start: {error}"));
+        let endpoint = config.scheduler_endpoint();
+        let codec = BallistaCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::new(codec));
+        let launcher = Arc::new(Launcher { endpoint: endpoint.clone() });
+        let metrics = default_metrics_collector().map_err(cannot)?;
+        let mut server: Server = SchedulerServer::new_with_task_launcher(endpoint, cluster, codec, Arc::new(config), metrics, launcher);
+        server.init().await.map_err(cannot)?;
         tokio::spawn(follow(server.clone(), state.executors()));
         Ok(Arc::new(Self { server }))
     }
@@ -83,7 +93,12 @@ impl Scheduler {
     }
 
     /// Submits a plan; its states come through `statuses`.
-    pub(super) async fn submit(&self, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>, statuses: mpsc::Sender<JobStatus>) -> Result<JobId> {
+    pub(super) async fn submit(
+        &self,
+        context: Arc<SessionContext>,
+        plan: Arc<dyn ExecutionPlan>,
+        statuses: mpsc::Sender<JobStatus>,
+    ) -> Result<JobId> {
         let submitted = self.server.submit_physical_plan("query", context, plan, Some(statuses)).await;
         submitted.map_err(|error| Error::internal(format!("the scheduler takes no job: {error}")))
     }
@@ -100,14 +115,38 @@ impl Scheduler {
     }
 }
 
+/// Launches tasks. An executor that cannot be reached fails the jobs of its tasks; Ballista's own launcher would have it recover them.
+struct Launcher {
+    endpoint: String,
+}
+
+#[async_trait]
+impl TaskLauncher for Launcher {
+    async fn launch_tasks(
+        &self,
+        executor: &ExecutorMetadata,
+        tasks: Vec<MultiTaskDefinition>,
+        executors: &ExecutorManager,
+    ) -> std::result::Result<HashSet<JobId>, BallistaError> {
+        let jobs: HashSet<JobId> = tasks.iter().map(|task| JobId::from(task.job_id.clone())).collect();
+        match executors.launch_multi_task(&executor.id, tasks, self.endpoint.clone()).await {
+            Ok(rejected) => Ok(rejected),
+            Err(error) => {
+                warn!(executor = executor.id, %error, "tasks cannot be launched");
+                Ok(jobs)
+            }
+        }
+    }
+}
+
 /// Tells the scheduler of the members, again and again: it believes only in heartbeats.
 async fn follow(server: Server, mut executors: watch::Receiver<Executors>) {
-    let mut known: BTreeMap<String, ExecutorMember> = BTreeMap::new();
+    let mut known: BTreeMap<String, Joined> = BTreeMap::new();
     loop {
-        let alive: BTreeMap<String, ExecutorMember> =
-            executors.borrow_and_update().iter().map(|executor| (executor.id.clone(), executor.clone())).collect();
-        for (id, executor) in &known {
-            if !alive.contains_key(id) {
+        let alive: BTreeMap<String, Joined> =
+            executors.borrow_and_update().iter().map(|joined| (joined.executor.id.clone(), joined.clone())).collect();
+        for (id, Joined { executor, number }) in &known {
+            if alive.get(id).is_none_or(|now| now.number != *number) {
                 debug!(%executor, "the scheduler loses an executor");
                 let stopped = ExecutorStoppedParams { executor_id: id.clone(), reason: "it is no longer a member".to_owned() };
                 if let Err(status) = server.executor_stopped(Request::new(stopped)).await {
@@ -115,7 +154,7 @@ async fn follow(server: Server, mut executors: watch::Receiver<Executors>) {
                 }
             }
         }
-        for executor in alive.values() {
+        for Joined { executor, .. } in alive.values() {
             if let Err(status) = server.heart_beat_from_executor(Request::new(heartbeat(executor))).await {
                 warn!(%executor, %status, "the scheduler does not take an executor");
             }
@@ -129,8 +168,7 @@ async fn follow(server: Server, mut executors: watch::Receiver<Executors>) {
 }
 
 fn heartbeat(executor: &ExecutorMember) -> HeartBeatParams {
-    let status =
-        if executor.draining { executor_status::Status::Terminating(String::new()) } else { executor_status::Status::Active(String::new()) };
+    let status = if executor.draining { executor_status::Status::Terminating(String::new()) } else { executor_status::Status::Active(String::new()) };
     let vcores = u32::try_from(executor.slots).unwrap_or(u32::MAX);
     HeartBeatParams {
         executor_id: executor.id.clone(),

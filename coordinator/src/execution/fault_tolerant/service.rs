@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use ballista_core::BALLISTA_PROTOCOL_VERSION;
 use ballista_core::serde::protobuf::executor_resource::Resource;
 use ballista_core::serde::protobuf::scheduler_grpc_server::{SchedulerGrpc, SchedulerGrpcServer};
 use ballista_core::serde::protobuf::{
@@ -13,7 +14,6 @@ use ballista_core::serde::protobuf::{
     RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, UpdateTaskStatusParams, UpdateTaskStatusResult, executor_metric,
     executor_status,
 };
-use ballista_core::BALLISTA_PROTOCOL_VERSION;
 use futures::stream::BoxStream;
 use nunatak_state::{ClusterState, ExecutorMember};
 use tokio::net::TcpListener;
