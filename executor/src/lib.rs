@@ -6,6 +6,7 @@
 
 mod announce;
 mod deliver;
+mod describe;
 mod in_flight;
 mod server;
 mod shuffle;

@@ -28,13 +28,14 @@ use datafusion::prelude::SessionConfig;
 use nunatak_core::{Code, Error, Retry};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
-use nunatak_engine::error::{from_datafusion_ref, into_datafusion};
+use nunatak_engine::error::into_datafusion;
 use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinHandle};
 use tonic::{Request, Response, Status};
 use tracing::{debug, warn};
 
 use crate::deliver::Deliveries;
+use crate::describe::describe;
 use crate::shuffle::ShuffleFolder;
 
 /// How long after the end of a job its folder is removed once more: a task that was cancelled may have made a file meanwhile.
@@ -235,21 +236,9 @@ impl Drop for TaskRuntime {
     }
 }
 
-/// An error as it was before Ballista put its own around it.
-fn unwrapped(error: DataFusionError) -> DataFusionError {
-    let DataFusionError::External(inner) = error else { return error };
-    match inner.downcast::<BallistaError>().map(|ballista| *ballista) {
-        Ok(BallistaError::DataFusionError(inner)) => unwrapped(*inner),
-        Ok(BallistaError::ArrowError(inner)) => DataFusionError::ArrowError(inner, None),
-        Ok(other) => DataFusionError::External(Box::new(other)),
-        Err(inner) => DataFusionError::External(inner),
-    }
-}
-
 /// What became of a task that failed. Errors of ours keep their code in the text; those that another attempt may not meet are worth one.
 fn failure(error: DataFusionError) -> FailedTask {
-    let error = unwrapped(error);
-    let ours = from_datafusion_ref(&error);
+    let ours = describe(&error);
     // Ballista finds in it whether shuffle files were lost, and with which executor.
     let mut failed = FailedTask::from(BallistaError::from(error));
     if let Some(FailedReason::FetchPartitionError(lost)) = &failed.failed_reason {

@@ -9,7 +9,7 @@ use nunatak_core::Result;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{ClusterState, ExecutorMember, Executors, Joined};
+use super::{ClusterState, ExecutorMember, Joined, Membership};
 
 /// How many parts of a lease pass between two looks at all of them.
 const LOOKS_PER_LEASE: u32 = 8;
@@ -19,7 +19,7 @@ const LOOKS_PER_LEASE: u32 = 8;
 pub struct EmbeddedState {
     lease: Duration,
     members: Mutex<Members>,
-    executors: watch::Sender<Executors>,
+    membership: watch::Sender<Membership>,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ struct Member {
 impl EmbeddedState {
     /// State whose leases last that long. Ends with the last reference to it. Must be called within a Tokio runtime.
     pub fn start(lease: Duration) -> Arc<Self> {
-        let state = Arc::new(Self { lease, members: Mutex::default(), executors: watch::Sender::new(Vec::new()) });
+        let state = Arc::new(Self { lease, members: Mutex::default(), membership: watch::Sender::default() });
         let weak = Arc::downgrade(&state);
         tokio::spawn(async move {
             loop {
@@ -66,8 +66,9 @@ impl EmbeddedState {
     fn change(&self, change: impl FnOnce(&mut Members)) {
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut members);
-        let now: Executors = members.alive.values().map(|member| member.joined.clone()).collect();
-        self.executors.send_if_modified(|known| {
+        let executors: Vec<Joined> = members.alive.values().map(|member| member.joined.clone()).collect();
+        let now = Membership { departures: members.joins - executors.len() as u64, executors };
+        self.membership.send_if_modified(|known| {
             let differs = *known != now;
             if differs {
                 *known = now;
@@ -112,8 +113,8 @@ impl ClusterState for EmbeddedState {
         Ok(())
     }
 
-    fn executors(&self) -> watch::Receiver<Executors> {
-        self.executors.subscribe()
+    fn membership(&self) -> watch::Receiver<Membership> {
+        self.membership.subscribe()
     }
 }
 
@@ -125,34 +126,35 @@ mod tests {
         ExecutorMember { id: id.to_owned(), host: id.to_owned(), port: 1, slots: 2, memory_bytes: 3, draining: false }
     }
 
-    fn ids(executors: &watch::Receiver<Executors>) -> Vec<String> {
-        executors.borrow().iter().map(|joined| joined.executor.id.clone()).collect()
+    fn ids(members: &watch::Receiver<Membership>) -> Vec<String> {
+        members.borrow().executors.iter().map(|joined| joined.executor.id.clone()).collect()
     }
 
     #[tokio::test]
     async fn leases_end_and_are_renewed() {
         let state = EmbeddedState::start(Duration::from_secs(5));
-        let mut executors = state.executors();
+        let mut members = state.membership();
         state.announce(executor("a")).await.unwrap();
         state.announce(executor("b")).await.unwrap();
-        assert_eq!(ids(&executors), ["a", "b"]);
-        executors.mark_unchanged();
+        assert_eq!(ids(&members), ["a", "b"]);
+        members.mark_unchanged();
         state.announce(executor("a")).await.unwrap();
-        assert!(!executors.has_changed().unwrap(), "a renewal is no change");
+        assert!(!members.has_changed().unwrap(), "a renewal is no change");
 
         state.remove("a").await.unwrap();
-        assert_eq!(ids(&executors), ["b"]);
+        assert_eq!(ids(&members), ["b"]);
         state.announce(executor("a")).await.unwrap();
-        assert_eq!(ids(&executors), ["a", "b"], "it was alive after all");
-        assert_eq!(executors.borrow().iter().map(|joined| joined.number).collect::<Vec<_>>(), [3, 2], "but it has joined anew");
+        assert_eq!(ids(&members), ["a", "b"], "it was alive after all");
+        assert_eq!(members.borrow().executors.iter().map(|joined| joined.number).collect::<Vec<_>>(), [3, 2], "but it has joined anew");
 
         state.expire(Instant::now() + Duration::from_secs(6));
-        assert!(ids(&executors).is_empty());
+        assert!(ids(&members).is_empty());
         state.announce(executor("b")).await.unwrap();
-        assert_eq!(ids(&executors), ["b"], "a member whose lease had ended may come back");
+        assert_eq!(ids(&members), ["b"], "a member whose lease had ended may come back");
 
         state.announce(ExecutorMember { host: "b".to_owned(), ..executor("c") }).await.unwrap();
-        assert_eq!(ids(&executors), ["c"], "a process at the same address takes the place of the one before it");
+        assert_eq!(ids(&members), ["c"], "a process at the same address takes the place of the one before it");
+        assert_eq!(members.borrow().departures, 4, "a once, a and b when their leases ended, b once more");
     }
 
     #[test]

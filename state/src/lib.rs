@@ -54,8 +54,14 @@ pub struct Joined {
     pub number: u64,
 }
 
-/// The executors that are alive, those that drain too, by id.
-pub type Executors = Vec<Joined>;
+/// The members of a cluster at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// The executors that are alive, those that drain too, by id.
+    pub executors: Vec<Joined>,
+    /// How many executors have been lost or have left so far.
+    pub departures: u64,
+}
 
 /// What all members of a cluster share.
 #[async_trait]
@@ -66,6 +72,6 @@ pub trait ClusterState: Send + Sync + fmt::Debug {
     /// Takes an executor out at once: it said so, or its process was seen to be gone. Its next announcement brings it back.
     async fn remove(&self, id: &str) -> Result<()>;
 
-    /// The executors that are alive, now and after each change.
-    fn executors(&self) -> watch::Receiver<Executors>;
+    /// The members, now and after each change.
+    fn membership(&self) -> watch::Receiver<Membership>;
 }

@@ -3,6 +3,7 @@
 TPC-H runs at scale 1 here (CLUSTER_SCALE sets another), so that a scan is worth distributing and a query lasts long enough to lose an executor.
 """
 
+import concurrent.futures
 import os
 import signal
 import subprocess
@@ -195,6 +196,15 @@ HEAVY = {name: tpch.QUERIES[name] for name in ["q03", "q05", "q07", "q09", "q13"
 }
 
 
+def within(seconds, call):
+    """What `call` gives, or a failure when it takes too long: a hang must not hold up the other tests."""
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    try:
+        return pool.submit(call).result(seconds)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 @pytest.mark.parametrize("name", HEAVY)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_killed_executor(cluster, mode, name):
@@ -208,7 +218,7 @@ def test_a_killed_executor(cluster, mode, name):
     killer.start()
     try:
         start = time.monotonic()
-        found = cluster.rows(HEAVY[name], headers=headers(mode))
+        found = within(60, lambda: cluster.rows(HEAVY[name], headers=headers(mode)))
         assert sorted(map(repr, found)) == sorted(map(repr, right))
         outcome = "right"
     except Exception as error:
@@ -219,7 +229,7 @@ def test_a_killed_executor(cluster, mode, name):
         print(f"{name}, {mode}: {duration:.1f} s, with a kill {time.monotonic() - start:.1f} s")
         killer.join()
         victim.kill()
-        left = cluster.rows(HEAVY[name], headers=headers(mode))
+        left = within(60, lambda: cluster.rows(HEAVY[name], headers=headers(mode)))
         cluster.executors[position] = Executor(victim.data_dir, cluster.cluster, slots=1).start()
     print(outcome)
     assert left == right, "on the executor that is left"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use nunatak_state::{ClusterState, ExecutorMember, Executors, Joined};
+use nunatak_state::{ClusterState, ExecutorMember, Joined, Membership};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::warn;
@@ -19,14 +19,14 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub(super) struct Members {
     state: Arc<dyn ClusterState>,
-    executors: watch::Receiver<Executors>,
+    membership: watch::Receiver<Membership>,
 }
 
 impl Members {
     /// Watches over the executors of `state`.
     pub(super) fn start(state: Arc<dyn ClusterState>) -> Self {
-        let executors = state.executors();
-        let members = Self { state, executors };
+        let membership = state.membership();
+        let members = Self { state, membership };
         tokio::spawn(members.clone().watch());
         members
     }
@@ -35,7 +35,7 @@ impl Members {
     async fn watch(self) {
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
-            let all = self.executors.borrow().clone();
+            let all = self.membership.borrow().executors.clone();
             join_all(all.iter().map(|joined| async {
                 if probe(&joined.executor).await == Probe::Refused {
                     self.remove(&joined.executor).await;
@@ -52,42 +52,70 @@ impl Members {
     }
 
     /// Those that take new work, by id.
-    pub(super) fn active(&self) -> Executors {
-        self.executors.borrow().iter().filter(|joined| !joined.executor.draining).cloned().collect()
+    pub(super) fn active(&self) -> Vec<Joined> {
+        self.membership.borrow().executors.iter().filter(|joined| !joined.executor.draining).cloned().collect()
     }
 
-    /// One of `used` that is no longer a member, or has been away meanwhile.
-    pub(super) fn missing(&self, used: &[Joined]) -> Option<ExecutorMember> {
-        let alive = self.executors.borrow();
-        let is_there = |used: &&Joined| alive.iter().any(|other| other.executor.id == used.executor.id && other.number == used.number);
-        used.iter().find(|used| !is_there(used)).map(|used| used.executor.clone())
+    /// How many executors have been lost so far.
+    pub(super) fn departures(&self) -> u64 {
+        self.membership.borrow().departures
     }
 
-    /// Waits until one of `used` is missing, and gives it.
-    pub(super) async fn lost(&self, used: &[Joined]) -> ExecutorMember {
-        let mut executors = self.executors.clone();
+    /// What has been lost of `needed`, in words.
+    pub(super) fn missing(&self, needed: &Needed) -> Option<String> {
+        let membership = self.membership.borrow();
+        let is_there = |used: &&Joined| membership.executors.iter().any(|other| other.executor.id == used.executor.id && other.number == used.number);
+        match needed {
+            Needed::These(used) => used.iter().find(|used| !is_there(used)).map(|used| used.executor.to_string()),
+            Needed::AllSince { executors, departures } if membership.departures != *departures => {
+                // One that has joined later may have taken part as well.
+                let known = executors.iter().find(|used| !is_there(used)).map(|used| used.executor.to_string());
+                Some(known.unwrap_or_else(|| "that joined meanwhile".to_owned()))
+            }
+            Needed::AllSince { .. } => None,
+        }
+    }
+
+    /// Waits until something of `needed` is lost, and tells what.
+    pub(super) async fn lost(&self, needed: &Needed) -> String {
+        let mut membership = self.membership.clone();
         loop {
-            executors.mark_unchanged();
-            if let Some(missing) = self.missing(used) {
+            membership.mark_unchanged();
+            if let Some(missing) = self.missing(needed) {
                 return missing;
             }
-            if executors.changed().await.is_err() {
+            if membership.changed().await.is_err() {
                 // The state ends with its process; until then nobody is lost.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Looks whether `used` are still there, after something went wrong with one of them; takes out those that are not, and gives one that is missing.
-    pub(super) async fn probe(&self, used: &[Joined]) -> Option<ExecutorMember> {
-        join_all(used.iter().map(|used| async {
+    /// Looks whether `needed` are still there, after something went wrong with one of them; takes out those that are not, and tells what is lost.
+    pub(super) async fn probe(&self, needed: &Needed) -> Option<String> {
+        let (Needed::These(executors) | Needed::AllSince { executors, .. }) = needed;
+        join_all(executors.iter().map(|used| async {
             if probe(&used.executor).await != Probe::Accepted {
                 self.remove(&used.executor).await;
             }
         }))
         .await;
-        self.missing(used)
+        self.missing(needed)
     }
+}
+
+/// The executors whose loss ends an attempt to run a query.
+#[derive(Clone, Debug)]
+pub(super) enum Needed {
+    /// One of these.
+    These(Vec<Joined>),
+    /// Any, until the first row has come: these, and those that join later. Without an error, too, rows are good only if none was lost.
+    AllSince {
+        /// Those that were there at the start.
+        executors: Vec<Joined>,
+        /// How many had been lost before.
+        departures: u64,
+    },
 }
 
 /// What an executor's port does.

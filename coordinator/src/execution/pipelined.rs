@@ -23,11 +23,11 @@ use nunatak_core::{Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::{from_datafusion, into_datafusion};
-use nunatak_state::{Executors, Joined};
+use nunatak_state::Joined;
 use url::Url;
 
 use super::choice::no_executors;
-use super::members::Members;
+use super::members::{Members, Needed};
 use super::rows::{self, Attempt};
 
 /// The fewest partitions of a task.
@@ -70,12 +70,12 @@ pub(super) async fn run(
 }
 
 /// One attempt, on these executors.
-async fn attempt(plan: &Arc<dyn ExecutionPlan>, state: &SessionState, engine: &EngineContext, executors: Executors) -> Result<Attempt> {
+async fn attempt(plan: &Arc<dyn ExecutionPlan>, state: &SessionState, engine: &EngineContext, executors: Vec<Joined>) -> Result<Attempt> {
     // What an attempt before this one has left in the operators must not be met again.
     let plan = reset_plan_states(Arc::clone(plan)).map_err(from_datafusion)?;
     let (plan, task) = distribute(plan, state, engine, &executors).await?;
     let rows = execute_stream(plan, task).map_err(from_datafusion)?;
-    Ok(Attempt { rows, executors, needs_all: false })
+    Ok(Attempt { rows, needed: Needed::These(executors) })
 }
 
 /// Puts exchanges between executors into a plan. One that needs a single task stays as it is, and runs on the coordinator.

@@ -13,11 +13,10 @@ use futures::{StreamExt, stream};
 use nunatak_core::error::Kind;
 use nunatak_core::{Code, Error, Result, Retry};
 use nunatak_engine::error::{from_datafusion_ref, into_datafusion};
-use nunatak_state::{Executors, Joined};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::members::Members;
+use super::members::{Members, Needed};
 
 /// How often a query is run altogether.
 const ATTEMPTS_MAX: usize = 4;
@@ -35,9 +34,7 @@ type Batch = std::result::Result<RecordBatch, DataFusionError>;
 pub(super) struct Attempt {
     pub(super) rows: SendableRecordBatchStream,
     /// The executors whose loss ends it.
-    pub(super) executors: Executors,
-    /// Whether its rows are good only if none of them was lost before the first row came, even when no error has.
-    pub(super) needs_all: bool,
+    pub(super) needed: Needed,
 }
 
 /// The rows of `first`; when an executor is lost before the first of them has left, those of `again`, which makes another attempt.
@@ -96,7 +93,7 @@ where
                 return Some(Ok(batch));
             }
             let lost = match self.event().await {
-                Event::Batch(Some(Err(error))) => match cause(&error, &self.members, &self.attempt.executors).await {
+                Event::Batch(Some(Err(error))) => match cause(&error, &self.members, &self.attempt.needed).await {
                     Some(lost) => lost,
                     None => return Some(Err(error)),
                 },
@@ -143,14 +140,18 @@ where
         let event = tokio::select! {
             biased;
             batch = self.attempt.rows.next() => Event::Batch(batch),
-            lost = self.members.lost(&self.attempt.executors) => Event::Lost(lost.to_string()),
+            lost = self.members.lost(&self.attempt.needed) => Event::Lost(lost),
             () = held_long_enough => Event::HeldLongEnough,
         };
         let is_first = matches!((&event, &self.delivery), (Event::Batch(None | Some(Ok(_))), Delivery::Nothing));
-        match self.members.missing(&self.attempt.executors) {
-            Some(lost) if is_first && self.attempt.needs_all => Event::Lost(lost.to_string()),
-            _ => event,
+        if is_first && let Needed::AllSince { .. } = &self.attempt.needed {
+            if let Some(lost) = self.members.missing(&self.attempt.needed) {
+                return Event::Lost(lost);
+            }
+            // All rows are there: from now on only those that hold them are needed, and an error tells when one is gone.
+            self.attempt.needed = Needed::These(Vec::new());
         }
+        event
     }
 
     /// Takes a batch, and gives the one that may leave.
@@ -173,13 +174,13 @@ where
 }
 
 /// The executor whose loss is behind an error, if one is lost.
-async fn cause(error: &DataFusionError, members: &Members, executors: &[Joined]) -> Option<String> {
+async fn cause(error: &DataFusionError, members: &Members, needed: &Needed) -> Option<String> {
     let error = from_datafusion_ref(error);
     let is_suspect = matches!(error.code().kind(), Kind::Internal | Kind::External);
     let until = Instant::now() + END_OF_PROCESS_MAX;
     loop {
-        if let Some(lost) = members.probe(executors).await {
-            return Some(lost.to_string());
+        if let Some(lost) = members.probe(needed).await {
+            return Some(lost);
         }
         if !is_suspect || Instant::now() >= until {
             return (error.code() == Code::RemoteHostGone).then(|| error.message().to_owned());
@@ -227,7 +228,9 @@ mod tests {
             End::Frozen => stream::pending().boxed(),
         };
         let rows = RecordBatchStreamAdapter::new(batch(0).schema(), stream::iter(batches).chain(rest));
-        Attempt { rows: Box::pin(rows), executors: members.active(), needs_all }
+        let executors = members.active();
+        let needed = if needs_all { Needed::AllSince { executors, departures: members.departures() } } else { Needed::These(executors) };
+        Attempt { rows: Box::pin(rows), needed }
     }
 
     /// Two executors that listen; the second is killed by dropping what is returned last.
@@ -260,7 +263,7 @@ mod tests {
         let (mut found, mut second) = (Vec::new(), Some(second));
         loop {
             if found.len() >= seen && second.take().is_some() {
-                members.probe(&members.active()).await;
+                members.probe(&Needed::These(members.active())).await;
             }
             match rows.next().await {
                 Some(Ok(batch)) => found.push(batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap().value(0)),

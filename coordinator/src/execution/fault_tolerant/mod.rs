@@ -28,12 +28,12 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::from_datafusion;
-use nunatak_state::{ClusterState, Executors, Joined};
+use nunatak_state::{ClusterState, Joined};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::choice::no_executors;
-use super::members::Members;
+use super::members::{Members, Needed};
 use super::rows::{self, Attempt};
 use scheduler::Scheduler;
 
@@ -90,8 +90,8 @@ impl FaultTolerant {
         let again = {
             let members = members.clone();
             move || {
-                let (scheduler, context, plan, executors) = (Arc::clone(&scheduler), Arc::clone(&context), Arc::clone(&plan), members.active());
-                async move { attempt(scheduler, context, plan, executors).await }
+                let (scheduler, context, plan, members) = (Arc::clone(&scheduler), Arc::clone(&context), Arc::clone(&plan), members.clone());
+                async move { attempt(scheduler, context, plan, &members).await }
             }
         };
         let first = again().await?;
@@ -100,15 +100,18 @@ impl FaultTolerant {
 }
 
 /// One attempt: a job. Its rows come when it has ended.
-async fn attempt(scheduler: Arc<Scheduler>, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>, executors: Executors) -> Result<Attempt> {
+async fn attempt(scheduler: Arc<Scheduler>, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>, members: &Members) -> Result<Attempt> {
+    let departures = members.departures();
+    let executors = members.active();
     if executors.is_empty() {
         return Err(no_executors());
     }
+    scheduler.wait_until_known(departures).await;
     let schema = plan.schema();
     let (sender, statuses) = mpsc::channel(STATUSES_MAX);
     let id = scheduler.submit(context, plan, sender).await?;
     let job = Job { scheduler, id, ended: false };
-    Ok(Attempt { rows: results::read(schema, job, statuses), executors, needs_all: true })
+    Ok(Attempt { rows: results::read(schema, job, statuses), needed: Needed::AllSince { executors, departures } })
 }
 
 /// A job of the scheduler. Dropping it cancels it, and removes its files.
@@ -129,7 +132,7 @@ impl Job {
                 }
                 Some(job_status::Status::Failed(failed)) => {
                     self.ended = true;
-                    return Err(failure(&failed.error));
+                    return Err(self.scheduler.unreachable(&self.id).unwrap_or_else(|| failure(&failed.error)));
                 }
                 _ => {}
             }

@@ -24,14 +24,15 @@ use ballista_scheduler::metrics::default_metrics_collector;
 use ballista_scheduler::scheduler_server::SchedulerServer;
 use ballista_scheduler::state::executor_manager::ExecutorManager;
 use ballista_scheduler::state::task_manager::TaskLauncher;
+use dashmap::DashMap;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
-use nunatak_core::{Error, Result};
+use nunatak_core::{Code, Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
-use nunatak_state::{ClusterState, ExecutorMember, Executors, Joined};
+use nunatak_state::{ClusterState, ExecutorMember, Joined, Membership};
 use tokio::sync::{mpsc, watch};
 use tonic::Request;
 use tracing::{debug, warn};
@@ -43,6 +44,10 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 30;
 const NO_EXECUTORS_SECONDS: u64 = 30;
 /// How long the state of a job that has ended is kept, in seconds.
 const ENDED_JOB_SECONDS: u64 = 60;
+/// The pause between two looks whether the scheduler has taken out an executor.
+const FORGET_PAUSE: Duration = Duration::from_millis(5);
+/// How often it looks: it takes some milliseconds at most.
+const FORGET_LOOKS_MAX: usize = 200;
 /// How often the scheduler is told of members that are still there.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -52,7 +57,13 @@ pub(super) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 /// The scheduler, and what keeps its membership.
 pub(super) struct Scheduler {
     server: Server,
+    /// How many departures of executors the scheduler knows of.
+    known_departures: watch::Receiver<u64>,
+    unreachable: Unreachable,
 }
+
+/// The jobs that have failed because an executor could not be reached, with its id.
+type Unreachable = Arc<DashMap<JobId, String>>;
 
 impl Scheduler {
     /// Starts it. `address` is where executors bring what became of their tasks.
@@ -79,17 +90,32 @@ impl Scheduler {
         let cannot = |error: BallistaError| Error::internal(format!("the scheduler cannot start: {error}"));
         let endpoint = config.scheduler_endpoint();
         let codec = BallistaCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::new(codec));
-        let launcher = Arc::new(Launcher { endpoint: endpoint.clone() });
+        let unreachable = Unreachable::default();
+        let launcher = Arc::new(Launcher { endpoint: endpoint.clone(), unreachable: Arc::clone(&unreachable) });
         let metrics = default_metrics_collector().map_err(cannot)?;
         let mut server: Server = SchedulerServer::new_with_task_launcher(endpoint, cluster, codec, Arc::new(config), metrics, launcher);
         server.init().await.map_err(cannot)?;
-        tokio::spawn(follow(server.clone(), state.executors()));
-        Ok(Arc::new(Self { server }))
+        let (known, known_departures) = watch::channel(0);
+        tokio::spawn(follow(server.clone(), state.membership(), known));
+        Ok(Arc::new(Self { server, known_departures, unreachable }))
     }
 
     /// The scheduler itself, for what executors tell it.
     pub(super) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Waits until the scheduler knows of so many departures: a job must not be given to an executor that is known to be gone.
+    pub(super) async fn wait_until_known(&self, departures: u64) {
+        let mut known = self.known_departures.clone();
+        // The other end lives as long as the process.
+        let _ = known.wait_for(|known| *known >= departures).await;
+    }
+
+    /// Why a job has failed, if that was because an executor could not be reached.
+    pub(super) fn unreachable(&self, job: &JobId) -> Option<Error> {
+        let (_, executor) = self.unreachable.remove(job)?;
+        Some(Error::new(Code::RemoteHostGone, format!("executor {executor} cannot be reached")))
     }
 
     /// Submits a plan; its states come through `statuses`.
@@ -105,6 +131,7 @@ impl Scheduler {
 
     /// Removes the files of a job, after it was cancelled if it still runs.
     pub(super) async fn forget(&self, job: JobId, cancel: bool) {
+        self.unreachable.remove(&job);
         if cancel && let Err(error) = self.server.cancel_job(job.clone()).await {
             warn!(%job, %error, "a job cannot be cancelled");
         }
@@ -118,6 +145,7 @@ impl Scheduler {
 /// Launches tasks. An executor that cannot be reached fails the jobs of its tasks; Ballista's own launcher would have it recover them.
 struct Launcher {
     endpoint: String,
+    unreachable: Unreachable,
 }
 
 #[async_trait]
@@ -133,6 +161,9 @@ impl TaskLauncher for Launcher {
             Ok(rejected) => Ok(rejected),
             Err(error) => {
                 warn!(executor = executor.id, %error, "tasks cannot be launched");
+                for job in &jobs {
+                    self.unreachable.insert(job.clone(), executor.id.clone());
+                }
                 Ok(jobs)
             }
         }
@@ -140,11 +171,11 @@ impl TaskLauncher for Launcher {
 }
 
 /// Tells the scheduler of the members, again and again: it believes only in heartbeats.
-async fn follow(server: Server, mut executors: watch::Receiver<Executors>) {
+async fn follow(server: Server, mut membership: watch::Receiver<Membership>, told: watch::Sender<u64>) {
     let mut known: BTreeMap<String, Joined> = BTreeMap::new();
     loop {
-        let alive: BTreeMap<String, Joined> =
-            executors.borrow_and_update().iter().map(|joined| (joined.executor.id.clone(), joined.clone())).collect();
+        let Membership { executors, departures } = membership.borrow_and_update().clone();
+        let alive: BTreeMap<String, Joined> = executors.into_iter().map(|joined| (joined.executor.id.clone(), joined)).collect();
         for (id, Joined { executor, number }) in &known {
             if alive.get(id).is_none_or(|now| now.number != *number) {
                 debug!(%executor, "the scheduler loses an executor");
@@ -154,15 +185,29 @@ async fn follow(server: Server, mut executors: watch::Receiver<Executors>) {
                 }
             }
         }
+        wait_until_forgotten(&server, &alive).await;
         for Joined { executor, .. } in alive.values() {
             if let Err(status) = server.heart_beat_from_executor(Request::new(heartbeat(executor))).await {
                 warn!(%executor, %status, "the scheduler does not take an executor");
             }
         }
         known = alive;
+        told.send_replace(departures);
         tokio::select! {
-            changed = executors.changed() => if changed.is_err() { return },
+            changed = membership.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(REFRESH) => {}
+        }
+    }
+}
+
+/// Waits until the scheduler has taken out those that are not `alive`, which it does in a task of its own.
+async fn wait_until_forgotten(server: &Server, alive: &BTreeMap<String, Joined>) {
+    for _ in 0..FORGET_LOOKS_MAX {
+        match server.state.executor_manager.get_executors_state().await {
+            Ok(registered) if registered.iter().any(|(executor, ..)| !alive.contains_key(&executor.id)) => {
+                tokio::time::sleep(FORGET_PAUSE).await;
+            }
+            _ => return,
         }
     }
 }
