@@ -11,6 +11,7 @@ pub(super) struct Node {
 }
 
 /// The registry.
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and protobuf's oneof can't be boxed here")]
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum Kind {
     #[prost(message, tag = "1")]

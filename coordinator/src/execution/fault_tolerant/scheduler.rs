@@ -14,7 +14,7 @@ use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
     CleanJobDataParams, ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource, ExecutorSpecification, ExecutorStatus,
-    ExecutorStoppedParams, HeartBeatParams, JobStatus, MultiTaskDefinition, executor_resource, executor_status,
+    HeartBeatParams, JobStatus, MultiTaskDefinition, executor_resource, executor_status,
 };
 use ballista_core::serde::scheduler::ExecutorMetadata;
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
@@ -44,10 +44,10 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 30;
 const NO_EXECUTORS_SECONDS: u64 = 30;
 /// How long the state of a job that has ended is kept, in seconds.
 const ENDED_JOB_SECONDS: u64 = 60;
-/// The pause between two looks whether the scheduler has taken out an executor.
-const FORGET_PAUSE: Duration = Duration::from_millis(5);
+/// The pause between two looks whether the scheduler has given up its jobs.
+const GIVE_UP_PAUSE: Duration = Duration::from_millis(5);
 /// How often it looks: it takes some milliseconds at most.
-const FORGET_LOOKS_MAX: usize = 200;
+const GIVE_UP_LOOKS_MAX: usize = 200;
 /// How often the scheduler is told of members that are still there.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -176,16 +176,17 @@ async fn follow(server: Server, mut membership: watch::Receiver<Membership>, tol
     loop {
         let Membership { executors, departures } = membership.borrow_and_update().clone();
         let alive: BTreeMap<String, Joined> = executors.into_iter().map(|joined| (joined.executor.id.clone(), joined)).collect();
-        for (id, Joined { executor, number }) in &known {
-            if alive.get(id).is_none_or(|now| now.number != *number) {
-                debug!(%executor, "the scheduler loses an executor");
-                let stopped = ExecutorStoppedParams { executor_id: id.clone(), reason: "it is no longer a member".to_owned() };
-                if let Err(status) = server.executor_stopped(Request::new(stopped)).await {
-                    warn!(%executor, %status, "the scheduler could not be told of a lost executor");
+        let is_gone = |was: &Joined| alive.get(&was.executor.id).is_none_or(|is| is.number != was.number);
+        if known.values().any(is_gone) {
+            give_up_jobs(&server).await;
+            // Those that are left come back with their heartbeat below, all of their slots free: what they still did was for the jobs that are gone.
+            for Joined { executor, .. } in known.values() {
+                debug!(%executor, "the scheduler forgets an executor");
+                if let Err(error) = server.state.executor_manager.remove_executor(&executor.id, Some("an executor was lost".to_owned())).await {
+                    warn!(%executor, %error, "the scheduler does not forget an executor");
                 }
             }
         }
-        wait_until_forgotten(&server, &alive).await;
         for Joined { executor, .. } in alive.values() {
             if let Err(status) = server.heart_beat_from_executor(Request::new(heartbeat(executor))).await {
                 warn!(%executor, %status, "the scheduler does not take an executor");
@@ -200,15 +201,19 @@ async fn follow(server: Server, mut membership: watch::Receiver<Membership>, tol
     }
 }
 
-/// Waits until the scheduler has taken out those that are not `alive`, which it does in a task of its own.
-async fn wait_until_forgotten(server: &Server, alive: &BTreeMap<String, Joined>) {
-    for _ in 0..FORGET_LOOKS_MAX {
-        match server.state.executor_manager.get_executors_state().await {
-            Ok(registered) if registered.iter().any(|(executor, ..)| !alive.contains_key(&executor.id)) => {
-                tokio::time::sleep(FORGET_PAUSE).await;
-            }
-            _ => return,
+/// Cancels all jobs. Those who wait for them make others; left alone, the scheduler would run parts of them again, and wrongly.
+async fn give_up_jobs(server: &Server) {
+    for _ in 0..GIVE_UP_LOOKS_MAX {
+        let running = server.state.task_manager.get_running_job_cache();
+        if running.is_empty() {
+            return;
         }
+        for job in running.keys() {
+            if let Err(error) = server.cancel_job(job.clone()).await {
+                warn!(%job, %error, "a job cannot be cancelled");
+            }
+        }
+        tokio::time::sleep(GIVE_UP_PAUSE).await;
     }
 }
 
