@@ -43,7 +43,7 @@ pub struct Options {
     pub memory_bytes: u64,
     /// The folder for shuffle files. It belongs to this process alone.
     pub shuffle_dir: PathBuf,
-    /// How long a stop waits for running tasks, and for shuffle files that are still read.
+    /// How long a stop waits for running tasks.
     pub drain_max: Duration,
 }
 
@@ -127,7 +127,7 @@ impl Running {
         self.address
     }
 
-    /// Takes nothing new, ends what runs, keeps shuffle files as long as they are needed (at most [`Options::drain_max`]), and leaves.
+    /// Takes nothing new, ends what runs and what is read from here (for at most [`Options::drain_max`]), and leaves.
     pub async fn stop(self) {
         self.announcer.drain();
         let drained = async {
@@ -136,7 +136,7 @@ impl Running {
             }
         };
         if tokio::time::timeout(self.drain_max, drained).await.is_err() {
-            warn!("stopping although tasks still run, or their results are still needed");
+            warn!("stopping although tasks still run, or rows are still read");
         }
         self.announcer.leave().await;
         drop(self.stop);

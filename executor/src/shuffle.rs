@@ -59,11 +59,6 @@ impl ShuffleFolder {
         }
         Ok(())
     }
-
-    /// Whether it holds files of any job.
-    pub(crate) fn is_empty(&self) -> bool {
-        fs::read_dir(&self.path).map_or(true, |mut entries| entries.next().is_none())
-    }
 }
 
 impl Drop for ShuffleFolder {
@@ -100,14 +95,14 @@ mod tests {
         fs::write(parent.path().join("killed.lock"), "").unwrap();
         let other = ShuffleFolder::create(parent.path(), "e0").unwrap();
         let folder = ShuffleFolder::create(parent.path(), "e1").unwrap();
-        assert!(!parent.path().join("killed").exists() && other.path.exists() && folder.is_empty());
+        assert!(!parent.path().join("killed").exists() && other.path.exists());
         for stage in ["job_1/1", "job_1/2", "job_2/1"] {
             fs::create_dir_all(folder.path.join(stage)).unwrap();
         }
         folder.remove_job("job_1", &[1]).unwrap();
         assert!(!folder.path.join("job_1/1").exists() && folder.path.join("job_1/2").exists());
         folder.remove_job("job_1", &[]).unwrap();
-        assert!(!folder.path.join("job_1").exists() && !folder.is_empty());
+        assert!(!folder.path.join("job_1").exists() && folder.path.join("job_2").exists());
         assert!(folder.remove_job("../e1", &[]).is_err());
         drop((folder, other));
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);

@@ -79,9 +79,9 @@ impl Tasks {
         }))
     }
 
-    /// Whether nothing runs, no outcome waits to be delivered, and nobody needs a shuffle file any more.
+    /// Whether nothing runs, and no outcome waits to be delivered.
     pub(crate) fn is_idle(&self) -> bool {
-        self.0.running.is_empty() && self.0.deliveries.is_empty() && self.0.shuffle.is_empty()
+        self.0.running.is_empty() && self.0.deliveries.is_empty()
     }
 
     fn decode(&self, task: MultiTaskDefinition) -> Result<Vec<TaskDefinition>, BallistaError> {
