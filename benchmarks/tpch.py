@@ -6,6 +6,7 @@ before anything is timed. Queries run in turns, so that all see the same machine
 TPCH_SCALE (1 here) and ROUNDS (3) come from the environment. Prints a Markdown table.
 """
 
+import contextlib
 import os
 import platform
 import sys
@@ -43,11 +44,12 @@ def in_duckdb(files):
     connection = duckdb.connect()
     for table, paths in files.items():
         connection.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet({paths})")
-    return lambda sql: connection.execute(sql).fetch_arrow_table()
+    return lambda sql: connection.sql(sql).to_arrow_table()
 
 
-def in_nunatak(cluster, mode):
-    cursor = cluster.connect(headers={"schema": "tpch", "nunatak-session": f"execution_mode={mode}"}).cursor()
+def in_nunatak(cluster, mode, closing):
+    connection = closing.enter_context(cluster.connect(headers={"schema": "tpch", "nunatak-session": f"execution_mode={mode}"}))
+    cursor = closing.enter_context(connection.cursor())
     return lambda sql: cursor.execute(sql).fetch_arrow_table()
 
 
@@ -87,13 +89,17 @@ def report(best, load_seconds):
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="nunatak-bench-") as folder, Cluster(folder, executors=2, slots=1) as cluster:
+    with (
+        tempfile.TemporaryDirectory(prefix="nunatak-bench-") as folder,
+        Cluster(folder, executors=2, slots=1) as cluster,
+        contextlib.ExitStack() as closing,
+    ):
         start = time.perf_counter()
         tpch.load(cluster)
         load_seconds = time.perf_counter() - start
         files = data_files(cluster)
         engines = {"DataFusion in process": in_datafusion(files)}
-        engines |= {f"nunatak {mode}": in_nunatak(cluster, mode) for mode in MODES}
+        engines |= {f"nunatak {mode}": in_nunatak(cluster, mode, closing) for mode in MODES}
         engines["DuckDB"] = in_duckdb(files)
         check(engines, tpch.judge())
         report(measure(engines), load_seconds)

@@ -91,6 +91,7 @@ codes! {
     TransactionConflict = "TRANSACTION_CONFLICT", 17, User, "Another writer changed the table, and the two changes cannot both hold.";
     InvalidTableProperty = "INVALID_TABLE_PROPERTY", 18, User, "A table property is unknown or its value is wrong.";
     NumericValueOutOfRange = "NUMERIC_VALUE_OUT_OF_RANGE", 19, User, "A number does not fit its type.";
+    SubqueryMultipleRows = "SUBQUERY_MULTIPLE_ROWS", 28, User, "A subquery that stands for one value gave several rows.";
     QueryRejected = "QUERY_REJECTED", 31, User, "The query was refused before it ran.";
     InvalidSchemaProperty = "INVALID_SCHEMA_PROPERTY", 33, User, "A schema property is unknown or its value is wrong.";
     SchemaNotEmpty = "SCHEMA_NOT_EMPTY", 34, User, "A schema that holds tables or views cannot be dropped.";
@@ -102,12 +103,19 @@ codes! {
     ColumnNotFound = "COLUMN_NOT_FOUND", 47, User, "There is no column of that name.";
     SchemaAlreadyExists = "SCHEMA_ALREADY_EXISTS", 49, User, "A schema of that name exists already.";
     TableAlreadyExists = "TABLE_ALREADY_EXISTS", 50, User, "A table or view of that name exists already.";
+    DuplicateNamedQuery = "DUPLICATE_NAMED_QUERY", 53, User, "Two queries of a WITH clause have the same name.";
     DuplicateColumnName = "DUPLICATE_COLUMN_NAME", 54, User, "Two columns have the same name.";
     MissingColumnName = "MISSING_COLUMN_NAME", 55, User, "A column needs a name.";
     MissingSchemaName = "MISSING_SCHEMA_NAME", 57, User, "No schema was named and the session has none.";
     TypeMismatch = "TYPE_MISMATCH", 58, User, "A value has another type than the one wanted.";
     InvalidLiteral = "INVALID_LITERAL", 59, User, "A literal cannot be read as its type.";
+    MismatchedColumnAliases = "MISMATCHED_COLUMN_ALIASES", 61, User, "A list of column aliases is longer or shorter than the columns.";
     AmbiguousName = "AMBIGUOUS_NAME", 62, User, "A name can mean more than one thing.";
+    InvalidColumnReference = "INVALID_COLUMN_REFERENCE", 63, User, "GROUP BY or ORDER BY names a position that is not there.";
+    MissingOver = "MISSING_OVER", 66, User, "A window function needs an OVER clause.";
+    NestedAggregation = "NESTED_AGGREGATION", 67, User, "An aggregate function cannot be called within another.";
+    ExpressionNotAggregate = "EXPRESSION_NOT_AGGREGATE", 73, User, "A column must be in GROUP BY or within an aggregate function.";
+    ExpressionNotScalar = "EXPRESSION_NOT_SCALAR", 74, User, "Aggregates and window functions are not allowed here.";
     ExpressionNotConstant = "EXPRESSION_NOT_CONSTANT", 75, User, "An expression must not depend on columns here.";
     InvalidArguments = "INVALID_ARGUMENTS", 76, User, "The arguments of a statement or table function are wrong.";
     InvalidParameterUsage = "INVALID_PARAMETER_USAGE", 80, User, "Query parameters are missing, too many, or of the wrong type.";

@@ -11,4 +11,5 @@ pub mod rules;
 pub mod scan;
 pub mod sql;
 pub mod transform;
+mod type_name;
 pub mod write;

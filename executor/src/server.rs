@@ -8,16 +8,16 @@ use std::time::Duration;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use ballista_executor::flight_service::BallistaFlightService;
-use futures::Stream;
 use nunatak_catalog::Storage;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::{EngineContext, Options as EngineOptions};
 use nunatak_state::ExecutorMember;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
 
 use crate::announce::{Announcer, advertised_host};
@@ -88,7 +88,7 @@ pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineCo
         .add_service(ExecutorGrpcServer::new(tasks.clone()).max_decoding_message_size(limit).max_encoding_message_size(limit))
         .add_service(FlightServiceServer::new(flight).max_decoding_message_size(limit).max_encoding_message_size(limit))
         .add_service(worker.into_worker_server())
-        .serve_with_incoming_shutdown(incoming(listener), async {
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
             // A dropped sender is a stop too.
             let _ = stopped.await;
         });
@@ -100,14 +100,6 @@ pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineCo
     info!(executor = %member, slots = member.slots, "executor serves");
     let announcer = Announcer::start(&options.coordinator, member).await?;
     Ok(Running { address, announcer, tasks, in_flight, server, stop, drain_max: options.drain_max })
-}
-
-/// The connections of a listener. Small messages must not wait for larger ones.
-fn incoming(listener: TcpListener) -> impl Stream<Item = std::io::Result<TcpStream>> {
-    futures::stream::unfold(listener, |listener| async {
-        let connection = listener.accept().await.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream));
-        Some((connection, listener))
-    })
 }
 
 /// An executor that serves.

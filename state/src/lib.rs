@@ -9,13 +9,12 @@ use std::fmt;
 
 use async_trait::async_trait;
 use nunatak_core::Result;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use embedded::EmbeddedState;
 
 /// An executor of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutorMember {
     /// The process: a new one each time it starts, even at the same address.
     pub id: String,

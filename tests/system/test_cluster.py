@@ -77,11 +77,25 @@ def test_explain_names_mode_and_reason(cluster):
         assert first_line("SELECT sum(l_tax) FROM lineitem", mode) == f"Execution mode: {mode} (the session asks for it)"
 
 
-def test_explain_shows_stages(cluster):
-    plan = cluster.value("EXPLAIN SELECT l_returnflag, count(*) FROM lineitem GROUP BY 1", headers=headers("pipelined"))
-    assert "Stage 1" in plan and "NetworkShuffleExec" in plan
-    analyzed = cluster.value("EXPLAIN ANALYZE SELECT l_returnflag, count(*) FROM lineitem GROUP BY 1", headers=headers("pipelined"))
-    assert "Output rows: 3" in analyzed and "output_rows=" in analyzed
+@pytest.mark.parametrize(("mode", "exchange"), [("pipelined", "NetworkShuffleExec"), ("fault_tolerant", "Shuffle")])
+def test_explain_shows_stages(cluster, mode, exchange):
+    plan = cluster.value("EXPLAIN SELECT l_returnflag, count(*) FROM lineitem GROUP BY 1", headers=headers(mode))
+    assert "Stage 1" in plan and exchange in plan
+    analyzed = cluster.value("EXPLAIN ANALYZE SELECT l_returnflag, count(*) FROM lineitem GROUP BY 1", headers=headers(mode))
+    assert "Output rows: 3" in analyzed and "Stage 1" in analyzed and "output_rows=" in analyzed
+    assert cluster.value("SELECT count(*) FROM region", headers=headers(mode)) == 5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_join_with_an_aggregation_as_its_build_side(cluster, mode):
+    """It is sent to all tasks of the join. Its batches are slices of one: were each counted as the whole, four queries would need more memory than there is."""
+    sql = "SELECT count(*), sum(n) FROM lineitem JOIN (SELECT o_orderkey, count(*) AS n FROM orders GROUP BY o_orderkey) ON l_orderkey = o_orderkey"
+    if mode == "pipelined":
+        assert "BroadcastExec" in cluster.value(f"EXPLAIN {sql}", headers=headers(mode))
+    lines = cluster.value("SELECT count(*) FROM tpch.lineitem")
+    with concurrent.futures.ThreadPoolExecutor(4) as clients:
+        answers = list(clients.map(lambda _: cluster.rows(sql, headers=headers(mode)), range(4)))
+    assert answers == [[(lines, lines)]] * 4
 
 
 @pytest.mark.parametrize("mode", ["local", "pipelined"])

@@ -69,6 +69,18 @@ def test_a_type_that_changes_late_is_no_wrong_answer(server, tmp_path):
         assert "late.csv:100002" in str(error)
 
 
+def test_columns_can_be_declared(server, tmp_path, failure):
+    path = written(tmp_path / "codes.csv", "code,n\n007,1\n,2\n")
+    assert server.rows(f"SELECT * FROM read_csv('{path}') ORDER BY n") == [(7, 1), (None, 2)]
+    declared = f"read_csv('{path}', columns => 'code varchar, n decimal(5, 2)')"
+    table = server.arrow(f"SELECT * FROM {declared} ORDER BY n")
+    assert table.column("code").to_pylist() == ["007", None] and str(table.schema.field("n").type) == "decimal128(5, 2)"
+    text = failure(server, f"SELECT * FROM read_csv('{path}', columns => 'code bigint, n dat')")
+    assert "INVALID_ARGUMENTS" in text and "line 1:16: type 'dat' does not exist" in text
+    lines = written(tmp_path / "codes.json", '{"code": "007", "n": 1}')
+    assert server.rows(f"SELECT * FROM read_json('{lines}', columns => 'n integer, code varchar')") == [(1, "007")]
+
+
 def test_copy_into(server, tmp_path, compression):
     path = written(tmp_path / f"good.csv{compression}", GOOD)
     name = f"copied{compression.replace('.', '_')}"

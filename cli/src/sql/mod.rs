@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
     session: Vec<(String, String)>,
     /// Statements to run; may be repeated
-    #[arg(short = 'e', long = "execute", value_name = "SQL")]
+    #[arg(short = 'e', long = "execute", value_name = "SQL", allow_hyphen_values = true)]
     execute: Vec<String>,
     /// A file of statements to run after those of -e, '-' for stdin; may be repeated
     #[arg(short = 'f', long = "file", value_name = "FILE")]

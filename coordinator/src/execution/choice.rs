@@ -13,7 +13,7 @@ pub enum Mode {
     Local,
     /// In stages that are all live at once, and stream to each other.
     Pipelined,
-    /// In stages that write their rows to disk, so that tasks can be run again.
+    /// In stages that write their rows to disk; no row leaves before all are there, so that the query can be run again.
     FaultTolerant,
 }
 

@@ -93,12 +93,16 @@ impl Execution {
     }
 
     async fn plan_in(&self, choice: Choice, logical: &LogicalPlan, state: &SessionState, target: Option<&WriteTarget>) -> Result<Planned> {
-        let config = match choice.mode {
-            Mode::Local => state.config().clone(),
-            Mode::Pipelined => pipelined::config(state.config(), self.engine.base().config(), &self.members.active()),
-            Mode::FaultTolerant => fault_tolerant::config(state.config(), self.engine.base().config(), &self.members.active()),
+        let (config, executors) = (state.config(), self.members.active());
+        // A number of partitions that the session asks for is kept in all modes.
+        let partitions = config.target_partitions();
+        let asked_for = (partitions != self.engine.base().config().target_partitions()).then_some(partitions);
+        let with_config = |config| SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
+        let state = match choice.mode {
+            Mode::Local => state.clone(),
+            Mode::Pipelined => with_config(pipelined::config(config, asked_for, &executors)),
+            Mode::FaultTolerant => with_config(fault_tolerant::config(config, asked_for, &executors)),
         };
-        let state = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
         let plan = async {
             let plan = state.create_physical_plan(logical).await?;
             match target {
@@ -140,17 +144,20 @@ impl Planned {
         }
     }
 
-    /// The plan as text: with its stages, where they are known before it runs.
+    /// The plan as text, with its stages.
     pub async fn describe(&self, verbose: bool) -> Result<String> {
+        let Execution { engine, members, fault_tolerant, .. } = &self.execution;
         match self.choice.mode {
-            Mode::Pipelined => pipelined::describe(Arc::clone(&self.plan), &self.state, &self.execution.engine, &self.execution.members).await,
-            Mode::Local | Mode::FaultTolerant => Ok(DisplayableExecutionPlan::new(self.plan.as_ref()).indent(verbose).to_string()),
+            Mode::Pipelined => pipelined::describe(Arc::clone(&self.plan), &self.state, engine, members).await,
+            Mode::FaultTolerant => fault_tolerant.describe(Arc::clone(&self.plan), &self.state, verbose),
+            Mode::Local => Ok(DisplayableExecutionPlan::new(self.plan.as_ref()).indent(verbose).to_string()),
         }
     }
 
-    /// Runs the plan to its end, and describes it with what was measured. Errors: `NOT_SUPPORTED` in a mode that doesn't tell.
+    /// Runs the plan to its end, and describes it with what was measured.
     pub async fn analyze(self, verbose: bool) -> Result<Analyzed> {
         let start = Instant::now();
+        let Execution { engine, members, fault_tolerant, .. } = &self.execution;
         let (rows, text) = match self.choice.mode {
             Mode::Local => {
                 let rows = count(self.run().await?).await?;
@@ -158,11 +165,8 @@ impl Planned {
                 let metrics = if verbose { DisplayableExecutionPlan::with_full_metrics(plan) } else { DisplayableExecutionPlan::with_metrics(plan) };
                 (rows, metrics.indent(verbose).to_string())
             }
-            Mode::Pipelined => pipelined::analyze(Arc::clone(&self.plan), &self.state, &self.execution.engine, &self.execution.members).await?,
-            Mode::FaultTolerant => {
-                return Err(Error::not_supported("EXPLAIN ANALYZE is not supported in execution mode 'fault_tolerant'")
-                    .with_hint("SET SESSION execution_mode = 'pipelined', or leave out ANALYZE"));
-            }
+            Mode::Pipelined => pipelined::analyze(Arc::clone(&self.plan), &self.state, engine, members).await?,
+            Mode::FaultTolerant => fault_tolerant.analyze(Arc::clone(&self.plan), &self.state, members).await?,
         };
         Ok(Analyzed { rows, elapsed: start.elapsed(), text })
     }

@@ -6,14 +6,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::LogicalPlanBuilder;
+#[expect(deprecated, reason = "see `with_own_buffers`")]
+use datafusion::physical_plan::coalesce_batches::CoalesceBatchesExec;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{
     DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedMetricsFormat, SessionStateBuilderExt, WorkerResolver,
@@ -33,19 +38,21 @@ use super::rows::{self, Attempt};
 /// The fewest partitions of a task.
 const PARTITIONS_MIN: usize = 2;
 
-/// The configuration for plans of this mode: each task has the partitions of one executor.
-pub(super) fn config(session: &SessionConfig, base: &SessionConfig, executors: &[Joined]) -> SessionConfig {
-    let mut config = session.clone();
-    // A number that the session asks for is kept.
-    if session.target_partitions() == base.target_partitions() {
-        let fewest = executors.iter().map(|joined| joined.executor.slots).min();
-        config = config.with_target_partitions(fewest.unwrap_or(PARTITIONS_MIN));
-    }
+/// Up to this many bytes, the build side of a join is sent whole to all tasks of the join. Its probe side need not be sent then, and its scan
+/// profits from the join's dynamic filter. DataFusion's own limit, 1 MiB, is made for threads of one process.
+const BROADCAST_BYTES_MAX: usize = 32 << 20;
+
+/// The configuration for plans of this mode: each task has as many partitions as an executor has slots, unless
+/// the session asks for a number.
+pub(super) fn config(session: &SessionConfig, partitions: Option<usize>, executors: &[Joined]) -> SessionConfig {
+    let fewest = || executors.iter().map(|joined| joined.executor.slots).min();
     // A plan for one partition has no exchanges, and so no places where it could be cut into tasks.
-    let partitions = config.target_partitions().max(PARTITIONS_MIN);
-    config = config.with_target_partitions(partitions);
+    let partitions = partitions.or_else(fewest).unwrap_or(PARTITIONS_MIN).max(PARTITIONS_MIN);
+    let mut config = session.clone().with_target_partitions(partitions);
     // The result of a subquery cannot be handed to another process; a join can.
-    config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    optimizer.hash_join_single_partition_threshold = BROADCAST_BYTES_MAX;
     config
 }
 
@@ -91,16 +98,45 @@ async fn distribute(
     let urls = executors.iter().map(|joined| Url::parse(&joined.executor.url()));
     let urls =
         urls.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| Error::internal(format!("not the address of an executor: {error}")))?;
+    let plan = with_own_buffers(plan, state.config().batch_size()).map_err(from_datafusion)?;
     let state = SessionStateBuilder::new_from_existing(state.clone())
         .with_query_planner(Arc::new(Planned(plan)))
         .with_distributed_worker_resolver(Workers(urls))
         .with_distributed_desired_task_count_handler(keep_single_partitions)
         .with_distributed_user_codec(Codec::new(Arc::clone(engine.storage())))
+        // As in Trino: within a data centre LZ4 takes longer than what it saves.
+        .with_distributed_compression(None)
+        .map_err(from_datafusion)?
         .with_distributed_planner()
         .build();
     let placeholder = LogicalPlanBuilder::empty(false).build().map_err(from_datafusion)?;
     let plan = state.query_planner().create_physical_plan(&placeholder, &state).await.map_err(from_datafusion)?;
     Ok((plan, state.task_ctx()))
+}
+
+/// Copies what is sent to all tasks of a join into buffers of its own.
+///
+/// An aggregation gives its rows as slices of one large batch. datafusion-distributed takes each slice for as large as the whole, and a few megabytes
+/// would use up the executor's memory.
+#[expect(deprecated, reason = "its successor, arrow's BatchCoalescer, is not an operator")]
+fn with_own_buffers(plan: Arc<dyn ExecutionPlan>, batch_rows: usize) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|join| {
+        let is_collected = join.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft)
+            || join.is::<NestedLoopJoinExec>()
+            || join.is::<CrossJoinExec>();
+        if !is_collected {
+            return Ok(Transformed::no(join));
+        }
+        // Batches of the usual size would be passed on as they are.
+        let copied = |input: &Arc<dyn ExecutionPlan>| Arc::new(CoalesceBatchesExec::new(Arc::clone(input), batch_rows * 2));
+        let mut children: Vec<_> = join.children().into_iter().cloned().collect();
+        children[0] = match children[0].downcast_ref::<CoalescePartitionsExec>() {
+            Some(gather) => Arc::new(CoalescePartitionsExec::new(copied(gather.input())).with_fetch(gather.fetch())),
+            None => copied(&children[0]),
+        };
+        join.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)).map(Transformed::yes)
+    })
+    .data()
 }
 
 /// Keeps a leaf of one partition in one task.

@@ -50,7 +50,7 @@ impl StatementContext {
         parameters: Option<RecordBatch>,
     ) -> Result<Self> {
         let settings = Settings::from_properties(&session.properties)?;
-        let planner = Planner::new(engine, &session.catalog, session.schema.as_deref(), settings.task_concurrency);
+        let planner = Planner::new(engine, &session.user, &session.catalog, session.schema.as_deref(), settings.task_concurrency);
         Ok(Self { engine: Arc::clone(engine), execution: execution.clone(), planner, session: session.clone(), settings, parameters, id })
     }
 

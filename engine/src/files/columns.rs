@@ -6,10 +6,10 @@ use datafusion::arrow::datatypes::Schema;
 use nunatak_core::{Code, Error, Result};
 
 use super::convert::is_readable;
-use super::faults::type_name;
 use super::options::FileFormat;
 use super::source::SchemaOrigin;
 use crate::error::suggest;
+use crate::type_name::type_name;
 
 /// The name of a column that has none, counted from 1.
 pub(super) fn unnamed(index: usize) -> String {
@@ -57,7 +57,7 @@ fn extra_column(extra: &str, wanted: &[String], origin: SchemaOrigin, path: &str
         let error = Error::new(Code::ColumnNotFound, format!("file '{path}' has a column '{extra}' that the files of the sample do not have"));
         return error.with_hint("the columns come from the first files that match: name files of the same columns, or read this one apart");
     }
-    let error = Error::new(Code::ColumnNotFound, format!("file '{path}' has a column '{extra}' that the table does not have")).with_hint(
+    let error = Error::new(Code::ColumnNotFound, format!("file '{path}' has a column '{extra}' that is not among those wanted")).with_hint(
         "if the first line is no header, use HEADER false; to load some of the columns, write INSERT INTO ... SELECT ... FROM read_csv('...')",
     );
     suggest(error, extra, wanted.iter().map(String::as_str))

@@ -11,7 +11,8 @@ use datafusion::arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Fields
 use nunatak_core::Result;
 
 use super::decoder::from_arrow;
-use super::faults::{Cause, Fault, type_name};
+use super::faults::{Cause, Fault};
+use crate::type_name::type_name;
 
 /// Bytes of a UUID.
 const UUID_BYTES: i32 = 16;

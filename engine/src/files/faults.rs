@@ -1,11 +1,12 @@
 //! Bad rows: what is wrong with one, and what becomes of it.
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::physical_plan::metrics::Count;
 use nunatak_core::{Code, Error, Result};
 
 use super::options::OnError;
 use super::source::SchemaOrigin;
+use crate::type_name::type_name;
 
 /// How much of a bad value a message shows, in characters.
 const SHOWN_CHARACTERS_MAX: usize = 80;
@@ -117,46 +118,4 @@ fn shown(value: &str) -> String {
 fn with_article(name: &str) -> String {
     let article = if name.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
     format!("{article} {name}")
-}
-
-/// The name of a type as users write it.
-pub(super) fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "boolean".to_owned(),
-        DataType::Int8 => "tinyint".to_owned(),
-        DataType::Int16 => "smallint".to_owned(),
-        DataType::Int32 => "integer".to_owned(),
-        DataType::Int64 => "bigint".to_owned(),
-        DataType::Float32 => "real".to_owned(),
-        DataType::Float64 => "double".to_owned(),
-        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => format!("decimal({precision},{scale})"),
-        DataType::Date32 => "date".to_owned(),
-        DataType::Time32(unit) | DataType::Time64(unit) => format!("time({})", digits(*unit)),
-        DataType::Timestamp(unit, None) => format!("timestamp({})", digits(*unit)),
-        DataType::Timestamp(unit, Some(_)) => format!("timestamp({}) with time zone", digits(*unit)),
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "varchar".to_owned(),
-        DataType::FixedSizeBinary(16) => "uuid".to_owned(),
-        DataType::Binary | DataType::BinaryView | DataType::LargeBinary | DataType::FixedSizeBinary(_) => "varbinary".to_owned(),
-        DataType::List(element) | DataType::LargeList(element) => format!("array({})", type_name(element.data_type())),
-        DataType::Struct(fields) => {
-            let fields: Vec<String> = fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
-            format!("row({})", fields.join(", "))
-        }
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(fields) if fields.len() == 2 => {
-                format!("map({}, {})", type_name(fields[0].data_type()), type_name(fields[1].data_type()))
-            }
-            other => type_name(other),
-        },
-        other => other.to_string().to_lowercase(),
-    }
-}
-
-fn digits(unit: TimeUnit) -> u8 {
-    match unit {
-        TimeUnit::Second => 0,
-        TimeUnit::Millisecond => 3,
-        TimeUnit::Microsecond => 6,
-        TimeUnit::Nanosecond => 9,
-    }
 }

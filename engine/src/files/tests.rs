@@ -246,7 +246,7 @@ async fn declared_columns_are_matched_by_name_or_place() -> Tested {
     let (rows, _) = folder.query(FileFormat::Csv, "n.csv", &[("header", "false")], pair(), "SELECT id, name FROM t").await;
     assert_eq!(rows, ["1|x", "2|y"]);
     let cases = [
-        ("m.csv", declared(), "COLUMN_NOT_FOUND: file 'DIR/m.csv' has a column 'bee' that the table does not have"),
+        ("m.csv", declared(), "COLUMN_NOT_FOUND: file 'DIR/m.csv' has a column 'bee' that is not among those wanted"),
         (
             "h.csv",
             schema(&[("a", DataType::Utf8, true), ("b", DataType::Utf8, true), ("id", DataType::Int64, false)]),
@@ -374,6 +374,6 @@ async fn parquet_files() -> Tested {
     let error = query("*.parquet", None).await.0.concat();
     assert!(error.starts_with("INVALID_ARGUMENTS: file 'DIR/broken.parquet' is not a readable parquet file: "), "{error}");
     let error = query("1.parquet", schema(&[("name", DataType::Utf8, true)])).await.0.concat();
-    assert!(error.starts_with("COLUMN_NOT_FOUND: file 'DIR/1.parquet' has a column 'vendorid' that the table does not have"), "{error}");
+    assert!(error.starts_with("COLUMN_NOT_FOUND: file 'DIR/1.parquet' has a column 'vendorid' that is not among those wanted"), "{error}");
     Ok(())
 }

@@ -10,8 +10,9 @@ use super::dialect::TrinoDialect;
 use super::options::{option_text, option_value};
 use super::parse_show;
 use super::parse_table;
-use super::statement::{CopyInto, Explain, Statement};
-use crate::error::from_parser;
+use super::rewrite::rewrite;
+use super::statement::{ColumnDefinition, CopyInto, Explain, Statement};
+use crate::error::{from_parser, suggest};
 use crate::files::OptionValue;
 
 /// The longest SQL text that is taken, in bytes.
@@ -19,6 +20,31 @@ pub const SQL_BYTES_MAX: usize = 16 << 20;
 
 /// How deeply expressions and queries may be nested.
 const NESTING_MAX: usize = 200;
+
+/// How the statements begin that are run.
+const STATEMENTS: &[&str] =
+    &["SELECT", "WITH", "VALUES", "TABLE", "INSERT", "CREATE", "DROP", "ALTER", "COPY", "SHOW", "DESCRIBE", "EXPLAIN", "USE", "SET", "RESET"];
+
+/// How Trino's other statements begin.
+const OTHER_STATEMENTS: &[&str] = &[
+    "ANALYZE",
+    "CALL",
+    "COMMENT",
+    "COMMIT",
+    "DEALLOCATE",
+    "DELETE",
+    "DENY",
+    "EXECUTE",
+    "GRANT",
+    "MERGE",
+    "PREPARE",
+    "REFRESH",
+    "REVOKE",
+    "ROLLBACK",
+    "START",
+    "TRUNCATE",
+    "UPDATE",
+];
 
 type Parsed<T> = std::result::Result<T, ParserError>;
 
@@ -34,7 +60,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
         return Err(Error::new(Code::SyntaxError, "the statement is empty"));
     }
     let mut parser = Parser::new(&TrinoDialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(rewrite(tokens));
-    let mut statement = parse_statement(&mut parser)?;
+    let mut statement = parse_statement(&mut parser).map_err(|error| placed(error, sql))?;
     if let Statement::CreateView { text, start, .. } = &mut statement {
         // The tokens were changed before parsing; what is kept is what was written.
         *text = text_from(sql, *start).trim_end().trim_end_matches(';').trim_end().to_owned();
@@ -45,6 +71,27 @@ pub fn parse(sql: &str) -> Result<Statement> {
         return Err(from_parser(unexpected(&parser, "end of statement", rest)));
     }
     Ok(statement)
+}
+
+/// Reads a list of columns with their types, as within the parentheses of `CREATE TABLE`.
+pub(super) fn parse_columns(text: &str) -> Result<Vec<ColumnDefinition>> {
+    let mut parser = Parser::new(&TrinoDialect).with_recursion_limit(NESTING_MAX).try_with_sql(text).map_err(from_parser)?;
+    let columns = parser.parse_comma_separated(parse_table::parse_column).map_err(|error| placed(from_parser(error), text))?;
+    match parser.peek_token() {
+        TokenWithSpan { token: Token::EOF, .. } => Ok(columns),
+        rest => Err(from_parser(unexpected(&parser, "a comma or the end", rest))),
+    }
+}
+
+/// The parser knows no place for the end of the text.
+fn placed(error: Error, sql: &str) -> Error {
+    if error.location().is_some() || !error.message().ends_with("found: EOF") {
+        return error;
+    }
+    let text = sql.trim_end();
+    let (line, last) = text.split('\n').enumerate().last().unwrap_or((0, text));
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    error.at(Location { line: count(line + 1), column: count(last.chars().count() + 1) })
 }
 
 /// The rest of `sql` from a place on.
@@ -66,30 +113,7 @@ fn unexpected(parser: &Parser<'_>, wanted: &str, found: TokenWithSpan) -> Parser
     }
 }
 
-/// Changes the tokens that `sqlparser` would read otherwise: `FOR VERSION AS OF e` becomes `FOR SYSTEM_TIME AS OF e` (which takes any expression, and
-/// has no other use here), `FOR TIMESTAMP AS OF e` loses its `FOR`, and each `?` becomes `$1`, `$2`, ...
-fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let words: Vec<usize> = (0..tokens.len()).filter(|&index| !matches!(tokens[index].token, Token::Whitespace(_))).collect();
-    let mut rewritten = tokens;
-    let mut parameters = 0;
-    for (at, &index) in words.iter().enumerate() {
-        if matches!(&rewritten[index].token, Token::Placeholder(text) if text == "?") {
-            parameters += 1;
-            rewritten[index].token = Token::Placeholder(format!("${parameters}"));
-        }
-        let [Some(second), Some(third), Some(fourth)] = [1, 2, 3].map(|ahead| words.get(at + ahead).copied()) else { continue };
-        if is_word(&rewritten[index], "FOR") && is_word(&rewritten[third], "AS") && is_word(&rewritten[fourth], "OF") {
-            if is_word(&rewritten[second], "VERSION") {
-                rewritten[second].token = Token::make_keyword("SYSTEM_TIME");
-            } else if is_word(&rewritten[second], "TIMESTAMP") {
-                rewritten[index].token = Token::Whitespace(datafusion::sql::sqlparser::tokenizer::Whitespace::Space);
-            }
-        }
-    }
-    rewritten
-}
-
-fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
+pub(super) fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
     matches!(&token.token, Token::Word(Word { value, quote_style: None, .. }) if value.eq_ignore_ascii_case(wanted))
 }
 
@@ -152,13 +176,14 @@ fn starts_query(parser: &Parser<'_>) -> bool {
     parser.peek_token_ref().token == Token::LParen || ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| peek_words(parser, &[word]))
 }
 
-/// The error for a statement of another kind: a syntax error if it does not parse at all.
-fn not_known(parser: &mut Parser<'_>) -> Error {
+/// The error for a statement of another kind.
+fn not_known(parser: &Parser<'_>) -> Error {
     let first = parser.peek_token();
-    match parser.parse_statement() {
-        Ok(_) => Error::not_supported(format!("{} statements are not supported yet", first.token.to_string().to_uppercase())),
-        Err(error) => from_parser(error),
+    let word = first.token.to_string().to_uppercase();
+    if OTHER_STATEMENTS.contains(&word.as_str()) {
+        return Error::not_supported(format!("{word} statements are not supported yet"));
     }
+    suggest(from_parser(unexpected(parser, "an SQL statement", first)), &word, STATEMENTS.iter().chain(OTHER_STATEMENTS).copied())
 }
 
 fn parse_explain(parser: &mut Parser<'_>) -> Result<Statement> {
@@ -255,7 +280,18 @@ mod tests {
         assert_eq!(error("select * fro t"), "SYNTAX_ERROR: line 1:10: expected: end of statement, found: fro");
         assert!(error("select 1 from t where").starts_with("SYNTAX_ERROR"), "{}", error("select 1 from t where"));
         assert_eq!(error(" ; "), "SYNTAX_ERROR: the statement is empty");
-        assert!(error("selec 1").starts_with("SYNTAX_ERROR: line 1:1"), "{}", error("selec 1"));
-        assert!(error("delete from t").starts_with("NOT_SUPPORTED: DELETE statements"), "{}", error("delete from t"));
+        assert_eq!(error("selec 1"), "SYNTAX_ERROR: line 1:1: expected: an SQL statement, found: selec (did you mean 'SELECT'?)");
+        assert_eq!(error("select (1\n  + 2 "), "SYNTAX_ERROR: line 2:6: expected: ), found: EOF");
+    }
+
+    #[test]
+    fn what_is_not_there_yet_says_so() {
+        for sql in
+            ["delete from t", "comment on table t is 'x'", "alter table t add column a int", "show stats for t", "create role r", "drop role r"]
+        {
+            assert!(error(sql).starts_with("NOT_SUPPORTED: "), "{}", error(sql));
+        }
+        assert_eq!(error("create table t (a char(3))"), "NOT_SUPPORTED: line 1:19: type 'char' is not supported: Iceberg has none like it");
+        assert_eq!(error("create table t (a nope)"), "TYPE_NOT_FOUND: line 1:19: type 'nope' does not exist");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::ViewTable;
@@ -21,11 +21,13 @@ use nunatak_core::{Code, Error, Location, Result};
 
 use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName};
 use super::relations::{self, FILES_CATALOG, FileCall, Relations, VERSION_MARK, VersionExpression};
-use super::statement::Statement;
-use super::{functions, information_schema, parse, select_items};
+use super::statement::{ColumnDefinition, Statement};
+use super::types::new_schema;
+use super::{functions, information_schema, nested_values, parse, place, queries, select_items};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
+use crate::scan::types::table_schema;
 use crate::scan::{IcebergTable, metadata_table};
 
 /// How deeply views may refer to views.
@@ -36,6 +38,7 @@ pub struct Planner {
     context: Arc<EngineContext>,
     state: SessionState,
     looked_up: LookedUp,
+    user: String,
     catalog: String,
     schema: Option<String>,
     view_depth: usize,
@@ -50,14 +53,15 @@ pub struct InsertPlan {
 }
 
 impl Planner {
-    /// A planner for one query. `partitions` is how many partitions it is split into, `None` for the process's default.
-    pub fn new(context: &Arc<EngineContext>, catalog: &str, schema: Option<&str>, partitions: Option<usize>) -> Self {
-        Self::with_tables(context, LookedUp::default(), catalog, schema, partitions, 0)
+    /// A planner for one query of `user`. `partitions` is how many partitions it is split into, `None` for the process's default.
+    pub fn new(context: &Arc<EngineContext>, user: &str, catalog: &str, schema: Option<&str>, partitions: Option<usize>) -> Self {
+        Self::with_tables(context, LookedUp::default(), user, catalog, schema, partitions, 0)
     }
 
     fn with_tables(
         context: &Arc<EngineContext>,
         looked_up: LookedUp,
+        user: &str,
         catalog: &str,
         schema: Option<&str>,
         partitions: Option<usize>,
@@ -73,7 +77,12 @@ impl Planner {
             SessionStateBuilder::new_from_existing(context.base().clone()).with_config(config).with_catalog_list(Arc::new(looked_up.clone())).build();
         // From here on "now" is one moment for the whole query.
         state.mark_start_execution();
-        Self { context: Arc::clone(context), state, looked_up, catalog: catalog.to_owned(), schema: schema.map(str::to_owned), view_depth }
+        let (user, catalog, schema) = (user.to_owned(), catalog.to_owned(), schema.map(str::to_owned));
+        Self { context: Arc::clone(context), state, looked_up, user, catalog, schema, view_depth }
+    }
+
+    fn session_names(&self) -> queries::SessionNames<'_> {
+        queries::SessionNames { user: &self.user, catalog: &self.catalog, schema: self.schema.as_deref() }
     }
 
     /// The DataFusion session of this query.
@@ -128,11 +137,13 @@ impl Planner {
 
     async fn plan(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
         let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
+        queries::adapt(&mut statement, self.session_names())?;
         functions::check(&statement, &self.state)?;
         select_items::name_all(&mut statement);
-        let statement = DataFusionStatement::Statement(Box::new(statement));
-        self.look_up_all(&statement, &relations).await?;
-        self.state.statement_to_plan(statement).await.map_err(from_datafusion)
+        let parsed = DataFusionStatement::Statement(Box::new(statement.clone()));
+        self.look_up_all(&parsed, &relations).await?;
+        let plan = self.state.statement_to_plan(parsed).await.and_then(nested_values::with_casts_above);
+        plan.map_err(|error| place::with_place(from_datafusion(error), &statement))
     }
 
     async fn look_up_all(&self, statement: &DataFusionStatement, relations: &Relations) -> Result<()> {
@@ -234,7 +245,8 @@ impl Planner {
 
     async fn files(&self, call: &FileCall) -> Result<Arc<dyn TableProvider>> {
         let options = FileOptions::from_pairs(call.format, &call.options)?;
-        file_table(&self.state, call.format, &call.pattern, &options, None).await
+        let schema = call.columns.as_deref().map(declared_schema).transpose()?;
+        file_table(&self.state, call.format, &call.pattern, &options, schema).await
     }
 
     /// A view, planned against the names it was made under and the snapshots this query has pinned.
@@ -246,6 +258,7 @@ impl Planner {
             let inner = Self::with_tables(
                 &self.context,
                 self.looked_up.clone(),
+                &self.user,
                 &view.default_catalog,
                 Some(&view.default_schema),
                 Some(self.state.config().target_partitions()),
@@ -271,6 +284,11 @@ impl Planner {
             Ok(error) | Err(error) => error,
         }
     }
+}
+
+/// The schema of files whose columns are declared.
+fn declared_schema(columns: &[ColumnDefinition]) -> Result<SchemaRef> {
+    table_schema(&new_schema(columns)?)
 }
 
 async fn table_not_found(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Result<Error> {

@@ -11,6 +11,8 @@ use nunatak_core::{Code, Error, Result};
 
 use super::names;
 use super::options::option_value;
+use super::parse::parse_columns;
+use super::statement::ColumnDefinition;
 use crate::error::from_parser;
 use crate::files::{FileFormat, OptionValue};
 
@@ -45,6 +47,8 @@ pub(super) struct FileCall {
     pub(super) format: FileFormat,
     pub(super) pattern: String,
     pub(super) options: Vec<(String, OptionValue)>,
+    /// What `columns => 'id bigint, name varchar'` says; they are inferred without it.
+    pub(super) columns: Option<Vec<ColumnDefinition>>,
 }
 
 /// Takes versions and files out of `statement`, and numbers them from `first`.
@@ -187,6 +191,7 @@ fn file_call(format: FileFormat, name: &ObjectName, arguments: &TableFunctionArg
     };
     let mut pattern = None;
     let mut options = Vec::new();
+    let mut columns = None;
     for argument in &arguments.args {
         match argument {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) if pattern.is_none() => match option_value(expression).map_err(from_parser)? {
@@ -194,10 +199,15 @@ fn file_call(format: FileFormat, name: &ObjectName, arguments: &TableFunctionArg
                 _ => return Err(wrong("the path must be a text")),
             },
             FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expression), .. } => {
-                options.push((name.value.to_lowercase(), option_value(expression).map_err(from_parser)?));
+                match (name.value.to_lowercase(), option_value(expression).map_err(from_parser)?) {
+                    (name, OptionValue::Text(text)) if name == "columns" && format != FileFormat::Parquet => {
+                        columns = Some(parse_columns(&text).map_err(|error| wrong(&format!("columns: {}", error.user_message())))?);
+                    }
+                    option => options.push(option),
+                }
             }
             other => return Err(wrong(&format!("unexpected argument {other}"))),
         }
     }
-    Ok(FileCall { format, pattern: pattern.ok_or_else(|| wrong("the path is missing"))?, options })
+    Ok(FileCall { format, pattern: pattern.ok_or_else(|| wrong("the path is missing"))?, options, columns })
 }

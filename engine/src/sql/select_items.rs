@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, Statement, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, Ident, Select, SelectItem, Statement, TableFactor, TableWithJoins, VisitMut, VisitorMut};
 
 use super::names::normalized;
 
@@ -37,10 +37,11 @@ impl VisitorMut for Namer {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let mut seen = HashSet::new();
+        let relations: HashSet<String> = select.from.iter().flat_map(relation_names).collect();
         for (position, item) in select.projection.iter_mut().enumerate() {
             match item {
                 SelectItem::UnnamedExpr(expression) => {
-                    if let Some(alias) = alias_of(expression, position, &mut seen) {
+                    if let Some(alias) = alias_of(expression, position, &relations, &mut seen) {
                         *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias: Ident::with_quote('"', alias) };
                     }
                 }
@@ -58,11 +59,19 @@ impl VisitorMut for Namer {
 }
 
 /// The alias that an item needs, if it needs one.
-fn alias_of(expression: &Expr, position: usize, seen: &mut HashSet<String>) -> Option<String> {
+fn alias_of(expression: &Expr, position: usize, relations: &HashSet<String>, seen: &mut HashSet<String>) -> Option<String> {
     let name = match expression {
         Expr::Identifier(column) => normalized(column),
-        // Columns of different tables may share their last part: only the whole name twice is a repetition.
-        Expr::CompoundIdentifier(parts) => parts.iter().map(normalized).collect::<Vec<_>>().join("."),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            // A field of a row: DataFusion would name it by the way to it.
+            [.., row, field] if !relations.contains(&normalized(row)) => return Some(distinct(normalized(field), position, seen)),
+            // Columns of different tables may share their last part: only the whole name twice is a repetition.
+            parts => parts.iter().map(normalized).collect::<Vec<_>>().join("."),
+        },
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(field))) => return Some(distinct(normalized(field), position, seen)),
+            _ => return Some(format!("{MARK}_col{position}")),
+        },
         _ => return Some(format!("{MARK}_col{position}")),
     };
     if seen.insert(name.clone()) {
@@ -70,6 +79,25 @@ fn alias_of(expression: &Expr, position: usize, seen: &mut HashSet<String>) -> O
     }
     let last = name.rsplit('.').next().unwrap_or(&name);
     Some(format!("{last}{MARK}{position}"))
+}
+
+/// The name, marked if it is taken.
+fn distinct(name: String, position: usize, seen: &mut HashSet<String>) -> String {
+    if seen.insert(name.clone()) { name } else { format!("{name}{MARK}{position}") }
+}
+
+/// By which names the columns of a `FROM` item may be qualified.
+fn relation_names(item: &TableWithJoins) -> impl Iterator<Item = String> {
+    std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)).flat_map(|factor| match factor {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::UNNEST { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. }
+        | TableFactor::TableFunction { alias: Some(alias), .. } => vec![normalized(&alias.name)],
+        TableFactor::Table { name, .. } => super::names::parts(name).last().cloned().into_iter().collect(),
+        TableFactor::NestedJoin { table_with_joins, alias: None } => relation_names(table_with_joins).collect(),
+        _ => Vec::new(),
+    })
 }
 
 #[cfg(test)]
@@ -87,6 +115,7 @@ mod tests {
     #[test]
     fn unnamed_and_repeated_items_get_names() {
         assert_eq!(named("select a, a + 1, a, t.a, u.a from t, u"), r#"SELECT a, a + 1 AS "!_col1", a AS "a!2", t.a, u.a FROM t, u"#);
+        assert_eq!(named("select r.x, t.r.x, t.a, r.b from s.t"), r#"SELECT r.x AS "x", t.r.x AS "x!1", t.a, r.b AS "b" FROM s.t"#);
         assert_eq!(named("select 1 as x, 2 as x, *"), r#"SELECT 1 AS x, 2 AS "x!1", *"#);
         assert_eq!(named("select x from (select count(*) from t) as s(x)"), r#"SELECT x FROM (SELECT count(*) AS "!_col0" FROM t) AS s (x)"#);
     }

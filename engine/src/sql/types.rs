@@ -16,6 +16,22 @@ type Parsed<T> = std::result::Result<T, ParserError>;
 /// The precision that `decimal` has when none is written (Trino).
 const DECIMAL_PRECISION_DEFAULT: u32 = 38;
 
+/// Trino's other types.
+const NOT_IN_ICEBERG: [&str; 12] = [
+    "char",
+    "json",
+    "interval",
+    "ipaddress",
+    "hyperloglog",
+    "p4hyperloglog",
+    "setdigest",
+    "qdigest",
+    "tdigest",
+    "geometry",
+    "sphericalgeography",
+    "variant",
+];
+
 /// Field ids inside nested types are placeholders: fresh ones are given when the table is made.
 const FIELD_ID_PLACEHOLDER: i32 = 0;
 
@@ -49,10 +65,13 @@ pub(super) fn parse_type(parser: &mut Parser<'_>) -> Parsed<Type> {
         "map" => return parse_map(parser),
         "row" | "struct" => return parse_row(parser),
         _ => {
-            return Err(ParserError::ParserError(format!(
-                "unknown type '{value}' at Line: {}, Column: {}",
-                token.span.start.line, token.span.start.column
-            )));
+            let place = format!("at Line: {}, Column: {}", token.span.start.line, token.span.start.column);
+            let what = if NOT_IN_ICEBERG.contains(&name.as_str()) {
+                format!("type '{name}' is not supported: Iceberg has none like it")
+            } else {
+                format!("type '{value}' does not exist")
+            };
+            return Err(ParserError::ParserError(format!("{what} {place}")));
         }
     };
     Ok(Type::Primitive(primitive))

@@ -7,6 +7,7 @@
 //! Its scheduler is a library here ([`scheduler`]): plans go to it in this process, executors talk to it through a service of ours ([`service`]), and
 //! the membership comes from the cluster's state. [`results`] reads what the last stage has written.
 
+mod explain;
 mod joins;
 mod results;
 mod scheduler;
@@ -47,16 +48,15 @@ pub(super) struct FaultTolerant {
     address: SocketAddr,
 }
 
-/// The configuration for plans of this mode: as many partitions as the cluster has slots, and nothing that only works within one process.
-pub(super) fn config(session: &SessionConfig, base: &SessionConfig, executors: &[Joined]) -> SessionConfig {
+/// The configuration for plans of this mode: as many partitions as the cluster has slots unless the session asks for a number, and
+/// nothing that only works within one process.
+pub(super) fn config(session: &SessionConfig, partitions: Option<usize>, executors: &[Joined]) -> SessionConfig {
     let slots: usize = executors.iter().map(|joined| joined.executor.slots).sum();
-    // A number that the session asks for is kept.
-    let partitions = if session.target_partitions() == base.target_partitions() { slots.max(1) } else { session.target_partitions() };
-    let ours = session.options().optimizer.clone();
+    let partitions = partitions.unwrap_or(slots.max(1));
     let mut config = session.clone().upgrade_for_ballista().with_target_partitions(partitions);
     let options = config.options_mut();
     // Sorting both sides instead takes 2.5 times as long (TPC-H, scale 1).
-    options.optimizer.prefer_hash_join = ours.prefer_hash_join;
+    options.optimizer.prefer_hash_join = session.options().optimizer.prefer_hash_join;
     options.execution.parquet.schema_force_view_types = session.options().execution.parquet.schema_force_view_types;
     options.sql_parser.map_string_types_to_utf8view = session.options().sql_parser.map_string_types_to_utf8view;
     config
@@ -97,6 +97,27 @@ impl FaultTolerant {
         let first = again().await?;
         Ok(rows::with_retries(schema, first, again, members))
     }
+
+    /// The plan with its stages.
+    pub(super) fn describe(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, verbose: bool) -> Result<String> {
+        let plan = joins::gather_probe_sides(plan).map_err(from_datafusion)?;
+        explain::planned(plan, state.config_options(), verbose)
+    }
+
+    /// Runs a plan to its end, once: its rows, and its stages with what they measured.
+    pub(super) async fn analyze(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, members: &Members) -> Result<(usize, String)> {
+        let plan = joins::gather_probe_sides(plan).map_err(from_datafusion)?;
+        let departures = members.departures();
+        let context = Arc::new(SessionContext::new_with_state(state.clone()));
+        let (mut job, mut statuses) = start(Arc::clone(&self.scheduler), context, plan, departures).await?;
+        let ended = job.end(&mut statuses).await;
+        if members.departures() != departures {
+            return Err(Error::new(Code::RemoteHostGone, "an executor was lost while the query ran").with_hint("run it again"));
+        }
+        let rows: u64 = ended?.iter().filter_map(|location| location.partition_stats.as_ref()).map(|stats| stats.num_rows.unsigned_abs()).sum();
+        let graph = self.scheduler.graph(&job.id).await?;
+        Ok((usize::try_from(rows).unwrap_or(usize::MAX), explain::measured(&graph)))
+    }
 }
 
 /// One attempt: a job. Its rows come when it has ended.
@@ -106,12 +127,22 @@ async fn attempt(scheduler: Arc<Scheduler>, context: Arc<SessionContext>, plan: 
     if executors.is_empty() {
         return Err(no_executors());
     }
-    scheduler.wait_until_known(departures).await;
     let schema = plan.schema();
+    let (job, statuses) = start(scheduler, context, plan, departures).await?;
+    Ok(Attempt { rows: results::read(schema, job, statuses), needed: Needed::AllSince { executors, departures } })
+}
+
+/// Starts a job, on executors of which none has departed as far as `departures` counts.
+async fn start(
+    scheduler: Arc<Scheduler>,
+    context: Arc<SessionContext>,
+    plan: Arc<dyn ExecutionPlan>,
+    departures: u64,
+) -> Result<(Job, mpsc::Receiver<JobStatus>)> {
+    scheduler.wait_until_known(departures).await;
     let (sender, statuses) = mpsc::channel(STATUSES_MAX);
     let id = scheduler.submit(context, plan, sender).await?;
-    let job = Job { scheduler, id, ended: false };
-    Ok(Attempt { rows: results::read(schema, job, statuses), needed: Needed::AllSince { executors, departures } })
+    Ok((Job { scheduler, id, ended: false }, statuses))
 }
 
 /// A job of the scheduler. Dropping it cancels it, and removes its files.

@@ -18,10 +18,11 @@ use ballista_core::serde::protobuf::{
 };
 use ballista_core::serde::scheduler::ExecutorMetadata;
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
-use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::cluster::{BallistaCluster, JobState};
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::metrics::default_metrics_collector;
 use ballista_scheduler::scheduler_server::SchedulerServer;
+use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
 use ballista_scheduler::state::executor_manager::ExecutorManager;
 use ballista_scheduler::state::task_manager::TaskLauncher;
 use dashmap::DashMap;
@@ -57,6 +58,7 @@ pub(super) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 /// The scheduler, and what keeps its membership.
 pub(super) struct Scheduler {
     server: Server,
+    jobs: Arc<dyn JobState>,
     /// How many departures of executors the scheduler knows of.
     known_departures: watch::Receiver<u64>,
     unreachable: Unreachable,
@@ -87,6 +89,7 @@ impl Scheduler {
             Arc::new(move |config| Ok(SessionStateBuilder::new_from_existing(base.clone()).with_config(config).build())),
             Arc::new(SessionConfig::new_with_ballista),
         );
+        let jobs = cluster.job_state();
         let cannot = |error: BallistaError| Error::internal(format!("the scheduler cannot start: {error}"));
         let endpoint = config.scheduler_endpoint();
         let codec = BallistaCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::new(codec));
@@ -97,7 +100,7 @@ impl Scheduler {
         server.init().await.map_err(cannot)?;
         let (known, known_departures) = watch::channel(0);
         tokio::spawn(follow(server.clone(), state.membership(), known));
-        Ok(Arc::new(Self { server, known_departures, unreachable }))
+        Ok(Arc::new(Self { server, jobs, known_departures, unreachable }))
     }
 
     /// The scheduler itself, for what executors tell it.
@@ -127,6 +130,15 @@ impl Scheduler {
     ) -> Result<JobId> {
         let submitted = self.server.submit_physical_plan("query", context, plan, Some(statuses)).await;
         submitted.map_err(|error| Error::internal(format!("the scheduler takes no job: {error}")))
+    }
+
+    /// The stages of a job that has ended.
+    pub(super) async fn graph(&self, job: &JobId) -> Result<ExecutionGraphBox> {
+        match self.jobs.get_execution_graph(job).await {
+            Ok(Some(graph)) => Ok(graph),
+            Ok(None) => Err(Error::internal(format!("the scheduler has forgotten job {job}"))),
+            Err(error) => Err(Error::internal(format!("the scheduler does not tell of job {job}: {error}"))),
+        }
     }
 
     /// Removes the files of a job, after it was cancelled if it still runs.

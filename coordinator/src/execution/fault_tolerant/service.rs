@@ -18,6 +18,7 @@ use futures::stream::BoxStream;
 use nunatak_state::{ClusterState, ExecutorMember};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tracing::error;
 
@@ -28,10 +29,7 @@ pub(super) fn serve(listener: TcpListener, scheduler: Arc<Scheduler>, state: Arc
     let service = SchedulerGrpcServer::new(Service { scheduler, state })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let connections = futures::stream::unfold(listener, |listener| async {
-        let connection = listener.accept().await.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream));
-        Some((connection, listener))
-    });
+    let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::spawn(async move {
         if let Err(error) = Server::builder().add_service(service).serve_with_incoming(connections).await {
             error!(%error, "the cluster server has failed");

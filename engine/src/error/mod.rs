@@ -1,4 +1,7 @@
-//! The one place where DataFusion's errors become nunatak's: by variant; the text is kept for the user to read.
+//! The one place where DataFusion's errors become nunatak's: by variant, and what its planner says ([`planning`]) by its text.
+
+mod planning;
+mod type_texts;
 
 use std::error::Error as StdError;
 
@@ -8,6 +11,8 @@ use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::sql::sqlparser::parser::ParserError;
 use nunatak_core::{Code, Error, Location};
+
+use type_texts::in_trino_terms;
 
 /// Turns an error of DataFusion into nunatak's. An error of ours that travelled inside comes out unchanged.
 pub fn from_datafusion(error: DataFusionError) -> Error {
@@ -54,14 +59,13 @@ fn convert(error: DataFusionError) -> Error {
         DataFusionError::Shared(inner) => convert_shared(&inner),
         DataFusionError::SchemaError(schema_error, _) => from_schema_error(*schema_error),
         DataFusionError::SQL(parser_error, _) => from_parser(*parser_error),
-        DataFusionError::ArrowError(arrow, _) => from_arrow(*arrow),
+        DataFusionError::ArrowError(arrow, _) => from_arrow(&arrow),
         DataFusionError::ParquetError(parquet) => from_parquet(*parquet),
         DataFusionError::ObjectStore(store) => from_object_store(*store),
         DataFusionError::IoError(io) => Error::new(Code::IcebergFilesystemError, io.to_string()),
-        DataFusionError::NotImplemented(message) => Error::not_supported(message),
-        DataFusionError::Plan(message) => Error::new(Code::GenericUserError, first_line_lower(&message)),
+        DataFusionError::NotImplemented(message) => planning::from_not_implemented(&message),
+        DataFusionError::Plan(message) | DataFusionError::Execution(message) => planning::from_message(&message),
         DataFusionError::Configuration(message) => Error::new(Code::InvalidSessionProperty, message),
-        DataFusionError::Execution(message) => Error::new(Code::GenericUserError, message),
         DataFusionError::ResourcesExhausted(message) => Error::new(Code::ExceededLocalMemoryLimit, message)
             .with_hint("select fewer rows or columns, or give the server more memory with --memory"),
         DataFusionError::External(inner) => from_text(&inner.to_string()),
@@ -79,12 +83,12 @@ fn convert_shared(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::Shared(inner) => convert_shared(inner),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => convert_shared(inner),
-        DataFusionError::ArrowError(arrow, _) => Error::new(arrow_code(arrow), arrow.to_string()),
+        DataFusionError::ArrowError(arrow, _) => from_arrow(arrow),
         DataFusionError::ParquetError(parquet) => Error::new(Code::IcebergBadData, parquet.to_string()),
         DataFusionError::ObjectStore(store) => Error::new(store_code(store), store.to_string()),
         DataFusionError::ResourcesExhausted(message) => Error::new(Code::ExceededLocalMemoryLimit, message.clone()),
-        DataFusionError::Execution(message) | DataFusionError::Plan(message) => Error::new(Code::GenericUserError, message.clone()),
-        DataFusionError::NotImplemented(message) => Error::not_supported(message.clone()),
+        DataFusionError::Execution(message) | DataFusionError::Plan(message) => planning::from_message(message),
+        DataFusionError::NotImplemented(message) => planning::from_not_implemented(message),
         DataFusionError::IoError(io) => Error::new(Code::IcebergFilesystemError, io.to_string()),
         DataFusionError::External(inner) => from_text(&inner.to_string()),
         other => Error::internal(other.to_string()),
@@ -117,14 +121,22 @@ fn from_schema_error(error: SchemaError) -> Error {
     }
 }
 
-/// Turns an error of the SQL parser into a `SYNTAX_ERROR` with its place. The parser has no field for the place: it ends the text with it.
+/// Turns an error of the SQL parser into a `SYNTAX_ERROR` with its place (`NOT_SUPPORTED` or `TYPE_NOT_FOUND` if its text says so). The parser has no field for the place: it ends the text with it.
 pub fn from_parser(error: ParserError) -> Error {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
         ParserError::RecursionLimitExceeded => return Error::new(Code::SyntaxError, "the statement is nested too deeply"),
     };
     let (message, location) = split_place(&text);
-    let syntax = Error::new(Code::SyntaxError, lower_first(message));
+    // Our own parsers have no other way than the text to say that something is missing rather than misspelt.
+    let code = if message.contains("not supported") {
+        Code::NotSupported
+    } else if message.starts_with("type '") && message.ends_with("' does not exist") {
+        Code::TypeNotFound
+    } else {
+        Code::SyntaxError
+    };
+    let syntax = Error::new(code, lower_first(message));
     match location {
         Some(location) => syntax.at(location),
         None => syntax,
@@ -147,6 +159,7 @@ fn arrow_code(error: &ArrowError) -> Code {
         ArrowError::DivideByZero => Code::DivisionByZero,
         ArrowError::ArithmeticOverflow(_) => Code::NumericValueOutOfRange,
         ArrowError::CastError(_) | ArrowError::ParseError(_) => Code::InvalidCastArgument,
+        ArrowError::InvalidArgumentError(text) if text.contains("too large to store in a Decimal") => Code::InvalidCastArgument,
         ArrowError::ComputeError(_) | ArrowError::InvalidArgumentError(_) => Code::InvalidFunctionArgument,
         ArrowError::NotYetImplemented(_) => Code::NotSupported,
         ArrowError::ParquetError(_) => Code::IcebergBadData,
@@ -157,18 +170,18 @@ fn arrow_code(error: &ArrowError) -> Code {
     }
 }
 
-fn from_arrow(error: ArrowError) -> Error {
-    let code = arrow_code(&error);
+fn from_arrow(error: &ArrowError) -> Error {
+    let code = arrow_code(error);
     let text = match error {
         ArrowError::DivideByZero => "division by zero".to_owned(),
         ArrowError::CastError(text)
         | ArrowError::ParseError(text)
         | ArrowError::ComputeError(text)
         | ArrowError::ArithmeticOverflow(text)
-        | ArrowError::InvalidArgumentError(text) => lower_first(&text),
+        | ArrowError::InvalidArgumentError(text) => lower_first(text),
         other => other.to_string(),
     };
-    Error::new(code, text)
+    Error::new(code, in_trino_terms(&text))
 }
 
 fn from_parquet(error: ParquetError) -> Error {
@@ -186,10 +199,6 @@ fn store_code(error: &object_store::Error) -> Code {
 
 fn from_object_store(error: object_store::Error) -> Error {
     Error::new(store_code(&error), error.to_string()).with_source(error)
-}
-
-fn first_line_lower(text: &str) -> String {
-    lower_first(text.trim_end())
 }
 
 fn lower_first(text: &str) -> String {

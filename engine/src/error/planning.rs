@@ -1,0 +1,131 @@
+//! What DataFusion says about a statement, in Trino's codes and words. DataFusion has only texts for these mistakes, so they are told by their texts;
+//! one that is not known here stays a `GENERIC_USER_ERROR` with its text.
+
+use nunatak_core::{Code, Error};
+
+use super::lower_first;
+use super::type_texts::in_trino_terms;
+
+/// Texts that need only their code.
+const CODES: &[(&str, Code)] = &[
+    ("annot coerce ", Code::TypeMismatch),
+    ("annot infer common argument type", Code::TypeMismatch),
+    ("non-boolean predicate", Code::TypeMismatch),
+    ("nary operator '", Code::TypeMismatch),
+    ("ailed to coerce", Code::TypeMismatch),
+    ("isn't a common type to coerce", Code::TypeMismatch),
+    ("ncompatible inputs for Union", Code::TypeMismatch),
+    ("queries have different number of columns", Code::TypeMismatch),
+    ("annot automatically convert", Code::TypeMismatch),
+    ("xpected LIMIT to be an integer", Code::TypeMismatch),
+    ("nconsistent data length across values list", Code::TypeMismatch),
+    ("must appear in the GROUP BY clause or be used in an aggregate function", Code::ExpressionNotAggregate),
+    ("ggregate functions are not allowed in the WHERE clause", Code::ExpressionNotScalar),
+    ("ggregate function calls cannot be nested", Code::NestedAggregation),
+    ("rder by column out of bounds", Code::InvalidColumnReference),
+    ("annot find column with position", Code::InvalidColumnReference),
+    ("column counts must match", Code::MismatchedColumnAliases),
+    ("names given as column alias", Code::MismatchedColumnAliases),
+    ("specified more than once", Code::DuplicateNamedQuery),
+    ("ubquery returned more than one row", Code::SubqueryMultipleRows),
+    ("nsupported date_trunc granularity", Code::InvalidFunctionArgument),
+];
+
+/// The error for a text of DataFusion's planner.
+pub(super) fn from_message(message: &str) -> Error {
+    if let Some(error) = call(message).or_else(|| not_grouped(message)).or_else(|| missing_over(message)).or_else(|| others(message)) {
+        return error;
+    }
+    let code = CODES.iter().find(|(part, _)| message.contains(part)).map_or(Code::GenericUserError, |(_, code)| *code);
+    Error::new(code, in_trino_terms(&lower_first(message.trim_end())))
+}
+
+/// The error for what DataFusion calls not implemented.
+pub(super) fn from_not_implemented(message: &str) -> Error {
+    if let Some(types) = message.strip_prefix("Unsupported CAST from ") {
+        return Error::new(Code::TypeMismatch, in_trino_terms(&format!("cannot cast {types}")));
+    }
+    if let Some(name) = message.strip_prefix("Unsupported SQL type ") {
+        if name.contains(['(', '<']) {
+            return Error::not_supported(format!("a cast to {name} is not supported yet"));
+        }
+        return Error::new(Code::TypeNotFound, format!("type '{name}' does not exist"));
+    }
+    if message.contains("does not support logical expression WindowFunction") {
+        return Error::new(Code::ExpressionNotScalar, "a window function is not allowed here").with_hint("filter its result in an outer query");
+    }
+    if message.contains("does not support logical expression InSubquery") || message.contains("does not support logical expression Exists") {
+        return Error::not_supported("IN and EXISTS with a subquery are supported in WHERE and HAVING, not here");
+    }
+    Error::not_supported(message)
+}
+
+/// A function whose arguments do not fit: its name and the types are all that is of use in a long text.
+fn call(message: &str) -> Option<Error> {
+    let (_, rest) = message.split_once("No function matches the given name and argument types '")?;
+    let (call, _) = rest.split_once("'. You might need to add explicit type casts.")?;
+    let (name, types) = call.split_once('(')?;
+    let types = types.strip_suffix(')')?;
+    let takes = if types.is_empty() { "needs arguments".to_owned() } else { format!("does not take ({})", in_trino_terms(types)) };
+    Some(
+        Error::new(Code::FunctionNotFound, format!("function '{name}' {takes}"))
+            .with_hint(format!("SHOW FUNCTIONS LIKE '{name}' says what it does; cast the arguments if they should fit")),
+    )
+}
+
+fn not_grouped(message: &str) -> Option<Error> {
+    let (_, rest) = message.split_once("column \"")?;
+    let (column, rest) = rest.split_once('"')?;
+    if !rest.starts_with(" must appear in the GROUP BY clause or must be part of an aggregate function") {
+        return None;
+    }
+    let column = column.rsplit('.').next().unwrap_or(column);
+    Some(Error::new(Code::ExpressionNotAggregate, format!("column '{column}' must be in GROUP BY or within an aggregate function")))
+}
+
+/// Calls are checked before planning, so what the planner does not find is there: as a window function.
+fn missing_over(message: &str) -> Option<Error> {
+    let (name, _) =
+        lower_first(message).strip_prefix("invalid function '")?.split_once('\'').map(|(name, rest)| (name.to_owned(), rest.to_owned()))?;
+    Some(Error::new(Code::MissingOver, format!("window function '{name}' needs an OVER clause")).with_hint(format!("write {name}(...) OVER (...)")))
+}
+
+fn others(message: &str) -> Option<Error> {
+    if message.starts_with("Column count doesn't match insert query") {
+        return Some(Error::new(Code::TypeMismatch, "the query has another number of columns than the INSERT names"));
+    }
+    if message.starts_with("Substring without for/from") {
+        return Some(Error::new(Code::FunctionNotFound, "function 'substr' needs a text and a position"));
+    }
+    if message.starts_with("Too many columns! The subquery should only return one column") {
+        return Some(Error::not_supported("a subquery of several columns is not supported here"));
+    }
+    let name = message.strip_prefix("Field ")?.strip_suffix(" not found in struct")?;
+    Some(Error::new(Code::ColumnNotFound, format!("field '{name}' does not exist")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_become_short_ones() {
+        let sum = "Function 'sum' failed to match any signature. This issue was likely caused by a bug in DataFusion's code. No function matches the \
+                   given name and argument types 'sum(Utf8View)'. You might need to add explicit type casts.\n\tCandidate functions:\n\tsum(Decimal)";
+        assert!(from_message(sum).to_string().starts_with("FUNCTION_NOT_FOUND: function 'sum' does not take (varchar) ("), "{}", from_message(sum));
+        let grouped = "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"s.t.a\" must appear in the GROUP \
+                       BY clause or must be part of an aggregate function, currently only \"count(Int64(1))\" appears in the SELECT clause";
+        assert_eq!(from_message(grouped).to_string(), "EXPRESSION_NOT_AGGREGATE: column 'a' must be in GROUP BY or within an aggregate function");
+    }
+
+    #[test]
+    fn codes_are_told_by_the_text() {
+        let coerced = from_message("Cannot coerce arithmetic expression Int32 + Utf8View to valid types");
+        assert_eq!(coerced.to_string(), "TYPE_MISMATCH: cannot coerce arithmetic expression integer + varchar to valid types");
+        assert_eq!(from_message("something else").code(), Code::GenericUserError);
+        assert_eq!(
+            from_not_implemented("Unsupported CAST from List(Int64) to Int64").to_string(),
+            "TYPE_MISMATCH: cannot cast array(bigint) to bigint"
+        );
+    }
+}

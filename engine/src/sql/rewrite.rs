@@ -1,0 +1,196 @@
+//! Changes to the tokens of a statement, where `sqlparser` would read them otherwise than Trino does.
+
+use std::collections::HashMap;
+use std::iter::repeat_n;
+
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
+
+use super::parse::is_word;
+
+/// What may stand before a query that starts with `TABLE`.
+const BEFORE_QUERY: [&str; 9] = ["EXPLAIN", "ANALYZE", "VERBOSE", "AS", "UNION", "INTERSECT", "EXCEPT", "ALL", "DISTINCT"];
+
+/// What ends the rows of `VALUES`.
+const AFTER_VALUES: [&str; 8] = ["ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "INTERSECT", "EXCEPT", "WITH"];
+
+/// The tokens without whitespace and comments, and with these changes: each `?` becomes `$1`, `$2`, ...; `FOR VERSION AS OF e` becomes `FOR SYSTEM_TIME
+/// AS OF e` (which takes any expression, and has no other use here), and `FOR TIMESTAMP AS OF e` loses its `FOR`; `TABLE t` becomes `SELECT * FROM t`;
+/// a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`.
+pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let tokens: Vec<_> = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+    with_parentheses(with_table_queries(with_versions(with_numbers(tokens))))
+}
+
+fn with_numbers(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let questions = tokens.iter_mut().filter(|token| matches!(&token.token, Token::Placeholder(text) if text == "?"));
+    for (number, question) in (1..).zip(questions) {
+        question.token = Token::Placeholder(format!("${number}"));
+    }
+    tokens
+}
+
+fn with_versions(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut dropped = Vec::new();
+    for at in 0..tokens.len().saturating_sub(3) {
+        if is_word(&tokens[at], "FOR") && is_word(&tokens[at + 2], "AS") && is_word(&tokens[at + 3], "OF") {
+            if is_word(&tokens[at + 1], "VERSION") {
+                tokens[at + 1].token = Token::make_keyword("SYSTEM_TIME");
+            } else if is_word(&tokens[at + 1], "TIMESTAMP") {
+                dropped.push(at);
+            }
+        }
+    }
+    for at in dropped.into_iter().rev() {
+        tokens.remove(at);
+    }
+    tokens
+}
+
+fn with_table_queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(token) = rest.next() {
+        let names_table = matches!(rest.peek().map(|next| &next.token), Some(Token::Word(_)));
+        let starts_query = out.last().is_none_or(|last| last.token == Token::LParen || BEFORE_QUERY.iter().any(|word| is_word(last, word)));
+        if is_word(&token, "TABLE") && names_table && starts_query {
+            let span = token.span;
+            out.extend([Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")].map(|token| TokenWithSpan { token, span }));
+        } else {
+            out.push(token);
+        }
+    }
+    out
+}
+
+fn with_parentheses(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut inserts: HashMap<usize, Insert> = HashMap::new();
+    for at in (0..tokens.len()).filter(|&at| is_word(&tokens[at], "VALUES")) {
+        // Where a value is expected, `sqlparser` takes `(VALUES` for the call of a function.
+        if let Some(end) = at.checked_sub(1).and_then(|before| closing(&tokens, before)) {
+            inserts.entry(at).or_default().query = true;
+            inserts.entry(end).or_default().closing += 1;
+        }
+        for (first, end) in bare_rows(&tokens, at + 1) {
+            inserts.entry(first).or_default().opening += 1;
+            inserts.entry(end).or_default().closing += 1;
+        }
+    }
+    if inserts.is_empty() {
+        return tokens;
+    }
+    let mut out = Vec::with_capacity(tokens.len() + 3 * inserts.len());
+    let mut span = Span::empty();
+    for (at, token) in tokens.into_iter().map(Some).chain([None]).enumerate() {
+        span = token.as_ref().map_or(span, |token| token.span);
+        if let Some(insert) = inserts.get(&at) {
+            out.extend(insert.tokens().map(|token| TokenWithSpan { token, span }));
+        }
+        out.extend(token);
+    }
+    out
+}
+
+/// What is inserted before a token: parentheses that close, the start of a query, parentheses that open.
+#[derive(Default)]
+struct Insert {
+    closing: usize,
+    query: bool,
+    opening: usize,
+}
+
+impl Insert {
+    fn tokens(&self) -> impl Iterator<Item = Token> {
+        let query = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM"), Token::LParen];
+        let query = query.into_iter().filter(|_| self.query);
+        repeat_n(Token::RParen, self.closing).chain(query).chain(repeat_n(Token::LParen, self.opening))
+    }
+}
+
+/// Where the parenthesis closes that opens at `start`, if one does.
+fn closing(tokens: &[TokenWithSpan], start: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    (start..tokens.len())
+        .find(|&at| {
+            match tokens[at].token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0
+        })
+        .filter(|&end| end > start)
+}
+
+/// The rows from `start` on that stand without parentheses, as ranges of tokens.
+fn bare_rows(tokens: &[TokenWithSpan], start: usize) -> Vec<(usize, usize)> {
+    let mut bounds = Vec::new();
+    let mut depth = 0_usize;
+    let end = (start..tokens.len()).find(|&at| {
+        let token = &tokens[at];
+        if depth == 0 {
+            match token.token {
+                Token::RParen | Token::SemiColon | Token::EOF => return true,
+                Token::Comma => bounds.push(at),
+                _ if AFTER_VALUES.iter().any(|word| is_word(token, word)) => return true,
+                _ => {}
+            }
+        }
+        match token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        false
+    });
+    bounds.push(end.unwrap_or(tokens.len()));
+    let firsts = std::iter::once(start).chain(bounds.iter().map(|bound| bound + 1));
+    firsts.zip(bounds.iter().copied()).filter(|&(first, end)| first < end && !is_enclosed(&tokens[first..end])).collect()
+}
+
+/// Whether the row stands within one pair of parentheses.
+fn is_enclosed(row: &[TokenWithSpan]) -> bool {
+    let row = if is_word(&row[0], "ROW") { &row[1..] } else { row };
+    closing(row, 0) == Some(row.len().saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dialect::TrinoDialect;
+    use super::*;
+    use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+
+    fn rewritten(sql: &str) -> String {
+        let tokens = Tokenizer::new(&TrinoDialect, sql).tokenize_with_location().unwrap();
+        let texts: Vec<String> = rewrite(tokens).into_iter().map(|token| token.token.to_string()).filter(|text| text != "EOF").collect();
+        texts.join(" ")
+    }
+
+    #[test]
+    fn rows_of_values_get_parentheses() {
+        for (sql, expected) in [
+            ("values 1, 'a' || 'b'", "values ( 1 ) , ( 'a' || 'b' )"),
+            ("values (1, 2), (3, 4)", "values ( 1 , 2 ) , ( 3 , 4 )"),
+            ("values (1) + 2 order by 1", "values ( ( 1 ) + 2 ) order by 1"),
+            ("select * from (values 1, f(2, 3)) as t(x)", "select * from ( SELECT * FROM ( values ( 1 ) , ( f ( 2 , 3 ) ) ) ) as t ( x )"),
+            ("select 1 in (values 1, 2 limit 1)", "select 1 in ( SELECT * FROM ( values ( 1 ) , ( 2 ) limit 1 ) )"),
+            ("values (select (values 1)) + 1;", "values ( ( select ( SELECT * FROM ( values ( 1 ) ) ) ) + 1 ) ;"),
+            ("insert into t values array[1, 2], array[]", "insert into t values ( array [ 1 , 2 ] ) , ( array [ ] )"),
+        ] {
+            assert_eq!(rewritten(sql), expected);
+        }
+    }
+
+    #[test]
+    fn table_stands_for_a_query_where_one_can_start() {
+        assert_eq!(rewritten("table s.t"), "SELECT * FROM s . t");
+        assert_eq!(rewritten("select 1 union all (table t)"), "select 1 union all ( SELECT * FROM t )");
+        assert_eq!(rewritten("create table t as table u"), "create table t as SELECT * FROM u");
+        assert_eq!(rewritten("select * from table(f(1))"), "select * from table ( f ( 1 ) )");
+    }
+
+    #[test]
+    fn versions_and_parameters() {
+        assert_eq!(rewritten("select ? from t for version as of ?"), "select $1 from t for SYSTEM_TIME as of $2");
+        assert_eq!(rewritten("select * from t /* c */ for timestamp as of now()"), "select * from t timestamp as of now ( )");
+    }
+}
