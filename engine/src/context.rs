@@ -66,7 +66,7 @@ impl EngineContext {
         let manifest_cache = Arc::new(ManifestCache::new(MANIFEST_CACHE_BYTES_MAX));
         Ok(Self {
             base,
-            scan: Arc::new(ScanContext::new(manifest_cache)),
+            scan: Arc::new(ScanContext::new(manifest_cache, Arc::clone(storage))),
             storage: Arc::clone(storage),
             catalogs: catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)).collect(),
         })

@@ -66,12 +66,11 @@ pub fn engine(options: &Options, spill_dir: &Path) -> Result<EngineContext> {
 /// Errors: `CONFIGURATION_INVALID` if the folder for shuffle files cannot be written, or the coordinator's address is none.
 pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineContext>) -> Result<Running> {
     let address = listener.local_addr().map_err(|error| Error::internal(error.to_string()))?;
-    let storage = engine.storage();
     let id = uuid::Uuid::new_v4().simple().to_string();
     let shuffle = Arc::new(ShuffleFolder::create(&options.shuffle_dir, &id)?);
     let flight = BallistaFlightService::new(shuffle.path());
-    let tasks = Tasks::new(&id, &engine, Codec::new(Arc::clone(storage)), shuffle);
-    let worker = worker::build(&engine, Codec::new(Arc::clone(storage)));
+    let tasks = Tasks::new(&id, &engine, Codec::new(Arc::clone(engine.scan())), shuffle);
+    let worker = worker::build(&engine, Codec::new(Arc::clone(engine.scan())));
     let in_flight = InFlight::default();
     let member = ExecutorMember {
         id,

@@ -9,6 +9,7 @@ mod location;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -79,6 +80,12 @@ impl Storage {
         let (store, path) = self.resolve(location)?;
         let read = async { store.get(&path).await?.bytes().await };
         read.await.map_err(|error| error::from_object_store(error, location))
+    }
+
+    /// Reads a part of a file. A range that ends behind the file gives what is there.
+    pub async fn read_range(&self, location: &str, range: Range<u64>) -> Result<Bytes> {
+        let (store, path) = self.resolve(location)?;
+        store.get_range(&path, range).await.map_err(|error| error::from_object_store(error, location))
     }
 
     /// Writes a whole file; readers see all of it or nothing.

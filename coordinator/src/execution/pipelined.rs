@@ -103,7 +103,7 @@ async fn distribute(
         .with_query_planner(Arc::new(Planned(plan)))
         .with_distributed_worker_resolver(Workers(urls))
         .with_distributed_desired_task_count_handler(keep_single_partitions)
-        .with_distributed_user_codec(Codec::new(Arc::clone(engine.storage())))
+        .with_distributed_user_codec(Codec::new(Arc::clone(engine.scan())))
         // As in Trino: within a data centre LZ4 takes longer than what it saves.
         .with_distributed_compression(None)
         .map_err(from_datafusion)?

@@ -15,11 +15,11 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{DefaultPhysicalExtensionCodec, PhysicalExtensionCodec, PhysicalProtoConverterExtension};
-use nunatak_catalog::storage::Storage;
 use nunatak_core::Error;
 use prost::Message;
 
 use crate::error::into_datafusion;
+use crate::scan::ScanContext;
 use node::{Kind, Node};
 
 /// What our nodes begin with. The first byte is no valid protobuf tag, so that no other codec takes them for its own.
@@ -28,14 +28,14 @@ const MARK: &[u8] = b"\x00nunatak1";
 /// Writes and reads the plan nodes of this crate; any other is left to a second codec.
 #[derive(Debug)]
 pub struct Codec {
-    storage: Arc<Storage>,
+    scan: Arc<ScanContext>,
     others: Arc<dyn PhysicalExtensionCodec>,
 }
 
 impl Codec {
-    /// A codec for our nodes alone. `storage` is where tables that are written lie.
-    pub fn new(storage: Arc<Storage>) -> Self {
-        Self { storage, others: Arc::new(DefaultPhysicalExtensionCodec {}) }
+    /// A codec for our nodes alone. Scans and writes that it reads work with `scan`.
+    pub fn new(scan: Arc<ScanContext>) -> Self {
+        Self { scan, others: Arc::new(DefaultPhysicalExtensionCodec {}) }
     }
 
     /// The same, which leaves what it does not know to `others`.
@@ -56,9 +56,9 @@ impl PhysicalExtensionCodec for Codec {
         let Some(bytes) = bytes.strip_prefix(MARK) else { return self.others.try_decode(bytes, inputs, context, converter) };
         let node = Node::decode(bytes).map_err(|error| unreadable(&error.to_string()))?;
         match node.kind.ok_or_else(|| unreadable("its kind is missing"))? {
-            Kind::IcebergScan(scan) => scan::decode_iceberg(&scan, &scan::Decoding { context, codec: self, converter }),
-            Kind::RowFileScan(scan) => scan::decode_row_files(&scan, &scan::Decoding { context, codec: self, converter }),
-            Kind::IcebergWrite(write) => write::decode(&write, inputs, &self.storage),
+            Kind::IcebergScan(scan) => scan::decode_iceberg(&scan, &scan::Decoding { scan: &self.scan, context, codec: self, converter }),
+            Kind::RowFileScan(scan) => scan::decode_row_files(&scan, &scan::Decoding { scan: &self.scan, context, codec: self, converter }),
+            Kind::IcebergWrite(write) => write::decode(&write, inputs, self.scan.storage()),
         }
     }
 

@@ -3,6 +3,8 @@
 use datafusion_proto::protobuf::{FileScanExecConf, PhysicalPlanNode, PhysicalSortExprNode};
 use prost::{Message, Oneof};
 
+use crate::scan::FileDeletes;
+
 /// A plan node of ours.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Node {
@@ -33,6 +35,21 @@ pub(super) struct IcebergScan {
     /// The order in which row groups are tried, in terms of the table's schema.
     #[prost(message, repeated, tag = "3")]
     pub(super) sort: Vec<PhysicalSortExprNode>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) deletes: Vec<DeletesAt>,
+}
+
+/// The deletes of one file of a scan.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DeletesAt {
+    /// The number of its group.
+    #[prost(uint64, tag = "1")]
+    pub(super) group: u64,
+    /// Its number in the group.
+    #[prost(uint64, tag = "2")]
+    pub(super) file: u64,
+    #[prost(message, required, tag = "3")]
+    pub(super) deletes: FileDeletes,
 }
 
 /// A `DataSourceExec` over a `RowFileSource`.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -12,14 +13,15 @@ use datafusion_proto::physical_plan::to_proto::{serialize_file_scan_config, seri
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
 use serde::{Deserialize, Serialize};
 
-use super::node::{IcebergScan, Kind, Rest, RowFileScan};
+use super::node::{DeletesAt, IcebergScan, Kind, Rest, RowFileScan};
 use super::unreadable;
 use crate::error::into_datafusion;
 use crate::files::{FileFormat, FileOptions, RowFileSource, SchemaOrigin};
-use crate::scan::IcebergSource;
+use crate::scan::{FileDeletes, IcebergSource, ScanContext};
 
 /// What a scan is read with.
 pub(super) struct Decoding<'a> {
+    pub(super) scan: &'a ScanContext,
     pub(super) context: &'a TaskContext,
     pub(super) codec: &'a dyn PhysicalExtensionCodec,
     pub(super) converter: &'a dyn PhysicalProtoConverterExtension,
@@ -49,6 +51,7 @@ pub(super) fn encode(
             parquet: Some(converter.execution_plan_to_proto(&parquet, codec)?),
             rest,
             sort: serialize_physical_sort_exprs(sort, codec, converter)?,
+            deletes: deletes_of(&config.file_groups),
         })));
     }
     if let Some(source) = config.file_source.downcast_ref::<RowFileSource>() {
@@ -58,6 +61,27 @@ pub(super) fn encode(
         return Ok(Some(Kind::RowFileScan(RowFileScan { config, rest, form })));
     }
     Ok(None)
+}
+
+fn deletes_of(groups: &[FileGroup]) -> Vec<DeletesAt> {
+    let files = (0..).zip(groups).flat_map(|(group, files)| (0..).zip(files.iter()).map(move |(file, found)| (group, file, found)));
+    let deletes = files.filter_map(|(group, file, found)| {
+        let deletes = found.extension::<Arc<FileDeletes>>()?;
+        Some(DeletesAt { group, file, deletes: FileDeletes::clone(deletes) })
+    });
+    deletes.collect()
+}
+
+/// The groups with the deletes beside their files again.
+fn with_deletes(groups: &[FileGroup], deletes: &[DeletesAt]) -> Result<Vec<FileGroup>> {
+    let mut groups: Vec<Vec<PartitionedFile>> = groups.iter().map(|group| group.iter().cloned().collect()).collect();
+    for DeletesAt { group, file, deletes } in deletes {
+        let place = |number: &u64| usize::try_from(*number).unwrap_or(usize::MAX);
+        let found =
+            groups.get_mut(place(group)).and_then(|files| files.get_mut(place(file))).ok_or_else(|| unreadable("it has deletes of no file"))?;
+        found.extensions.insert(Arc::new(deletes.clone()));
+    }
+    Ok(groups.into_iter().map(FileGroup::new).collect())
 }
 
 fn config_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
@@ -71,7 +95,7 @@ pub(super) fn decode_iceberg(scan: &IcebergScan, decoding: &Decoding<'_>) -> Res
     let config = config_of(&parquet).ok_or_else(|| unreadable("it is no scan of files"))?;
     let source = config.file_source.downcast_ref::<ParquetSource>().ok_or_else(|| unreadable("it is no scan of Parquet files"))?;
     let footers = decoding.context.runtime_env().cache_manager.get_file_metadata_cache();
-    let mut source: Arc<dyn FileSource> = Arc::new(IcebergSource::from_parquet(source.clone(), footers));
+    let mut source: Arc<dyn FileSource> = Arc::new(IcebergSource::from_parquet(source, footers, Arc::clone(decoding.scan.deletes()))?);
     if !scan.sort.is_empty() {
         let schema = source.table_schema().table_schema();
         let order = parse_physical_sort_exprs(&scan.sort, &context, schema, decoding.converter)?;
@@ -80,7 +104,8 @@ pub(super) fn decode_iceberg(scan: &IcebergScan, decoding: &Decoding<'_>) -> Res
             source = inner;
         }
     }
-    build(config.clone(), source, scan.rest.as_ref())
+    let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(with_deletes(&config.file_groups, &scan.deletes)?).build();
+    build(config, source, scan.rest.as_ref())
 }
 
 pub(super) fn decode_row_files(scan: &RowFileScan, decoding: &Decoding<'_>) -> Result<Arc<dyn ExecutionPlan>> {

@@ -3,10 +3,11 @@
 //! A scan is a real `DataSourceExec` over a `FileScanConfig`, so that everything which knows those two (repartitioning, statistics, distribution)
 //! works; only the file source is ours ([`source`]). Planning ([`plan`]) walks the snapshot's manifests, prunes by partitions and column bounds
 //! ([`pruning`]), cuts files at their row groups ([`splits`]) and tells DataFusion what Iceberg's metadata knows for certain ([`statistics`]).
-//! Columns are matched by field id, never by name ([`adapter`]).
+//! Columns are matched by field id, never by name ([`adapter`]); deleted rows are taken out where the files are read ([`deletes`]).
 
 pub mod adapter;
 pub mod bounds;
+pub mod deletes;
 pub mod field_id_cast;
 pub mod metadata_tables;
 pub mod partition;
@@ -20,6 +21,7 @@ pub mod statistics;
 pub mod types;
 pub mod values;
 
+pub use deletes::{DeleteReader, FileDeletes};
 pub use metadata_tables::metadata_table;
 pub use plan::{ScanFiles, ScanShape, files_of_scan};
 pub use provider::{IcebergTable, ScanContext, scan_bytes};

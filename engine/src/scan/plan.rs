@@ -11,6 +11,7 @@ use nunatak_catalog::spec::{self, DataFileFormat, SnapshotRef};
 use nunatak_core::{Code, Error, Result};
 
 use super::bounds::ColumnSource;
+use super::deletes::DeleteIndex;
 use super::pruning::Pruner;
 use super::types::table_schema;
 use crate::error::from_datafusion;
@@ -95,6 +96,8 @@ fn schema_at(table: &Table, snapshot: Option<&SnapshotRef>) -> Result<spec::Sche
 pub struct ScanFiles {
     /// The data files, in the order of the snapshot's manifests.
     pub files: Vec<Arc<FileEntry>>,
+    /// What deletes rows of them.
+    pub deletes: Arc<DeleteIndex>,
 }
 
 impl ScanFiles {
@@ -103,14 +106,14 @@ impl ScanFiles {
         self.files.iter().map(|entry| entry.file.file_size_in_bytes()).sum()
     }
 
-    /// The rows of all files together.
+    /// The rows of all files together, deleted ones included.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|entry| entry.file.record_count()).sum()
     }
 
     /// The files that remain under filters, which are joined by AND and in terms of the shape's schema.
     pub fn pruned(self, shape: &ScanShape, filters: Vec<Arc<dyn PhysicalExpr>>) -> Result<Self> {
-        Ok(Self { files: shape.pruner(filters).prune(self.files).map_err(from_datafusion)? })
+        Ok(Self { files: shape.pruner(filters).prune(self.files).map_err(from_datafusion)?, ..self })
     }
 
     /// As many files as are needed for so many rows.
@@ -118,7 +121,9 @@ impl ScanFiles {
     pub fn with_at_least(mut self, rows: usize) -> Self {
         let mut so_far = 0_u64;
         let enough = self.files.iter().position(|entry| {
-            so_far = so_far.saturating_add(entry.file.record_count());
+            // How many rows deletes leave is not known before they are read.
+            let certain = if self.deletes.of(entry).is_none() { entry.file.record_count() } else { 0 };
+            so_far = so_far.saturating_add(certain);
             so_far >= rows as u64
         });
         if let Some(last) = enough {
@@ -131,18 +136,14 @@ impl ScanFiles {
 /// The files that a scan with these filters has to read. The filters are joined by AND, are in terms of the shape's schema, and only ever make the
 /// list shorter: every row that matches them is in one of the files.
 ///
-/// Errors: `NOT_SUPPORTED` for what cannot be read yet: delete files, and data files that are not Parquet.
+/// Errors: `NOT_SUPPORTED` for files that are not Parquet (or, of deletes, Puffin).
 pub async fn files_of_scan(shape: &ScanShape, cache: &ManifestCache, filters: Vec<Arc<dyn PhysicalExpr>>) -> Result<ScanFiles> {
     let Some(snapshot) = &shape.snapshot else { return Ok(ScanFiles::default()) };
     let pruner = shape.pruner(filters);
     let found = snapshot::files(&shape.table, snapshot, cache, &|manifest| pruner.keeps_manifest(manifest)).await?;
-    if !found.deletes.is_empty() {
-        return Err(Error::not_supported(format!("table '{}' has delete files, which are not read yet", shape.table.name))
-            .with_hint("rewrite its data files with the engine that deleted from it"));
-    }
     let files = pruner.prune(found.data).map_err(from_datafusion)?;
     files.iter().try_for_each(|entry| check_format(entry))?;
-    Ok(ScanFiles { files })
+    Ok(ScanFiles { files, deletes: Arc::new(DeleteIndex::new(&shape.table.metadata, found.deletes)?) })
 }
 
 fn check_format(entry: &FileEntry) -> Result<()> {

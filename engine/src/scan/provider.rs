@@ -22,14 +22,15 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
-use nunatak_catalog::Table;
 use nunatak_catalog::snapshot::{FileEntry, ManifestCache};
 use nunatak_catalog::spec::{self, SnapshotRef};
+use nunatak_catalog::{Storage, Table};
 use nunatak_core::Result;
 use object_store::ObjectMeta;
 use tokio::sync::OnceCell;
 
 use super::bounds::ColumnSource;
+use super::deletes::{DeleteIndex, DeleteReader, FileDeletes};
 use super::plan::{ScanFiles, ScanShape, files_of_scan};
 use super::source::IcebergSource;
 use super::splits::{FileLayout, Split, plan_splits};
@@ -40,6 +41,8 @@ use crate::error::into_datafusion;
 #[derive(Clone)]
 pub struct ScanContext {
     manifest_cache: Arc<ManifestCache>,
+    deletes: Arc<DeleteReader>,
+    storage: Arc<Storage>,
 }
 
 impl fmt::Debug for ScanContext {
@@ -49,9 +52,19 @@ impl fmt::Debug for ScanContext {
 }
 
 impl ScanContext {
-    /// A context with a cache of parsed manifests.
-    pub fn new(manifest_cache: Arc<ManifestCache>) -> Self {
-        Self { manifest_cache }
+    /// A context with a cache of parsed manifests, for tables in `storage`.
+    pub fn new(manifest_cache: Arc<ManifestCache>, storage: Arc<Storage>) -> Self {
+        Self { manifest_cache, deletes: Arc::new(DeleteReader::new(Arc::clone(&storage))), storage }
+    }
+
+    /// What reads deletes.
+    pub fn deletes(&self) -> &Arc<DeleteReader> {
+        &self.deletes
+    }
+
+    /// Where tables lie.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.storage
     }
 
     /// The cache of parsed manifests.
@@ -159,7 +172,8 @@ impl TableProvider for IcebergTable {
         let Some(all) = self.files.get() else { return Some(statistics::of_summary(schema, snapshot)) };
         let whole = self.statistics.get_or_init(|| {
             let columns: Vec<Option<&ColumnSource>> = self.shape.columns().iter().map(Option::as_ref).collect();
-            let files: Vec<Statistics> = all.files.iter().map(|entry| statistics::of_file(entry, &columns)).collect();
+            let of_file = |entry: &Arc<FileEntry>| statistics::of_file(entry, &columns, all.deletes.of(entry).as_ref());
+            let files: Vec<Statistics> = all.files.iter().map(of_file).collect();
             statistics::of_scan(schema, files.iter())
         });
         Some(whole.clone())
@@ -187,6 +201,7 @@ impl TableProvider for IcebergTable {
 /// Makes the plan of one scan from its files.
 struct ScanBuilder<'a> {
     shape: &'a ScanShape,
+    context: &'a ScanContext,
     state: &'a dyn Session,
     projection: Option<&'a Vec<usize>>,
     /// The columns about which statistics are worth collecting: those that are read, in the schema's order.
@@ -199,7 +214,7 @@ impl<'a> ScanBuilder<'a> {
         let filtered: Vec<usize> = filters.iter().flat_map(collect_columns).map(|column| column.index()).collect();
         let is_used = |index: usize| projection.is_none_or(|projected| projected.contains(&index)) || filtered.contains(&index);
         let columns = table.shape.columns().iter().enumerate().map(|(index, column)| column.as_ref().filter(|_| is_used(index))).collect();
-        Self { shape: &table.shape, state, projection, columns, limit: None }
+        Self { shape: &table.shape, context: &table.context, state, projection, columns, limit: None }
     }
 
     /// One `DataSourceExec` for each store that files lie in, which is nearly always one.
@@ -209,7 +224,8 @@ impl<'a> ScanBuilder<'a> {
             let url = self.shape.table().storage.store_url(entry.file.file_path()).map_err(into_datafusion)?;
             by_store.entry(url.to_string()).or_default().push(entry);
         }
-        let mut plans = by_store.into_iter().map(|(url, files)| self.build_in_store(&url, &files)).collect::<DataFusionResult<Vec<_>>>()?;
+        let mut plans =
+            by_store.into_iter().map(|(url, entries)| self.build_in_store(&url, &entries, &files.deletes)).collect::<DataFusionResult<Vec<_>>>()?;
         match plans.pop() {
             None => self.build_empty(),
             Some(only) if plans.is_empty() => Ok(only),
@@ -228,12 +244,14 @@ impl<'a> ScanBuilder<'a> {
         Ok(Arc::new(EmptyExec::new(schema)))
     }
 
-    fn build_in_store(&self, url: &str, entries: &[&FileEntry]) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    fn build_in_store(&self, url: &str, entries: &[&FileEntry], deletes: &DeleteIndex) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let schema = self.shape.schema();
-        let files = entries.iter().map(|entry| self.partitioned_file(entry)).collect::<Result<Vec<_>>>().map_err(into_datafusion)?;
+        let with_deletes = entries.iter().zip(deletes.of_all(entries));
+        let files =
+            with_deletes.map(|(entry, deletes)| self.partitioned_file(entry, deletes)).collect::<Result<Vec<_>>>().map_err(into_datafusion)?;
         let whole = statistics::of_scan(schema, files.iter().filter_map(|file| file.statistics.as_deref()));
         let footers = self.state.runtime_env().cache_manager.get_file_metadata_cache();
-        let source = IcebergSource::new(TableSchema::from(Arc::clone(schema)), self.parquet_options(), footers);
+        let source = IcebergSource::new(TableSchema::from(Arc::clone(schema)), self.parquet_options(), footers, Arc::clone(self.context.deletes()));
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(url)?, Arc::new(source))
             .with_file_groups(self.file_groups(entries, &files))
             .with_statistics(whole)
@@ -247,7 +265,7 @@ impl<'a> ScanBuilder<'a> {
         TableParquetOptions { global: self.state.config_options().execution.parquet.clone(), ..TableParquetOptions::default() }
     }
 
-    fn partitioned_file(&self, entry: &FileEntry) -> Result<PartitionedFile> {
+    fn partitioned_file(&self, entry: &FileEntry, deletes: Option<Arc<FileDeletes>>) -> Result<PartitionedFile> {
         let mut file = PartitionedFile::new_from_meta(ObjectMeta {
             location: self.shape.table().storage.object_path(entry.file.file_path())?,
             // Data files never change, so the cache of footers needs no time to tell versions apart.
@@ -256,8 +274,11 @@ impl<'a> ScanBuilder<'a> {
             e_tag: None,
             version: None,
         });
-        file.statistics = Some(Arc::new(statistics::of_file(entry, &self.columns)));
-        Ok(file)
+        file.statistics = Some(Arc::new(statistics::of_file(entry, &self.columns, deletes.as_deref())));
+        Ok(match deletes {
+            Some(deletes) => file.with_extension(deletes),
+            None => file,
+        })
     }
 
     fn file_groups(&self, entries: &[&FileEntry], files: &[PartitionedFile]) -> Vec<FileGroup> {

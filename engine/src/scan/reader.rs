@@ -22,6 +22,8 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataBuilder};
 
+use super::deletes::FileDeletes;
+
 /// Makes the readers of a scan. Footers are cached as they are needed here, which is without the Arrow schema that a writer may have embedded:
 /// its types and field metadata would stand in for those of the Parquet schema, and the field ids would be lost.
 pub struct IcebergReaderFactory {
@@ -57,13 +59,21 @@ impl ParquetFileReaderFactory for IcebergReaderFactory {
             footers: Arc::clone(&self.footers),
             object: file.object_meta.clone(),
             size_hint: metadata_size_hint,
-            row_count: match file.statistics.as_ref().map(|statistics| statistics.num_rows) {
-                Some(Precision::Exact(rows)) => i64::try_from(rows).ok(),
-                _ => None,
-            },
+            row_count: row_count(&file),
         };
         let bytes = self.bytes.create_reader(partition_index, file, metadata_size_hint, metrics)?;
         Ok(Box::new(IcebergReader { footer, bytes }))
+    }
+}
+
+/// How many rows the table's metadata says that a file has.
+fn row_count(file: &PartitionedFile) -> Option<i64> {
+    if let Some(deletes) = file.extension::<Arc<FileDeletes>>() {
+        return i64::try_from(deletes.row_count).ok();
+    }
+    match file.statistics.as_ref().map(|statistics| statistics.num_rows) {
+        Some(Precision::Exact(rows)) => i64::try_from(rows).ok(),
+        _ => None,
     }
 }
 

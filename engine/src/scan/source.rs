@@ -3,21 +3,24 @@
 //! Its state is small and plain, so that it can cross the wire: the table's schema (which carries field ids and defaults), the Parquet options, and
 //! what the optimiser pushed into it. Footers are cached by whoever executes it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::{ConfigOptions, TableParquetOptions};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::file_stream::FileOpener;
 use datafusion_datasource::morsel::Morselizer;
@@ -25,7 +28,9 @@ use nunatak_core::Error;
 use object_store::ObjectStore;
 
 use super::adapter::IcebergExprAdapterFactory;
+use super::deletes::{DeleteReader, FileDeletes, WithDeletes, equality_ids};
 use super::reader::IcebergReaderFactory;
+use super::types::field_id;
 use crate::error::into_datafusion;
 
 /// Old writers store timestamps in 96 bits; Iceberg's timestamps count microseconds.
@@ -35,27 +40,38 @@ const INT96_UNIT: &str = "us";
 #[derive(Clone)]
 pub struct IcebergSource {
     parquet: ParquetSource,
+    /// The same without a projection, to read files with the columns by which rows are deleted.
+    whole: ParquetSource,
+    batch_size: Option<usize>,
     footers: Arc<FileMetadataCache>,
+    deletes: Arc<DeleteReader>,
     sort: Option<LexOrdering>,
 }
 
 impl IcebergSource {
     /// A source for a table's schema (see [`super::types::table_schema`]) that reads with the given options.
-    pub fn new(schema: TableSchema, mut options: TableParquetOptions, footers: Arc<FileMetadataCache>) -> Self {
+    pub fn new(schema: TableSchema, mut options: TableParquetOptions, footers: Arc<FileMetadataCache>, deletes: Arc<DeleteReader>) -> Self {
         options.global.coerce_int96 = Some(INT96_UNIT.to_owned());
         options.global.coerce_int96_tz = None;
         let size_hint = options.global.metadata_size_hint;
-        let parquet = ParquetSource::new(schema).with_table_parquet_options(options);
-        let parquet = match size_hint {
-            Some(bytes) => parquet.with_metadata_size_hint(bytes),
-            None => parquet,
+        let whole = ParquetSource::new(schema).with_table_parquet_options(options);
+        let whole = match size_hint {
+            Some(bytes) => whole.with_metadata_size_hint(bytes),
+            None => whole,
         };
-        Self::from_parquet(parquet, footers)
+        Self { parquet: whole.clone(), whole, batch_size: None, footers, deletes, sort: None }
     }
 
-    /// A source around what [`Self::parquet`] gave, on the node that reads it.
-    pub fn from_parquet(parquet: ParquetSource, footers: Arc<FileMetadataCache>) -> Self {
-        Self { parquet, footers, sort: None }
+    /// A source like the one that [`Self::parquet`] was taken from, on the node that reads it.
+    pub fn from_parquet(parquet: &ParquetSource, footers: Arc<FileMetadataCache>, deletes: Arc<DeleteReader>) -> Result<Self> {
+        let mut source = Self::new(parquet.table_schema().clone(), parquet.table_parquet_options().clone(), footers, deletes);
+        if let Some(projection) = parquet.projection() {
+            source.parquet = projected(&source.whole, projection)?;
+        }
+        Ok(match parquet.filter() {
+            Some(predicate) => source.with_predicate(predicate),
+            None => source,
+        })
     }
 
     /// The Parquet source within: its options, predicate and projection are all there is to carry over the wire, besides [`Self::pushed_sort`].
@@ -74,11 +90,39 @@ impl IcebergSource {
         self.sort.as_ref()
     }
 
+    /// The Parquet source with the columns of `keys` behind its own.
+    fn with_keys(&self, keys: &BTreeMap<i32, FieldRef>) -> Result<ParquetSource> {
+        let schema = self.whole.table_schema().table_schema();
+        let mut columns: Vec<ProjectionExpr> = self.parquet.projection().into_iter().flat_map(|projection| projection.iter().cloned()).collect();
+        for (id, field) in keys {
+            // No column that is projected has such a name.
+            columns.push(ProjectionExpr::new(Arc::new(Column::new_with_schema(field.name(), schema)?), format!("\u{1}{id}")));
+        }
+        let widened = projected(&self.whole, &ProjectionExprs::new(columns))?;
+        let widened = match self.parquet.filter() {
+            Some(predicate) => widened.with_predicate(predicate),
+            None => widened,
+        };
+        match self.batch_size {
+            Some(rows) => as_parquet(&widened.with_batch_size(rows)),
+            None => Ok(widened),
+        }
+    }
+
+    /// The table's columns of these field ids. Errors: `NOT_SUPPORTED` for one that the table no longer has at its top level.
+    fn keys(&self, ids: &[i32]) -> Result<BTreeMap<i32, FieldRef>> {
+        let fields = self.parquet.table_schema().table_schema().fields();
+        let key = |id: &i32| match fields.iter().find(|field| field_id(field) == Some(*id)) {
+            Some(field) => Ok((*id, Arc::clone(field))),
+            None => Err(into_datafusion(Error::not_supported(format!(
+                "rows are deleted by the column of field id {id}, which is no column of the table now"
+            )))),
+        };
+        ids.iter().map(key).collect()
+    }
+
     fn with_inner(&self, inner: &Arc<dyn FileSource>) -> Result<Arc<dyn FileSource>> {
-        let parquet = inner
-            .downcast_ref::<ParquetSource>()
-            .ok_or_else(|| into_datafusion(Error::internal("a parquet source turned itself into another source")))?;
-        Ok(Arc::new(Self { parquet: parquet.clone(), ..self.clone() }))
+        Ok(Arc::new(Self { parquet: as_parquet(inner)?, ..self.clone() }))
     }
 
     /// Filters over rows, lists and maps are left to the operator above: where a file has another shape than the table, the decoder would silently
@@ -87,6 +131,18 @@ impl IcebergSource {
         let schema = self.parquet.table_schema().table_schema();
         let is_nested = |column: &Column| schema.field_with_name(column.name()).map_or(true, |field| field.data_type().is_nested());
         !filter.exists(|expr| Ok(expr.downcast_ref::<Column>().is_some_and(is_nested))).unwrap_or(true)
+    }
+}
+
+fn as_parquet(source: &Arc<dyn FileSource>) -> Result<ParquetSource> {
+    let parquet = source.downcast_ref::<ParquetSource>().cloned();
+    parquet.ok_or_else(|| into_datafusion(Error::internal("a parquet source turned itself into another source")))
+}
+
+fn projected(whole: &ParquetSource, projection: &ProjectionExprs) -> Result<ParquetSource> {
+    match whole.try_pushdown_projection(projection)? {
+        Some(projected) => as_parquet(&projected),
+        None => Err(into_datafusion(Error::internal("a parquet source takes no projection"))),
     }
 }
 
@@ -102,15 +158,37 @@ impl FileSource for IcebergSource {
     }
 
     fn create_morselizer(&self, store: Arc<dyn ObjectStore>, config: &FileScanConfig, partition: usize) -> Result<Box<dyn Morselizer>> {
-        let reader = IcebergReaderFactory::new(Arc::clone(&store), Arc::clone(&self.footers));
-        let parquet = self.parquet.clone().with_parquet_file_reader_factory(Arc::new(reader));
-        // The morselizer takes these three from the configuration; a copy of all of it would copy every file of the scan for every partition.
-        let config = FileScanConfigBuilder::new(config.object_store_url.clone(), Arc::new(self.parquet.clone()))
-            .with_limit(config.limit)
-            .with_preserve_order(config.preserve_order)
-            .with_expr_adapter(Some(Arc::new(IcebergExprAdapterFactory)))
-            .build();
-        parquet.create_morselizer(store, &config, partition)
+        let reader = Arc::new(IcebergReaderFactory::new(Arc::clone(&store), Arc::clone(&self.footers)));
+        let morselizer = |parquet: &ParquetSource, limit: Option<usize>| {
+            let parquet = parquet.clone().with_parquet_file_reader_factory(Arc::clone(&reader) as Arc<dyn ParquetFileReaderFactory>);
+            // The morselizer takes these three from the configuration; a copy of all of it would copy every file of the scan for every partition.
+            let config = FileScanConfigBuilder::new(config.object_store_url.clone(), Arc::new(parquet.clone()))
+                .with_limit(limit)
+                .with_preserve_order(config.preserve_order)
+                .with_expr_adapter(Some(Arc::new(IcebergExprAdapterFactory)))
+                .build();
+            parquet.create_morselizer(Arc::clone(&store), &config, partition)
+        };
+        let plain = morselizer(&self.parquet, config.limit)?;
+        let mut files = config.file_groups.iter().flat_map(|group| group.iter());
+        if !files.any(|file| file.extension::<Arc<FileDeletes>>().is_some()) {
+            return Ok(plain);
+        }
+        let keys = self.keys(&equality_ids(config))?;
+        let with_keys = match keys.is_empty() {
+            true => None,
+            // Rows are deleted from what it gives, so it must not stop at the limit.
+            false => Some(Arc::from(morselizer(&self.with_keys(&keys)?, None)?)),
+        };
+        let counter = |name| MetricBuilder::new(self.parquet.metrics()).counter(name, partition);
+        Ok(Box::new(WithDeletes {
+            plain: Arc::from(plain),
+            with_keys,
+            keys,
+            reader: Arc::clone(&self.deletes),
+            by_position: counter("rows_deleted_by_position"),
+            by_value: counter("rows_deleted_by_value"),
+        }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -119,7 +197,8 @@ impl FileSource for IcebergSource {
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
         let inner = self.parquet.with_batch_size(batch_size);
-        self.with_inner(&inner).unwrap_or(inner)
+        let resized = Self { batch_size: Some(batch_size), ..self.clone() };
+        resized.with_inner(&inner).unwrap_or(inner)
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {

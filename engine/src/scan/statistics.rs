@@ -7,9 +7,22 @@ use nunatak_catalog::snapshot::FileEntry;
 use nunatak_catalog::spec::Snapshot;
 
 use super::bounds::{ColumnFacts, ColumnSource};
+use super::deletes::FileDeletes;
 
-/// The statistics of one file, in the order of the table's schema. Columns that are `None` are left unknown.
-pub fn of_file(entry: &FileEntry, columns: &[Option<&ColumnSource>]) -> Statistics {
+/// The statistics of one file, in the order of the table's schema. Columns that are `None` are left unknown. With deletes, nothing but the number of
+/// rows that a deletion vector leaves is exact.
+pub fn of_file(entry: &FileEntry, columns: &[Option<&ColumnSource>], deletes: Option<&FileDeletes>) -> Statistics {
+    let whole = of_whole_file(entry, columns);
+    match deletes {
+        None => whole,
+        Some(deletes) => {
+            let num_rows = deletes.rows_left().map_or(whole.num_rows.to_inexact(), |rows| Precision::Exact(count(rows)));
+            Statistics { num_rows, ..whole.to_inexact() }
+        }
+    }
+}
+
+fn of_whole_file(entry: &FileEntry, columns: &[Option<&ColumnSource>]) -> Statistics {
     Statistics {
         num_rows: Precision::Exact(count(entry.file.record_count())),
         total_byte_size: Precision::Exact(count(entry.file.file_size_in_bytes())),

@@ -70,7 +70,7 @@ type Unreachable = Arc<DashMap<JobId, String>>;
 impl Scheduler {
     /// Starts it. `address` is where executors bring what became of their tasks.
     pub(super) async fn start(engine: &EngineContext, state: Arc<dyn ClusterState>, address: SocketAddr) -> Result<Arc<Self>> {
-        let codec = Codec::new(Arc::clone(engine.storage())).with_others(Arc::new(BallistaPhysicalExtensionCodec::default()));
+        let codec = Codec::new(Arc::clone(engine.scan())).with_others(Arc::new(BallistaPhysicalExtensionCodec::default()));
         let messages = u32::try_from(MESSAGE_BYTES_MAX).unwrap_or(u32::MAX);
         let config = SchedulerConfig {
             external_host: address.ip().to_string(),

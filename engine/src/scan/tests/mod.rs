@@ -1,5 +1,6 @@
 //! Scans over real manifests, and over real files of several shapes.
 
+mod deletes;
 mod pruning;
 mod reading;
 
@@ -50,7 +51,7 @@ impl Staged {
 
     fn provider(&self) -> IcebergTable {
         let snapshot = self.table.metadata.current_snapshot().cloned();
-        IcebergTable::new(self.table.clone(), snapshot, Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20))))).unwrap()
+        IcebergTable::new(self.table.clone(), snapshot, Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Storage::new()))).unwrap()
     }
 }
 

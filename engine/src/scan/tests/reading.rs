@@ -16,7 +16,7 @@ use super::*;
 use crate::error::from_datafusion;
 use crate::scan::{metadata_table, scan_bytes};
 
-fn field(id: i32, name: &str, data_type: DataType) -> FieldRef {
+pub(super) fn field(id: i32, name: &str, data_type: DataType) -> FieldRef {
     let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())]);
     Arc::new(Field::new(name, data_type, true).with_metadata(metadata))
 }
@@ -34,7 +34,7 @@ fn plain_field(field: &Field) -> Field {
 }
 
 /// Writes a file whose Parquet schema has field ids, and whose embedded Arrow schema has none. Returns its size.
-fn write(path: &str, columns: Vec<(FieldRef, ArrayRef)>) -> u64 {
+pub(super) fn write(path: &str, columns: Vec<(FieldRef, ArrayRef)>) -> u64 {
     let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
     let parquet = ArrowSchemaConverter::new().convert(&ArrowSchema::new(fields.clone())).unwrap();
     let schema = Arc::new(ArrowSchema::new(fields.iter().map(|field| plain_field(field)).collect::<Vec<_>>()));
@@ -47,11 +47,11 @@ fn write(path: &str, columns: Vec<(FieldRef, ArrayRef)>) -> u64 {
     std::fs::metadata(path).unwrap().len()
 }
 
-fn longs(values: &[i64]) -> ArrayRef {
+pub(super) fn longs(values: &[i64]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
 }
 
-fn texts(values: &[&str]) -> ArrayRef {
+pub(super) fn texts(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 

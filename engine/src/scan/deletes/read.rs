@@ -1,0 +1,130 @@
+//! Gets deletes where they are needed: files of deletes are read once and kept while there is room, since many data files share them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use moka::future::Cache;
+use nunatak_catalog::Storage;
+use nunatak_core::{Code, Error, Result};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
+use roaring::RoaringTreemap;
+
+use super::keys::{self, KeySet};
+use super::{DeleteFile, EqualityDeletes, FileDeletes, positions, vector};
+
+/// Memory that deletes may take while nobody uses them, in bytes.
+const CACHE_BYTES_MAX: u64 = 256 << 20;
+
+/// Positions by data file.
+pub(super) type Positions = HashMap<String, RoaringTreemap>;
+
+/// Reads deletes. Shared by all scans of a process.
+pub struct DeleteReader {
+    storage: Arc<Storage>,
+    positions: Cache<String, Arc<Positions>>,
+    keys: Cache<keys::Name, Arc<KeySet>>,
+}
+
+impl fmt::Debug for DeleteReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.positions.weighted_size() + self.keys.weighted_size();
+        f.debug_struct("DeleteReader").field("bytes", &bytes).finish_non_exhaustive()
+    }
+}
+
+impl DeleteReader {
+    /// A reader of files in `storage`.
+    pub fn new(storage: Arc<Storage>) -> Self {
+        let positions = Cache::builder().max_capacity(CACHE_BYTES_MAX / 2).weigher(|_, positions: &Arc<Positions>| positions::bytes(positions));
+        let keys = Cache::builder().max_capacity(CACHE_BYTES_MAX / 2).weigher(|_, keys: &Arc<KeySet>| keys.bytes());
+        Self { storage, positions: positions.build(), keys: keys.build() }
+    }
+
+    /// The rows of a data file that its position deletes leave; `None` for all of them.
+    ///
+    /// Errors: `ICEBERG_BAD_DATA` for a delete file that is damaged, or that names a row which the data file does not have.
+    pub(super) async fn selection(&self, deletes: &FileDeletes) -> Result<Option<RowSelection>> {
+        let mut deleted = RoaringTreemap::new();
+        if let Some(of_vector) = &deletes.vector {
+            let end = of_vector.offset.checked_add(of_vector.length);
+            let range = end.map(|end| of_vector.offset..end).ok_or_else(|| bad(&of_vector.path, "its deletion vector ends beyond any file"))?;
+            let blob = self.storage.read_range(&of_vector.path, range).await.map_err(missing)?;
+            deleted = vector::decode(&blob, of_vector.cardinality, &of_vector.path)?;
+        }
+        for file in &deletes.positions {
+            if let Some(positions) = self.positions_of(file).await?.get(&deletes.path) {
+                deleted |= positions;
+            }
+        }
+        if let Some(last) = deleted.max().filter(|last| *last >= deletes.row_count) {
+            let what = format!("a delete file names row {last} of data file '{}', which has {} rows", deletes.path, deletes.row_count);
+            return Err(Error::new(Code::IcebergBadData, what));
+        }
+        Ok((!deleted.is_empty()).then(|| positions::selection(&deleted, deletes.row_count)))
+    }
+
+    async fn positions_of(&self, file: &DeleteFile) -> Result<Arc<Positions>> {
+        let load = async {
+            let rows = self.rows(file, &positions::schema()).await?;
+            Ok(Arc::new(positions::by_data_file(&rows, &file.path)?))
+        };
+        self.positions.try_get_with_by_ref(&file.path, load).await.map_err(unshared)
+    }
+
+    /// The values that delete rows, of files that all name the columns of `schema`, each with the youngest sequence number that deletes it.
+    pub(super) async fn keys(&self, files: &[&EqualityDeletes], schema: &SchemaRef) -> Result<Arc<KeySet>> {
+        let load = async {
+            let mut keys = KeySet::new(schema)?;
+            for deletes in files {
+                for batch in self.rows(&deletes.file, schema).await? {
+                    keys.add(&batch, deletes.sequence_number)?;
+                }
+            }
+            Ok(Arc::new(keys))
+        };
+        self.keys.try_get_with(keys::name(files, schema), load).await.map_err(unshared)
+    }
+
+    /// All rows of a Parquet file, with the columns of `schema` matched by field id.
+    async fn rows(&self, file: &DeleteFile, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+        let bytes = self.storage.read(&file.path).await.map_err(missing)?;
+        let (file, schema) = (file.clone(), Arc::clone(schema));
+        let decode = tokio::task::spawn_blocking(move || decode(bytes, &file, &schema));
+        decode.await.unwrap_or_else(|error| Err(Error::internal("the task that reads a delete file stopped").with_source(error)))
+    }
+}
+
+fn decode(bytes: Bytes, file: &DeleteFile, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let failed = |error: &dyn fmt::Display| bad(&file.path, &error.to_string());
+    // The Arrow schema that a writer may have embedded has no field ids.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(|error| failed(&error))?;
+    let found = builder.metadata().file_metadata().num_rows();
+    if u64::try_from(found).ok() != Some(file.row_count) {
+        return Err(bad(&file.path, &format!("it has {found} rows, but the table's metadata says {}", file.row_count)));
+    }
+    let columns = keys::columns(schema, builder.schema(), &file.path)?;
+    let reader = builder.build().map_err(|error| failed(&error))?;
+    reader.map(|batch| columns.of(&batch.map_err(|error| failed(&error))?)).collect()
+}
+
+pub(super) fn bad(path: &str, what: &str) -> Error {
+    Error::new(Code::IcebergBadData, format!("delete file '{path}' is damaged: {what}"))
+}
+
+/// A file that the table's metadata names, and that is not there.
+fn missing(error: Error) -> Error {
+    match error.code() {
+        Code::NotFound => Error::new(Code::IcebergMissingData, error.message()).with_source(error),
+        _ => error,
+    }
+}
+
+/// Scans that wait for the same file get the same error.
+fn unshared(error: Arc<Error>) -> Error {
+    Arc::try_unwrap(error).unwrap_or_else(|shared| shared.clone_without_source())
+}

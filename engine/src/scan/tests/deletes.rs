@@ -1,0 +1,306 @@
+//! Position deletes, deletion vectors and equality deletes, against a reader that takes the spec's rules one by one.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Int64Type};
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
+use iceberg::spec::{ManifestListWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary};
+use nunatak_catalog::snapshot;
+use nunatak_catalog::spec::{Datum, PrimitiveType};
+use nunatak_core::Code;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use roaring::RoaringTreemap;
+
+use super::reading::{field, longs, texts, write};
+use super::*;
+use crate::codec::Codec;
+use crate::error::from_datafusion;
+
+const FILE_PATH_ID: i32 = i32::MAX - 101;
+const POSITION_ID: i32 = i32::MAX - 102;
+
+impl Staged {
+    /// Commits delete files, in a manifest of their own.
+    async fn delete(&mut self, files: Vec<DataFile>) {
+        let metadata = &self.table.metadata;
+        let io = self.table.storage.file_io();
+        let (id, sequence_number) = (1_000 + metadata.next_sequence_number(), metadata.next_sequence_number());
+        let head = metadata.current_snapshot().unwrap();
+        let manifest = io.new_output(self.path(&format!("{id}-deletes.avro"))).unwrap();
+        let spec = metadata.default_partition_spec().as_ref().clone();
+        let builder = ManifestWriterBuilder::new(manifest, Some(id), metadata.current_schema().clone(), spec);
+        let v3 = metadata.format_version() == FormatVersion::V3;
+        let mut writer = if v3 { builder.build_v3_deletes() } else { builder.build_v2_deletes() };
+        for file in files {
+            writer.add_file(file, -1).unwrap();
+        }
+        let manifest = writer.write_manifest_file().await.unwrap();
+        let carried = snapshot::manifests(&self.table, head, &ManifestCache::new(1 << 20)).await.unwrap();
+        let path = self.path(&format!("{id}-list.avro"));
+        let output = io.new_output(&path).unwrap().writer().await.unwrap();
+        let mut list = match v3 {
+            true => ManifestListWriter::v3(output, id, Some(head.snapshot_id()), sequence_number, Some(metadata.next_row_id())),
+            false => ManifestListWriter::v2(output, id, Some(head.snapshot_id()), sequence_number),
+        };
+        list.add_manifests(std::iter::once(manifest).chain(carried.iter().cloned())).unwrap();
+        list.close().await.unwrap();
+        let builder = Snapshot::builder()
+            .with_snapshot_id(id)
+            .with_parent_snapshot_id(Some(head.snapshot_id()))
+            .with_sequence_number(sequence_number)
+            .with_timestamp_ms(metadata.last_updated_ms() + 1)
+            .with_manifest_list(path)
+            .with_summary(Summary { operation: Operation::Delete, additional_properties: HashMap::new() })
+            .with_schema_id(metadata.current_schema_id());
+        let snapshot = if v3 { builder.with_row_range(metadata.next_row_id(), 0).build() } else { builder.build() };
+        let retention = SnapshotRetention::Branch { min_snapshots_to_keep: None, max_snapshot_age_ms: None, max_ref_age_ms: None };
+        let reference = SnapshotReference { snapshot_id: id, retention };
+        let builder = metadata.as_ref().clone().into_builder(None).add_snapshot(snapshot).unwrap().set_ref("main", reference).unwrap();
+        self.table.metadata = Arc::new(builder.build().unwrap().metadata);
+    }
+
+    fn sequence_number(&self) -> i64 {
+        self.table.metadata.last_sequence_number()
+    }
+}
+
+fn deletes(content: DataContentType, path: String, rows: usize, bytes: u64) -> DataFileBuilder {
+    let mut builder = data_file(path, rows as u64, bytes, Vec::new());
+    builder.content(content);
+    builder
+}
+
+/// A row: `id`, which may be NULL, and `name`.
+type Row = (Option<i64>, String);
+
+/// A data file: its path, its data sequence number, and each row with whether it is still there.
+type File = (String, i64, Vec<(Row, bool)>);
+
+/// A table `id bigint, name varchar`, and what must be in it.
+struct Model {
+    staged: Staged,
+    files: usize,
+    data: Vec<File>,
+}
+
+impl Model {
+    fn new(version: FormatVersion) -> Self {
+        let columns = [("id", Type::Primitive(PrimitiveType::Long)), ("name", Type::Primitive(PrimitiveType::String))];
+        let mut staged = Staged::new(&columns, &[]);
+        let builder = staged.table.metadata.as_ref().clone().into_builder(None).upgrade_format_version(version).unwrap();
+        staged.table.metadata = Arc::new(builder.build().unwrap().metadata);
+        Self { staged, files: 0, data: Vec::new() }
+    }
+
+    fn path(&mut self, ending: &str) -> String {
+        self.files += 1;
+        self.staged.path(&format!("{}.{ending}", self.files))
+    }
+
+    async fn insert(&mut self, rows: Vec<Row>) {
+        let path = self.path("parquet");
+        let ids: ArrayRef = Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>());
+        let names: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.1.as_str())).collect::<StringArray>());
+        let bytes = write(&path, vec![(field(1, "id", DataType::Int64), ids), (field(2, "name", DataType::Utf8), names)]);
+        self.staged.append(vec![data_file(path.clone(), rows.len() as u64, bytes, Vec::new()).build().unwrap()]).await;
+        self.data.push((path, self.staged.sequence_number(), rows.into_iter().map(|row| (row, true)).collect()));
+    }
+
+    /// Deletes rows by data file and position.
+    async fn delete_positions(&mut self, mut rows: Vec<(usize, usize)>, named: bool) {
+        rows.sort_unstable();
+        let path = self.path("parquet");
+        let paths: Vec<&str> = rows.iter().map(|(file, _)| self.data[*file].0.as_str()).collect();
+        let positions: Vec<i64> = rows.iter().map(|(_, position)| *position as i64).collect();
+        let columns =
+            vec![(field(FILE_PATH_ID, "file_path", DataType::Utf8), texts(&paths)), (field(POSITION_ID, "pos", DataType::Int64), longs(&positions))];
+        let bytes = write(&path, columns);
+        let mut file = deletes(DataContentType::PositionDeletes, path, rows.len(), bytes);
+        if named && paths.first() == paths.last() {
+            let bound = HashMap::from([(FILE_PATH_ID, Datum::string(paths[0]))]);
+            file.lower_bounds(bound.clone()).upper_bounds(bound);
+        }
+        let file = file.build().unwrap();
+        self.staged.delete(vec![file]).await;
+        for (file, position) in rows {
+            self.data[file].2[position].1 = false;
+        }
+    }
+
+    /// Deletes rows by values of `id`, of `name`, or of both.
+    async fn delete_values(&mut self, rows: &[Row], by: &[i32]) {
+        let path = self.path("parquet");
+        let ids: ArrayRef = Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>());
+        let names: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.1.as_str())).collect::<StringArray>());
+        let all = [(field(1, "id", DataType::Int64), ids), (field(2, "name", DataType::Utf8), names)];
+        let bytes = write(&path, by.iter().map(|id| all[*id as usize - 1].clone()).collect());
+        let mut file = deletes(DataContentType::EqualityDeletes, path, rows.len(), bytes);
+        file.equality_ids(Some(by.to_vec()));
+        let file = file.build().unwrap();
+        self.staged.delete(vec![file]).await;
+        let same = |row: &Row, key: &Row| by.iter().all(|id| if *id == 1 { row.0 == key.0 } else { row.1 == key.1 });
+        for (_, sequence_number, data) in &mut self.data {
+            for (row, there) in data.iter_mut().filter(|_| *sequence_number < self.staged.sequence_number()) {
+                *there &= !rows.iter().any(|key| same(row, key));
+            }
+        }
+    }
+
+    /// Deletes rows of one file by a vector; it stands for all that were deleted by position before.
+    async fn delete_vector(&mut self, file: usize, positions: &[usize]) {
+        let path = self.path("puffin");
+        for position in positions {
+            self.data[file].2[*position].1 = false;
+        }
+        let rows = &self.data[file].2;
+        let gone: RoaringTreemap = (0..rows.len()).filter(|position| !rows[*position].1).map(|position| position as u64).collect();
+        let mut body = vec![0xD1, 0xD3, 0x39, 0x64];
+        gone.serialize_into(&mut body).unwrap();
+        let mut puffin = b"PFA1".to_vec();
+        puffin.extend_from_slice(&u32::try_from(body.len()).unwrap().to_be_bytes());
+        puffin.extend_from_slice(&body);
+        puffin.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
+        let length = puffin.len() - 4;
+        std::fs::write(&path, &puffin).unwrap();
+        let mut vector = deletes(DataContentType::PositionDeletes, path, usize::try_from(gone.len()).unwrap(), puffin.len() as u64);
+        vector.file_format(DataFileFormat::Puffin).referenced_data_file(Some(self.data[file].0.clone()));
+        vector.content_offset(Some(4)).content_size_in_bytes(Some(length as i64));
+        let vector = vector.build().unwrap();
+        self.staged.delete(vec![vector]).await;
+    }
+
+    fn left(&self) -> Vec<Row> {
+        let mut left: Vec<Row> = self.data.iter().flat_map(|(_, _, rows)| rows).filter(|(_, there)| *there).map(|(row, _)| row.clone()).collect();
+        left.sort();
+        left
+    }
+
+    fn context(&self) -> SessionContext {
+        let mut config = SessionConfig::new().with_target_partitions(3);
+        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        let context = SessionContext::new_with_config(config);
+        context.register_table("t", Arc::new(self.staged.provider())).unwrap();
+        context
+    }
+
+    async fn plan(&self, sql: &str) -> (Arc<dyn ExecutionPlan>, SessionContext) {
+        let context = self.context();
+        let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        (plan, context)
+    }
+
+    /// The table's rows are right, however they are asked for.
+    async fn check(&self) {
+        let left = self.left();
+        let (plan, context) = self.plan("select id, name from t").await;
+        // Deletes cross the wire with their files.
+        let codec = Codec::new(Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Storage::new())));
+        let bytes = physical_plan_to_bytes_with_extension_codec(plan, &codec).unwrap();
+        let plan = physical_plan_from_bytes_with_extension_codec(&bytes, &context.task_ctx(), &codec).unwrap();
+        let mut rows = Vec::new();
+        for batch in collect(plan, context.task_ctx()).await.unwrap() {
+            let (ids, names) = (batch.column(0).as_primitive::<Int64Type>(), arrow::compute::cast(batch.column(1), &DataType::Utf8).unwrap());
+            let name = |row: usize| names.as_string::<i32>().value(row).to_owned();
+            rows.extend((0..batch.num_rows()).map(|row| (ids.is_valid(row).then(|| ids.value(row)), name(row))));
+        }
+        rows.sort();
+        assert_eq!(rows, left);
+        let number = async |sql: &str| {
+            let (plan, context) = self.plan(sql).await;
+            let batches = collect(plan, context.task_ctx()).await.unwrap();
+            batches[0].column(0).as_primitive::<Int64Type>().value(0)
+        };
+        let among = |keep: &dyn Fn(&Row) -> bool| left.iter().filter(|row| keep(row)).count() as i64;
+        assert_eq!(number("select count(*) from t").await, among(&|_| true));
+        assert_eq!(number("select count(*) from t where id >= 5").await, among(&|row| row.0 >= Some(5)));
+        assert_eq!(number("select count(*) from t where name = 'n1'").await, among(&|row| row.1 == "n1"));
+        assert_eq!(number("select count(*) from (select name from t limit 3)").await, among(&|_| true).min(3));
+        assert_eq!(number("select coalesce(min(id), -1) from t").await, left.iter().filter_map(|row| row.0).min().unwrap_or(-1));
+    }
+}
+
+fn some_rows(random: &mut StdRng) -> Vec<Row> {
+    let row = |random: &mut StdRng| (random.random_bool(0.9).then(|| random.random_range(0..10)), format!("n{}", random.random_range(0..4)));
+    (0..random.random_range(1..12)).map(|_| row(random)).collect()
+}
+
+/// A table after random inserts and deletes, checked after each.
+async fn program(seed: u64, version: FormatVersion) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut model = Model::new(version);
+    model.insert(some_rows(&mut random)).await;
+    for _ in 0..8 {
+        let file = random.random_range(0..model.data.len());
+        let position = |random: &mut StdRng, file: usize, model: &Model| random.random_range(0..model.data[file].2.len());
+        match random.random_range(0..4) {
+            0 => model.insert(some_rows(&mut random)).await,
+            1 if version == FormatVersion::V2 => {
+                let count = random.random_range(1..4);
+                let of = |random: &mut StdRng| if random.random_bool(0.5) { file } else { random.random_range(0..model.data.len()) };
+                let rows: Vec<_> = (0..count).map(|_| of(&mut random)).collect();
+                let rows = rows.into_iter().map(|file| (file, position(&mut random, file, &model))).collect();
+                let named = random.random_bool(0.5);
+                model.delete_positions(rows, named).await;
+            }
+            2 if version == FormatVersion::V3 && !model.data[file].2.iter().any(|(_, there)| !there) => {
+                let position = position(&mut random, file, &model);
+                model.delete_vector(file, &[position]).await;
+            }
+            _ => {
+                let by = [vec![1], vec![2], vec![1, 2]][random.random_range(0..3)].clone();
+                let rows = some_rows(&mut random);
+                model.delete_values(&rows[..1], &by).await;
+            }
+        }
+        model.check().await;
+    }
+}
+
+#[tokio::test]
+async fn random_deletes_in_v2() {
+    for seed in 0..25 {
+        program(seed, FormatVersion::V2).await;
+    }
+}
+
+#[tokio::test]
+async fn random_deletes_in_v3() {
+    for seed in 0..25 {
+        program(seed, FormatVersion::V3).await;
+    }
+}
+
+#[tokio::test]
+async fn damaged_deletes_are_named() {
+    let mut model = Model::new(FormatVersion::V2);
+    model.insert(vec![(Some(1), "a".to_owned()), (Some(2), "b".to_owned())]).await;
+    let error = async |model: &Model| {
+        let (plan, context) = model.plan("select id from t").await;
+        from_datafusion(collect(plan, context.task_ctx()).await.unwrap_err())
+    };
+    model.delete_positions(vec![(0, 1)], true).await;
+    let path = model.staged.path("2.parquet");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let damaged = error(&model).await;
+    assert_eq!(damaged.code(), Code::IcebergBadData);
+    assert!(damaged.message().contains("2.parquet' is damaged"), "{damaged}");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(error(&model).await.code(), Code::IcebergMissingData);
+    std::fs::write(&path, &whole).unwrap();
+    model.check().await;
+
+    // A row that the data file does not have.
+    let beyond = model.path("parquet");
+    let data = model.data[0].0.clone();
+    let columns =
+        vec![(field(FILE_PATH_ID, "file_path", DataType::Utf8), texts(&[&data])), (field(POSITION_ID, "pos", DataType::Int64), longs(&[2]))];
+    let bytes = write(&beyond, columns);
+    model.staged.delete(vec![deletes(DataContentType::PositionDeletes, beyond, 1, bytes).build().unwrap()]).await;
+    let pointless = error(&model).await;
+    assert!(pointless.message().contains("names row 2 of data file") && pointless.message().contains("which has 2 rows"), "{pointless}");
+}
