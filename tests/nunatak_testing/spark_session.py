@@ -35,7 +35,9 @@ def main():
     spark = session(*sys.argv[1:])
     for line in sys.stdin:
         try:
-            answer = {"rows": [list(row) for row in spark.sql(json.loads(line)).collect()]}
+            # With a catalog of its own each time: Java's JdbcCatalog leaves a read of a SQLite file open when it finds its tables there, and never sees what others
+            # commit after that.
+            answer = {"rows": [list(row) for row in spark.newSession().sql(json.loads(line)).collect()]}
         except Exception as error:
             answer = {"error": str(error)}
         print(json.dumps(answer, default=str), file=answers, flush=True)

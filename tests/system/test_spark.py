@@ -46,3 +46,107 @@ def test_rows_deleted_by_position(server, spark, version):
     snapshots = [row[0] for row in spark.rows(f"SELECT snapshot_id FROM {table}.snapshots ORDER BY committed_at")]
     counts = [server.value(f"SELECT count(*) FROM {table} FOR VERSION AS OF {snapshot}") for snapshot in snapshots]
     assert counts == [spark.rows(f"SELECT count(*) FROM {table} VERSION AS OF {snapshot}")[0][0] for snapshot in snapshots]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_columns_that_have_changed(server, spark, version):
+    """Old files read as the table is now: columns added, renamed, moved, widened, dropped, made again; in rows and in lists of rows too."""
+    table = f"spark.columns{version}"
+    for statement in [
+        f"CREATE TABLE {table} (id int, name string, f float, d decimal(9,2), r struct<a:int, b:string>, l array<struct<x:int>>, m string)"
+        f" USING iceberg TBLPROPERTIES ('format-version'='{version}')",
+        f"INSERT INTO {table} VALUES (1, 'a', 1.5, 1.25, named_struct('a', 1, 'b', 'x'), array(named_struct('x', 1)), 'old'),"
+        " (2, NULL, NULL, NULL, NULL, NULL, NULL)",
+        f"ALTER TABLE {table} ADD COLUMN added string",
+        f"ALTER TABLE {table} RENAME COLUMN name TO title",
+        f"ALTER TABLE {table} ALTER COLUMN id TYPE bigint",
+        f"ALTER TABLE {table} ALTER COLUMN f TYPE double",
+        f"ALTER TABLE {table} ALTER COLUMN d TYPE decimal(18,2)",
+        f"ALTER TABLE {table} ADD COLUMN r.c double",
+        f"ALTER TABLE {table} RENAME COLUMN r.b TO bb",
+        f"ALTER TABLE {table} ALTER COLUMN r.a TYPE bigint",
+        f"ALTER TABLE {table} ADD COLUMN l.element.z string",
+        f"ALTER TABLE {table} ALTER COLUMN added FIRST",
+        f"ALTER TABLE {table} DROP COLUMN m",
+        f"INSERT INTO {table} VALUES ('new', 3000000000, 't', 2.5, 12345678901.25, named_struct('a', 5000000000, 'bb', 'y', 'c', 0.5),"
+        " array(named_struct('x', 3, 'z', 'zz')))",
+        f"ALTER TABLE {table} ADD COLUMN m string",
+    ]:
+        spark.rows(statement)
+    assert alike(server, spark, f"SELECT id, title, f, added, m FROM {table} ORDER BY id") == [
+        (1, "a", 1.5, None, None),
+        (2, None, None, None, None),
+        (3000000000, "t", 2.5, "new", None),
+    ]
+    alike(server, spark, f"SELECT id, r.a, r.bb, r.c FROM {table} ORDER BY id")
+    assert server.rows(f"SELECT l FROM {table} ORDER BY id") == [([{"x": 1, "z": None}],), (None,), ([{"x": 3, "z": "zz"}],)]
+    for condition in ["d > 1", "r.bb = 'x'", "r.a > 1", "title = 'a'", "m IS NULL", "added = 'new'", "id > 2147483647"]:
+        alike(server, spark, f"SELECT count(*), max(id) FROM {table} WHERE {condition}")
+
+    server.rows(f"INSERT INTO {table} (id, title) VALUES (77, 'ours')")
+    assert alike(server, spark, f"SELECT title FROM {table} WHERE id = 77") == [("ours",)]
+
+
+def test_partitions_that_have_changed(server, spark):
+    """Files of several partition specs: nothing is lost, whatever a filter says of the columns behind them."""
+    table = "spark.partitions"
+    spark.rows(f"CREATE TABLE {table} (id bigint, at timestamp_ntz, cat string) USING iceberg PARTITIONED BY (days(at))")
+    for number, change in enumerate(
+        ["ADD PARTITION FIELD bucket(4, id)", "REPLACE PARTITION FIELD at_day WITH hours(at)", "DROP PARTITION FIELD at_hour", "ADD PARTITION FIELD truncate(1, cat)"]
+    ):
+        seconds = "CAST(timestamp_seconds(1700000000 + id * 3600) AS timestamp_ntz)"
+        spark.rows(f"INSERT INTO {table} SELECT id, {seconds}, concat(substr('abc', CAST(id % 3 AS int) + 1, 1), id % 5) FROM range({100 * number}, {100 * number + 100})")
+        spark.rows(f"ALTER TABLE {table} {change}")
+    server.rows(f"INSERT INTO {table} VALUES (1000, TIMESTAMP '2024-01-01 00:00:00', 'ours')")
+    assert alike(server, spark, f"SELECT count(*), sum(id) FROM {table}") == [(401, 79800 + 1000)]
+    for condition in [
+        "at >= TIMESTAMP '2023-11-16 00:00:00' AND at < TIMESTAMP '2023-11-20 00:00:00'",
+        "id = 333",
+        "id IN (5, 150, 250, 350, 1000)",
+        "cat = 'b3'",
+        "cat LIKE 'a%' AND id > 120",
+        "cat = 'ours'",
+    ]:
+        alike(server, spark, f"SELECT count(*), sum(id), min(cat) FROM {table} WHERE {condition}")
+
+
+def test_a_table_that_was_upgraded(server, spark):
+    """From version 1 to 3, with a branch, a tag, and snapshots of every version."""
+    table = "spark.upgraded"
+    for statement in [
+        f"CREATE TABLE {table} (id bigint, v string) USING iceberg TBLPROPERTIES ('format-version'='1')",
+        f"INSERT INTO {table} VALUES (1, 'a'), (2, 'b')",
+        f"ALTER TABLE {table} SET TBLPROPERTIES ('format-version'='2', {MERGE_ON_READ})",
+        f"DELETE FROM {table} WHERE id = 1",
+        f"ALTER TABLE {table} SET TBLPROPERTIES ('format-version'='3')",
+        f"INSERT INTO {table} VALUES (3, 'c'), (4, 'd')",
+        f"DELETE FROM {table} WHERE id = 3",
+        f"ALTER TABLE {table} CREATE TAG before",
+        f"ALTER TABLE {table} CREATE BRANCH side",
+        f"INSERT INTO {table}.branch_side VALUES (9, 'z')",
+        f"INSERT INTO {table} VALUES (5, 'e')",
+    ]:
+        spark.rows(statement)
+    assert alike(server, spark, f"SELECT * FROM {table} ORDER BY id") == [(2, "b"), (4, "d"), (5, "e")]
+    versions = {name: server.rows(f"SELECT id FROM {table} FOR VERSION AS OF '{name}' ORDER BY id") for name in ["before", "side"]}
+    assert versions == {"before": [(2,), (4,)], "side": [(2,), (4,), (9,)]}
+    server.rows(f"INSERT INTO {table} VALUES (6, 'f')")
+    assert alike(server, spark, f"SELECT max(id), count(*) FROM {table}") == [(6, 4)]
+    assert spark.rows(f"SELECT count(DISTINCT _row_id), count(*) FROM {table}") == [(4, 4)]
+
+
+@pytest.mark.parametrize("codec", ["zstd", "gzip", "snappy", "lz4", "uncompressed"])
+def test_codecs(server, spark, codec):
+    table = f"spark.codec_{codec}"
+    spark.rows(
+        f"CREATE TABLE {table} USING iceberg TBLPROPERTIES ('write.parquet.compression-codec'='{codec}', 'write.metadata.compression-codec'='gzip')"
+        " AS SELECT id, concat('x', id) AS s FROM range(0, 1000)"
+    )
+    assert alike(server, spark, f"SELECT count(*), max(s) FROM {table} WHERE id > 10") == [(989, "x999")]
+
+
+def test_what_cannot_be_read_is_refused(server, spark, failure):
+    spark.rows("CREATE TABLE spark.orc (id bigint) USING iceberg TBLPROPERTIES ('write.format.default'='orc')")
+    spark.rows("INSERT INTO spark.orc VALUES (1)")
+    text = failure(server, "SELECT * FROM spark.orc")
+    assert "NOT_SUPPORTED" in text and ".orc' is orc, and only parquet is read" in text

@@ -32,7 +32,17 @@ const UNREADABLE_TYPES: [&str; 4] = ["variant", "geometry", "geography", "unknow
 /// Reads a table's metadata file.
 pub async fn load(storage: &Storage, name: &TableName, location: &str) -> Result<TableMetadata> {
     let json = read(storage, name, location).await?;
-    parse(&json).map_err(|error| explain(&json, name, location, error))
+    parse(&json).or_else(|error| mended(&json).ok_or_else(|| explain(&json, name, location, error)))
+}
+
+/// The metadata with what the crate wants and the spec does not: a snapshot from the time when the table was of version 1 has no sequence number, which
+/// means 0, also after an upgrade to version 3. `None` if that is not what is wrong.
+fn mended(json: &[u8]) -> Option<TableMetadata> {
+    let mut metadata: Value = serde_json::from_slice(json).ok()?;
+    for snapshot in metadata.get_mut("snapshots")?.as_array_mut()? {
+        snapshot.as_object_mut()?.entry("sequence-number").or_insert(0.into());
+    }
+    serde_json::from_value(metadata).ok()
 }
 
 /// Reads the text of a metadata file, unpacked.
