@@ -42,7 +42,6 @@ pub struct Options {
 pub struct EngineContext {
     base: SessionState,
     scan: Arc<ScanContext>,
-    storage: Arc<Storage>,
     catalogs: BTreeMap<String, Arc<dyn Catalog>>,
 }
 
@@ -67,7 +66,6 @@ impl EngineContext {
         Ok(Self {
             base,
             scan: Arc::new(ScanContext::new(manifest_cache, Arc::clone(storage))),
-            storage: Arc::clone(storage),
             catalogs: catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)).collect(),
         })
     }
@@ -80,11 +78,6 @@ impl EngineContext {
     /// What scans share.
     pub fn scan(&self) -> &Arc<ScanContext> {
         &self.scan
-    }
-
-    /// The object stores.
-    pub fn storage(&self) -> &Arc<Storage> {
-        &self.storage
     }
 
     /// The catalog of that name. Errors: `CATALOG_NOT_FOUND`.

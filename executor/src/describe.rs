@@ -4,7 +4,7 @@ use ballista_core::error::BallistaError;
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use nunatak_core::Error;
-use nunatak_engine::error::from_datafusion_ref;
+use nunatak_engine::error::{from_arrow, from_datafusion_ref};
 
 /// What went wrong, with the code that the same error has in a query that runs on one node.
 pub(crate) fn describe(error: &DataFusionError) -> Error {
@@ -26,24 +26,22 @@ pub(crate) fn describe(error: &DataFusionError) -> Error {
 }
 
 fn describe_arrow(error: &ArrowError) -> Error {
-    // Arrow's errors cannot be copied; those that tell of values are made again.
-    let copy = match error {
-        ArrowError::DivideByZero => ArrowError::DivideByZero,
-        ArrowError::ArithmeticOverflow(text) => ArrowError::ArithmeticOverflow(text.clone()),
-        ArrowError::CastError(text) => ArrowError::CastError(text.clone()),
-        ArrowError::ParseError(text) => ArrowError::ParseError(text.clone()),
-        ArrowError::ComputeError(text) => ArrowError::ComputeError(text.clone()),
-        ArrowError::InvalidArgumentError(text) => ArrowError::InvalidArgumentError(text.clone()),
-        ArrowError::NotYetImplemented(text) => ArrowError::NotYetImplemented(text.clone()),
-        ArrowError::MemoryError(text) => ArrowError::MemoryError(text.clone()),
+    match error {
+        ArrowError::DivideByZero
+        | ArrowError::ArithmeticOverflow(_)
+        | ArrowError::CastError(_)
+        | ArrowError::ParseError(_)
+        | ArrowError::ComputeError(_)
+        | ArrowError::InvalidArgumentError(_)
+        | ArrowError::NotYetImplemented(_)
+        | ArrowError::MemoryError(_) => from_arrow(error),
         ArrowError::ExternalError(inner) => match (inner.downcast_ref::<DataFusionError>(), inner.downcast_ref::<Error>()) {
-            (Some(inner), _) => return describe(inner),
-            (_, Some(ours)) => return ours.clone_without_source(),
-            _ => ArrowError::ExternalError(inner.to_string().into()),
+            (Some(inner), _) => describe(inner),
+            (_, Some(ours)) => ours.clone_without_source(),
+            _ => from_arrow(error),
         },
-        other => ArrowError::ExternalError(other.to_string().into()),
-    };
-    from_datafusion_ref(&DataFusionError::ArrowError(Box::new(copy), None))
+        other => from_arrow(&ArrowError::ExternalError(other.to_string().into())),
+    }
 }
 
 #[cfg(test)]

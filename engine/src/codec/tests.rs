@@ -10,7 +10,6 @@ use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
 use nunatak_catalog::commit::append_to_staged;
-use nunatak_catalog::snapshot::ManifestCache;
 use nunatak_catalog::spec::{
     FormatVersion, NestedField, PrimitiveType, Schema, SortOrder, TableMetadataBuilder, Transform, Type, UnboundPartitionSpec,
 };
@@ -18,7 +17,8 @@ use nunatak_catalog::{Storage, Table, TableName};
 
 use super::Codec;
 use crate::files::{FileFormat, FileOptions, file_table};
-use crate::scan::{IcebergTable, ScanContext};
+use crate::scan::IcebergTable;
+use crate::scan::tests::scan_context;
 use crate::write::{WriteTarget, data_files, write_plan};
 
 const ROWS: i64 = 10_000;
@@ -47,7 +47,7 @@ fn rows() -> Arc<dyn ExecutionPlan> {
 
 /// The plan after it has crossed the wire.
 fn crossed(plan: &Arc<dyn ExecutionPlan>, context: &SessionContext) -> Arc<dyn ExecutionPlan> {
-    let codec = Codec::new(Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Storage::new())));
+    let codec = Codec::new(scan_context());
     let bytes = physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &codec).unwrap();
     let back = physical_plan_from_bytes_with_extension_codec(&bytes, &context.task_ctx(), &codec).unwrap();
     let shown = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(true).to_string();
@@ -84,7 +84,7 @@ async fn writes_and_scans_cross_the_wire() {
     let context = context();
     let table = written(folder.path(), &context).await;
     let snapshot = table.metadata.current_snapshot().cloned();
-    let provider = IcebergTable::new(table, snapshot, Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Storage::new()))).unwrap();
+    let provider = IcebergTable::new(table, snapshot, scan_context()).unwrap();
     context.register_table("t", Arc::new(provider)).unwrap();
     for sql in [
         "SELECT name, count(*) AS n, max(id) AS id FROM t WHERE id BETWEEN 100 AND 9000 GROUP BY name ORDER BY name LIMIT 7",
@@ -116,7 +116,7 @@ async fn scans_of_row_files_cross_the_wire() {
 #[test]
 fn what_is_not_ours_is_told() {
     let context = context();
-    let codec = Codec::new(Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Storage::new())));
+    let codec = Codec::new(scan_context());
     let error = physical_plan_from_bytes_with_extension_codec(b"\x00nunatak1 rubbish", &context.task_ctx(), &codec);
     assert!(error.is_err());
 }

@@ -56,20 +56,14 @@ fn convert(error: DataFusionError) -> Error {
         DataFusionError::Diagnostic(diagnostic, inner) => with_diagnostic(convert(*inner), &diagnostic),
         DataFusionError::Context(_, inner) => convert(*inner),
         DataFusionError::Collection(mut all) if !all.is_empty() => convert(all.swap_remove(0)),
-        DataFusionError::Shared(inner) => convert_shared(&inner),
         DataFusionError::SchemaError(schema_error, _) => from_schema_error(*schema_error),
         DataFusionError::SQL(parser_error, _) => from_parser(*parser_error),
-        DataFusionError::ArrowError(arrow, _) => from_arrow(&arrow),
         DataFusionError::ParquetError(parquet) => from_parquet(*parquet),
         DataFusionError::ObjectStore(store) => from_object_store(*store),
-        DataFusionError::IoError(io) => Error::new(Code::IcebergFilesystemError, io.to_string()),
-        DataFusionError::NotImplemented(message) => planning::from_not_implemented(&message),
-        DataFusionError::Plan(message) | DataFusionError::Execution(message) => planning::from_message(&message),
         DataFusionError::Configuration(message) => Error::new(Code::InvalidSessionProperty, message),
         DataFusionError::ResourcesExhausted(message) => Error::new(Code::ExceededLocalMemoryLimit, message)
             .with_hint("select fewer rows or columns, or give the server more memory with --memory"),
-        DataFusionError::External(inner) => from_text(&inner.to_string()),
-        other => Error::internal(other.to_string()),
+        other => convert_shared(&other),
     }
 }
 
@@ -170,7 +164,8 @@ fn arrow_code(error: &ArrowError) -> Code {
     }
 }
 
-fn from_arrow(error: &ArrowError) -> Error {
+/// The same for an error of Arrow's kernels, with types as Trino writes them.
+pub fn from_arrow(error: &ArrowError) -> Error {
     let code = arrow_code(error);
     let text = match error {
         ArrowError::DivideByZero => "division by zero".to_owned(),

@@ -85,8 +85,7 @@ fn not_grouped(message: &str) -> Option<Error> {
 
 /// Calls are checked before planning, so what the planner does not find is there: as a window function.
 fn missing_over(message: &str) -> Option<Error> {
-    let (name, _) =
-        lower_first(message).strip_prefix("invalid function '")?.split_once('\'').map(|(name, rest)| (name.to_owned(), rest.to_owned()))?;
+    let (name, _) = message.strip_prefix("Invalid function '")?.split_once('\'')?;
     Some(Error::new(Code::MissingOver, format!("window function '{name}' needs an OVER clause")).with_hint(format!("write {name}(...) OVER (...)")))
 }
 

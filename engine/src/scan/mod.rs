@@ -28,4 +28,4 @@ pub use provider::{IcebergTable, ScanContext, scan_bytes};
 pub use source::IcebergSource;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -42,7 +42,6 @@ use crate::error::into_datafusion;
 pub struct ScanContext {
     manifest_cache: Arc<ManifestCache>,
     deletes: Arc<DeleteReader>,
-    storage: Arc<Storage>,
 }
 
 impl fmt::Debug for ScanContext {
@@ -54,7 +53,7 @@ impl fmt::Debug for ScanContext {
 impl ScanContext {
     /// A context with a cache of parsed manifests, for tables in `storage`.
     pub fn new(manifest_cache: Arc<ManifestCache>, storage: Arc<Storage>) -> Self {
-        Self { manifest_cache, deletes: Arc::new(DeleteReader::new(Arc::clone(&storage))), storage }
+        Self { manifest_cache, deletes: Arc::new(DeleteReader::new(storage)) }
     }
 
     /// What reads deletes.
@@ -64,7 +63,7 @@ impl ScanContext {
 
     /// Where tables lie.
     pub fn storage(&self) -> &Arc<Storage> {
-        &self.storage
+        self.deletes.storage()
     }
 
     /// The cache of parsed manifests.

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 use super::parse::take_word;
-use super::parse_table::unsupported;
+use super::parse_table::refused;
 use super::statement::Show;
 
 /// Trino's other listings.
@@ -38,10 +38,8 @@ pub(super) fn parse_show(parser: &mut Parser<'_>) -> Parsed<Option<Show>> {
         Show::Session { like: parse_like(parser)? }
     } else if take_word(parser, "FUNCTIONS") {
         Show::Functions { like: parse_like(parser)? }
-    } else if let Some(word) = NOT_YET.iter().find(|word| take_word(parser, word)) {
-        return unsupported(&format!("SHOW {word} is not supported yet"));
     } else {
-        return parser.expected("CATALOGS, SCHEMAS, TABLES, COLUMNS, CREATE, SESSION or FUNCTIONS", parser.peek_token());
+        return refused(parser, "SHOW", &NOT_YET, "CATALOGS, SCHEMAS, TABLES, COLUMNS, CREATE, SESSION or FUNCTIONS");
     };
     Ok(Some(show))
 }

@@ -12,6 +12,9 @@ use super::statement::{ColumnDefinition, CreateTable, Statement};
 use super::types::parse_type;
 use crate::files::OptionValue;
 
+/// What else Trino creates and drops.
+const NOT_YET: [&str; 5] = ["MATERIALIZED", "ROLE", "CATALOG", "FUNCTION", "BRANCH"];
+
 type Parsed<T> = Result<T, ParserError>;
 
 /// The `CREATE`, `DROP` or `ALTER` that starts here, if one does.
@@ -44,18 +47,18 @@ fn parse_create(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> 
         let name = parser.parse_object_name(false)?;
         return Ok(Statement::CreateSchema { name, if_not_exists, properties: parse_properties(parser)? });
     }
-    refused(parser, "CREATE", &["MATERIALIZED", "ROLE", "CATALOG", "FUNCTION", "BRANCH"])
+    refused(parser, "CREATE", &NOT_YET, "TABLE, VIEW or SCHEMA after CREATE")
 }
 
-/// The error for another kind of thing to create or drop: Trino's `others` are not there yet.
-fn refused<T>(parser: &mut Parser<'_>, verb: &str, others: &[&str]) -> Parsed<T> {
+/// The error for another thing than those `wanted`: Trino's `others` are not there yet.
+pub(super) fn refused<T>(parser: &mut Parser<'_>, verb: &str, others: &[&str], wanted: &str) -> Parsed<T> {
     match others.iter().find(|word| take_word(parser, word)) {
         Some(word) => unsupported(&format!("{verb} {word} is not supported yet")),
-        None => parser.expected(&format!("TABLE, VIEW or SCHEMA after {verb}"), parser.peek_token()),
+        None => parser.expected(wanted, parser.peek_token()),
     }
 }
 
-pub(super) fn unsupported<T>(what: &str) -> Parsed<T> {
+fn unsupported<T>(what: &str) -> Parsed<T> {
     Err(ParserError::ParserError(what.to_owned()))
 }
 
@@ -141,7 +144,7 @@ fn parse_properties(parser: &mut Parser<'_>) -> Parsed<Vec<(String, OptionValue)
 
 fn parse_drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let Some(kind) = parser.parse_one_of_keywords(&[Keyword::TABLE, Keyword::VIEW, Keyword::SCHEMA]) else {
-        return refused(parser, "DROP", &["MATERIALIZED", "ROLE", "CATALOG", "FUNCTION", "BRANCH"]);
+        return refused(parser, "DROP", &NOT_YET, "TABLE, VIEW or SCHEMA after DROP");
     };
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let name = parser.parse_object_name(false)?;

@@ -1,5 +1,6 @@
 //! The place of an error in the statement, where DataFusion names the thing but not the place.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectNamePart, Statement, visit_expressions};
@@ -7,34 +8,44 @@ use nunatak_core::{Code, Error, Location};
 
 use super::names::normalized;
 
-/// Adds the place of the function or column that the error names first, if it has none yet.
-pub(super) fn with_place(error: Error, statement: &Statement) -> Error {
-    if error.location().is_some() || !matches!(error.code(), Code::FunctionNotFound | Code::ColumnNotFound) {
-        return error;
-    }
-    let Some(name) = error.message().split('\'').nth(1).and_then(|quoted| quoted.rsplit('.').next()).map(str::to_owned) else { return error };
-    match place_of(&name, statement) {
-        Some(location) => error.at(location),
-        None => error,
-    }
-}
+/// Where each name of a column or function first stands in a statement. Taken before planning, which uses the statement up.
+pub(super) struct Places(HashMap<String, Location>);
 
-fn place_of(name: &str, statement: &Statement) -> Option<Location> {
-    let is_it = |identifier: &&Ident| normalized(identifier) == name && identifier.span.start.line > 0;
-    let found = visit_expressions(statement, |expression| {
-        let identifier = match expression {
-            Expr::Identifier(identifier) => Some(identifier).filter(is_it),
-            Expr::CompoundIdentifier(parts) => parts.iter().find(is_it),
-            Expr::Function(function) => match function.name.0.last() {
-                Some(ObjectNamePart::Identifier(identifier)) => Some(identifier).filter(is_it),
-                _ => None,
-            },
-            _ => None,
+impl Places {
+    /// The places in a statement.
+    pub(super) fn of(statement: &Statement) -> Self {
+        let mut places = HashMap::new();
+        let mut add = |identifier: &Ident| {
+            let start = identifier.span.start;
+            if start.line > 0 {
+                places.entry(normalized(identifier)).or_insert(Location { line: start.line, column: start.column });
+            }
         };
-        match identifier {
-            Some(found) => ControlFlow::Break(Location { line: found.span.start.line, column: found.span.start.column }),
-            None => ControlFlow::Continue(()),
+        let _: ControlFlow<()> = visit_expressions(statement, |expression| {
+            match expression {
+                Expr::Identifier(identifier) => add(identifier),
+                Expr::CompoundIdentifier(parts) => parts.iter().for_each(&mut add),
+                Expr::Function(function) => {
+                    if let Some(ObjectNamePart::Identifier(identifier)) = function.name.0.last() {
+                        add(identifier);
+                    }
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+        Self(places)
+    }
+
+    /// Adds the place of the function or column that the error names first, if it has none yet.
+    pub(super) fn add_to(&self, error: Error) -> Error {
+        if error.location().is_some() || !matches!(error.code(), Code::FunctionNotFound | Code::ColumnNotFound) {
+            return error;
         }
-    });
-    found.break_value()
+        let name = error.message().split('\'').nth(1).and_then(|quoted| quoted.rsplit('.').next());
+        match name.and_then(|name| self.0.get(name)).copied() {
+            Some(location) => error.at(location),
+            None => error,
+        }
+    }
 }

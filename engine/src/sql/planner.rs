@@ -20,10 +20,11 @@ use nunatak_catalog::{Catalog, Table, View, snapshot};
 use nunatak_core::{Code, Error, Location, Result};
 
 use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName};
+use super::place::Places;
 use super::relations::{self, FILES_CATALOG, FileCall, Relations, VERSION_MARK, VersionExpression};
 use super::statement::{ColumnDefinition, Statement};
 use super::types::new_schema;
-use super::{functions, information_schema, nested_values, parse, place, queries, select_items};
+use super::{functions, information_schema, nested_values, parse, queries, select_items};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
@@ -140,10 +141,11 @@ impl Planner {
         queries::adapt(&mut statement, self.session_names())?;
         functions::check(&statement, &self.state)?;
         select_items::name_all(&mut statement);
-        let parsed = DataFusionStatement::Statement(Box::new(statement.clone()));
-        self.look_up_all(&parsed, &relations).await?;
-        let plan = self.state.statement_to_plan(parsed).await.and_then(nested_values::with_casts_above);
-        plan.map_err(|error| place::with_place(from_datafusion(error), &statement))
+        let places = Places::of(&statement);
+        let statement = DataFusionStatement::Statement(Box::new(statement));
+        self.look_up_all(&statement, &relations).await?;
+        let plan = self.state.statement_to_plan(statement).await.and_then(nested_values::with_casts_above);
+        plan.map_err(|error| places.add_to(from_datafusion(error)))
     }
 
     async fn look_up_all(&self, statement: &DataFusionStatement, relations: &Relations) -> Result<()> {

@@ -54,12 +54,16 @@ fn with_table_queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         let starts_query = out.last().is_none_or(|last| last.token == Token::LParen || BEFORE_QUERY.iter().any(|word| is_word(last, word)));
         if is_word(&token, "TABLE") && names_table && starts_query {
             let span = token.span;
-            out.extend([Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")].map(|token| TokenWithSpan { token, span }));
+            out.extend(select_all_from().map(|token| TokenWithSpan { token, span }));
         } else {
             out.push(token);
         }
     }
     out
+}
+
+fn select_all_from() -> [Token; 3] {
+    [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")]
 }
 
 fn with_parentheses(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -100,8 +104,7 @@ struct Insert {
 
 impl Insert {
     fn tokens(&self) -> impl Iterator<Item = Token> {
-        let query = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM"), Token::LParen];
-        let query = query.into_iter().filter(|_| self.query);
+        let query = select_all_from().into_iter().chain([Token::LParen]).filter(|_| self.query);
         repeat_n(Token::RParen, self.closing).chain(query).chain(repeat_n(Token::LParen, self.opening))
     }
 }

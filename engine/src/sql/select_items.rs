@@ -48,7 +48,7 @@ impl VisitorMut for Namer {
                 SelectItem::ExprWithAlias { alias, .. } => {
                     let name = normalized(alias);
                     if !seen.insert(name.clone()) {
-                        *alias = Ident::with_quote('"', format!("{name}{MARK}{position}"));
+                        *alias = Ident::with_quote('"', repeated(&name, position));
                     }
                 }
                 _ => {}
@@ -60,30 +60,40 @@ impl VisitorMut for Namer {
 
 /// The alias that an item needs, if it needs one.
 fn alias_of(expression: &Expr, position: usize, relations: &HashSet<String>, seen: &mut HashSet<String>) -> Option<String> {
+    if let Some(field) = field_of_row(expression, relations) {
+        let name = normalized(field);
+        return Some(if seen.insert(name.clone()) { name } else { repeated(&name, position) });
+    }
     let name = match expression {
         Expr::Identifier(column) => normalized(column),
-        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            // A field of a row: DataFusion would name it by the way to it.
-            [.., row, field] if !relations.contains(&normalized(row)) => return Some(distinct(normalized(field), position, seen)),
-            // Columns of different tables may share their last part: only the whole name twice is a repetition.
-            parts => parts.iter().map(normalized).collect::<Vec<_>>().join("."),
-        },
-        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
-            Some(AccessExpr::Dot(Expr::Identifier(field))) => return Some(distinct(normalized(field), position, seen)),
-            _ => return Some(format!("{MARK}_col{position}")),
-        },
+        // Columns of different tables may share their last part: only the whole name twice is a repetition.
+        Expr::CompoundIdentifier(parts) => parts.iter().map(normalized).collect::<Vec<_>>().join("."),
         _ => return Some(format!("{MARK}_col{position}")),
     };
     if seen.insert(name.clone()) {
         return None;
     }
-    let last = name.rsplit('.').next().unwrap_or(&name);
-    Some(format!("{last}{MARK}{position}"))
+    Some(repeated(name.rsplit('.').next().unwrap_or(&name), position))
 }
 
-/// The name, marked if it is taken.
-fn distinct(name: String, position: usize, seen: &mut HashSet<String>) -> String {
-    if seen.insert(name.clone()) { name } else { format!("{name}{MARK}{position}") }
+/// The field that an item takes out of a row. DataFusion would name it by the way to it.
+fn field_of_row<'a>(expression: &'a Expr, relations: &HashSet<String>) -> Option<&'a Ident> {
+    match expression {
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [.., row, field] if !relations.contains(&normalized(row)) => Some(field),
+            _ => None,
+        },
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(field))) => Some(field),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The name of an item whose name is taken.
+fn repeated(name: &str, position: usize) -> String {
+    format!("{name}{MARK}{position}")
 }
 
 /// By which names the columns of a `FROM` item may be qualified.

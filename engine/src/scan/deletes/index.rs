@@ -18,13 +18,11 @@ pub struct DeleteIndex {
     vectors: HashMap<String, Dated<DeletionVector>>,
     /// Position deletes of one data file.
     of_file: HashMap<String, Vec<Dated<DeleteFile>>>,
-    in_partition: HashMap<Partition, InPartition>,
+    /// By partition spec and values.
+    in_partition: HashMap<i32, HashMap<Struct, InPartition>>,
     /// Equality deletes that were written without a partition apply to all.
     everywhere: Vec<EqualityDeletes>,
 }
-
-/// A partition spec and its values.
-type Partition = (i32, Struct);
 
 #[derive(Debug, Default)]
 struct InPartition {
@@ -58,7 +56,6 @@ impl DeleteIndex {
 
     fn add(&mut self, metadata: &TableMetadata, entry: Arc<FileEntry>) -> Result<()> {
         let (file, sequence_number) = (&entry.file, entry.data_sequence_number);
-        let partition = || (entry.spec_id, file.partition().clone());
         match (file.content_type(), file.file_format()) {
             (DataContentType::PositionDeletes, DataFileFormat::Puffin) => {
                 let path = file.referenced_data_file().ok_or_else(|| damaged(&entry, "it names no data file"))?;
@@ -71,14 +68,14 @@ impl DeleteIndex {
                 let dated = Dated { sequence_number, value: delete_file(&entry) };
                 match only_path(&entry) {
                     Some(path) => self.of_file.entry(path).or_default().push(dated),
-                    None => self.in_partition.entry(partition()).or_default().positions.push((Arc::clone(&entry), dated)),
+                    None => self.partition_of(&entry).positions.push((Arc::clone(&entry), dated)),
                 }
             }
             (DataContentType::EqualityDeletes, DataFileFormat::Parquet) => {
                 let deletes = equality_deletes(&entry)?;
                 match metadata.partition_spec_by_id(entry.spec_id) {
                     Some(spec) if spec.is_unpartitioned() => self.everywhere.push(deletes),
-                    _ => self.in_partition.entry(partition()).or_default().equality.push(deletes),
+                    _ => self.partition_of(&entry).equality.push(deletes),
                 }
             }
             (DataContentType::Data, _) => return Err(damaged(&entry, "it is listed as a delete file, and is a data file")),
@@ -87,23 +84,26 @@ impl DeleteIndex {
         Ok(())
     }
 
+    fn partition_of(&mut self, entry: &FileEntry) -> &mut InPartition {
+        self.in_partition.entry(entry.spec_id).or_default().entry(entry.file.partition().clone()).or_default()
+    }
+
     /// What applies to each of these data files; `None` where nothing does.
     pub fn of_all(&self, files: &[&FileEntry]) -> Vec<Option<Arc<FileDeletes>>> {
         let mut all: Vec<Option<FileDeletes>> = files.iter().map(|data| self.of(data)).collect();
         // What applies to a younger file is a part of what applies to an older one of its partition. With the same list they share one set of values, in
         // which each has its sequence number.
-        let mut longest: HashMap<Partition, Vec<EqualityDeletes>> = HashMap::new();
-        let partition = |data: &FileEntry| (data.spec_id, data.file.partition().clone());
+        let mut longest: HashMap<(i32, &Struct), Vec<EqualityDeletes>> = HashMap::new();
         for (data, deletes) in files.iter().zip(&all) {
             let Some(deletes) = deletes.as_ref().filter(|deletes| !deletes.equality.is_empty()) else { continue };
-            let known = longest.entry(partition(data)).or_default();
+            let known = longest.entry((data.spec_id, data.file.partition())).or_default();
             if deletes.equality.len() > known.len() {
                 known.clone_from(&deletes.equality);
             }
         }
         for (data, deletes) in files.iter().zip(&mut all) {
             if let Some(deletes) = deletes.as_mut().filter(|deletes| !deletes.equality.is_empty())
-                && let Some(longest) = longest.get(&partition(data))
+                && let Some(longest) = longest.get(&(data.spec_id, data.file.partition()))
             {
                 deletes.equality.clone_from(longest);
             }
@@ -114,7 +114,7 @@ impl DeleteIndex {
     /// What applies to a data file; `None` if nothing does.
     pub fn of(&self, data: &FileEntry) -> Option<FileDeletes> {
         let path = data.file.file_path();
-        let partition = self.in_partition.get(&(data.spec_id, data.file.partition().clone()));
+        let partition = self.in_partition.get(&data.spec_id).and_then(|partitions| partitions.get(data.file.partition()));
         let vector = self.vectors.get(path).and_then(|vector| vector.for_data(data));
         let positions = match vector {
             Some(_) => Vec::new(),

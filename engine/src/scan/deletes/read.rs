@@ -44,6 +44,11 @@ impl DeleteReader {
         Self { storage, positions: positions.build(), keys: keys.build() }
     }
 
+    /// Where the files are read from.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.storage
+    }
+
     /// The rows of a data file that its position deletes leave; `None` for all of them.
     ///
     /// Errors: `ICEBERG_BAD_DATA` for a delete file that is damaged, or that names a row which the data file does not have.

@@ -12,13 +12,10 @@ const FRAME_BYTES: usize = 12;
 /// Errors: `ICEBERG_BAD_DATA` for a blob that is cut, damaged, or has another number of positions than `cardinality`.
 pub(super) fn decode(blob: &[u8], cardinality: u64, path: &str) -> Result<RoaringTreemap> {
     let damaged = |what: String| Error::new(Code::IcebergBadData, format!("a deletion vector in '{path}' is damaged: {what}"));
-    let (Some(length), Some(checksum)) = (blob.first_chunk::<4>(), blob.last_chunk::<4>()) else {
+    let parts = blob.split_first_chunk::<4>().and_then(|(length, rest)| Some((length, rest.split_last_chunk::<4>()?)));
+    let Some((length, (body, checksum))) = parts.filter(|_| blob.len() >= FRAME_BYTES) else {
         return Err(damaged(format!("it has {} bytes, {FRAME_BYTES} at least are expected", blob.len())));
     };
-    if blob.len() < FRAME_BYTES {
-        return Err(damaged(format!("it has {} bytes, {FRAME_BYTES} at least are expected", blob.len())));
-    }
-    let body = &blob[4..blob.len() - 4];
     let (length, checksum) = (u32::from_be_bytes(*length), u32::from_be_bytes(*checksum));
     if usize::try_from(length).ok() != Some(body.len()) {
         return Err(damaged(format!("it says that it has {length} bytes, and has {}", body.len())));

@@ -198,7 +198,7 @@ impl Model {
         let left = self.left();
         let (plan, context) = self.plan("select id, name from t").await;
         // Deletes cross the wire with their files.
-        let codec = Codec::new(Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Storage::new())));
+        let codec = Codec::new(scan_context());
         let bytes = physical_plan_to_bytes_with_extension_codec(plan, &codec).unwrap();
         let plan = physical_plan_from_bytes_with_extension_codec(&bytes, &context.task_ctx(), &codec).unwrap();
         let mut rows = Vec::new();

@@ -17,6 +17,11 @@ use nunatak_catalog::{Storage, Table, TableName};
 
 use super::{IcebergTable, ScanContext};
 
+/// What scans share, with caches of their own.
+pub(crate) fn scan_context() -> Arc<ScanContext> {
+    Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Storage::new()))
+}
+
 /// A table that no catalog knows, in a folder of its own.
 struct Staged {
     table: Table,
@@ -51,7 +56,7 @@ impl Staged {
 
     fn provider(&self) -> IcebergTable {
         let snapshot = self.table.metadata.current_snapshot().cloned();
-        IcebergTable::new(self.table.clone(), snapshot, Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Storage::new()))).unwrap()
+        IcebergTable::new(self.table.clone(), snapshot, scan_context()).unwrap()
     }
 }
 
