@@ -211,12 +211,16 @@ impl From<DataFusionError> for TaskError {
     }
 }
 
+/// The stack of each thread: plans are walked by recursion.
+const STACK_BYTES: usize = 8 << 20;
+
 /// The threads of one task. Ballista starts parts of a task that outlive it when it is dropped; with its threads they all end.
 struct TaskRuntime(Option<Runtime>);
 
 impl TaskRuntime {
     fn start(threads: usize) -> Result<Self, TaskError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("task").enable_all().build();
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(threads).thread_name("task").thread_stack_size(STACK_BYTES).enable_all().build();
         runtime.map(|runtime| Self(Some(runtime))).map_err(|error| TaskError::Failed(DataFusionError::IoError(error)))
     }
 

@@ -180,6 +180,10 @@ def test_errors_keep_code_and_place(cluster, failure, tmp_path, mode):
     "SELECT c_custkey FROM customer EXCEPT SELECT o_custkey FROM orders ORDER BY 1",
     "SELECT n_name, r_name FROM nation LEFT JOIN region ON n_regionkey > r_regionkey + 2 ORDER BY 1, 2",
     "SELECT n_name, r_name FROM nation FULL JOIN region ON n_regionkey > r_regionkey + 3 ORDER BY 1, 2",
+    "SELECT count(*) FROM nation WHERE NOT EXISTS (SELECT 1 FROM region WHERE r_regionkey = n_nationkey)",
+    "SELECT count(*), max(n_name) FROM nation WHERE n_nationkey IN (SELECT r_regionkey FROM region)",
+    "SELECT n_name, r_name FROM nation LEFT JOIN region ON r_regionkey = n_nationkey ORDER BY 1 LIMIT 7",
+    "SELECT count(*), count(r_name), count(n_name) FROM nation FULL JOIN region ON r_regionkey = n_nationkey + 2",
     "SELECT l_returnflag, l_quantity, rank() OVER (PARTITION BY l_returnflag ORDER BY l_extendedprice DESC, l_orderkey, l_linenumber) AS r"
     " FROM lineitem ORDER BY r, l_returnflag LIMIT 30",
     "SELECT o_orderpriority, o_orderstatus, count(*) FROM orders GROUP BY GROUPING SETS ((o_orderpriority, o_orderstatus), (o_orderstatus), ())"
@@ -192,6 +196,12 @@ def test_errors_keep_code_and_place(cluster, failure, tmp_path, mode):
     "SELECT o_orderkey, (SELECT count(*) FROM lineitem WHERE l_orderkey = o_orderkey) FROM orders WHERE o_orderkey < 100 ORDER BY 1",
     "SELECT max(c) > (SELECT avg(o_totalprice) FROM orders) FROM (SELECT count(*) AS c FROM lineitem GROUP BY l_suppkey)",
     "SELECT count(*), sum(l_tax) FROM lineitem WHERE false",
+    # Rows that are joined by equal keys are divided by either of them.
+    "SELECT count(*), count(a.k), count(p_size) FROM (SELECT p_size AS s, s_nationkey AS k FROM part JOIN supplier ON p_partkey = s_nationkey"
+    " WHERE NOT EXISTS (SELECT 1 FROM customer WHERE c_custkey = p_partkey)) AS a FULL JOIN part ON a.k = p_partkey WHERE a.k IN (SELECT r_regionkey FROM region)",
+    # Plans and expressions of any depth.
+    "SELECT count(*) FROM nation AS n0" + "".join(f" JOIN nation AS n{i} ON n{i}.n_nationkey = n{i - 1}.n_regionkey" for i in range(1, 25)),
+    "SELECT count(*) FROM orders WHERE " + " OR ".join(f"o_custkey = {i} OR o_shippriority = {i}" for i in range(1, 400)),
 ])
 def test_same_answer_as_local(cluster, mode, sql):
     assert cluster.rows(sql, headers=headers(mode)) == cluster.rows(sql, headers=headers("local"))

@@ -97,11 +97,14 @@ impl Execution {
         // A number of partitions that the session asks for is kept in all modes.
         let partitions = config.target_partitions();
         let asked_for = (partitions != self.engine.base().config().target_partitions()).then_some(partitions);
-        let with_config = |config| SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
+        let with_config = |config| SessionStateBuilder::new_from_existing(state.clone()).with_config(config);
         let state = match choice.mode {
             Mode::Local => state.clone(),
-            Mode::Pipelined => with_config(pipelined::config(config, asked_for, &executors)),
-            Mode::FaultTolerant => with_config(fault_tolerant::config(config, asked_for, &executors)),
+            Mode::Pipelined => with_config(pipelined::config(config, asked_for, &executors)).build(),
+            Mode::FaultTolerant => {
+                let rules = fault_tolerant::optimizer_rules(state);
+                with_config(fault_tolerant::config(config, asked_for, &executors)).with_physical_optimizer_rules(rules).build()
+            }
         };
         let plan = async {
             let plan = state.create_physical_plan(logical).await?;

@@ -1,19 +1,115 @@
-//! Joins that would go wrong in tasks that do not share their memory.
+//! What would go wrong in tasks that do not share their memory: joins, and rows that are divided within a stage.
 
 use std::sync::Arc;
 
+use ballista_core::config::BallistaConfig;
+use ballista_core::execution_plans::UnresolvedShuffleExec;
 use datafusion::common::JoinType;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::physical_expr::{LexOrdering, OrderingRequirements};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::joins::NestedLoopJoinExec;
-use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{ChildrenPropertiesMode, Distribution, ExecutionPlan, ExecutionPlanProperties, Partitioning, ReplaceChildrenOptions};
+
+/// The plan as Ballista can cut it into stages.
+pub(super) fn for_stages(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    divide_again(gather_probe_sides(plan)?)
+}
+
+/// Divides and sorts rows again where they are as they should be only by what is known of their values: what is joined by `a = b` and divided by `a` is divided
+/// by `b` too. Ballista cuts a plan where rows are divided, and knows no more of what is below; it would divide rows within a stage, of which each task has
+/// only a part.
+fn divide_again(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|plan| {
+        let required = plan.input_distribution_requirements().into_per_child();
+        let mut children = Vec::with_capacity(required.len());
+        let mut is_changed = false;
+        for ((child, required), order) in plan.children().into_iter().zip(required).zip(plan.required_input_ordering()) {
+            let divided = divided(child, &required)?;
+            let input = divided.as_ref().unwrap_or(child);
+            let sorted = order.map(|order| sorted(input, order)).transpose()?.flatten();
+            is_changed |= divided.is_some() || sorted.is_some();
+            children.push(sorted.unwrap_or_else(|| Arc::clone(input)));
+        }
+        if !is_changed {
+            return Ok(Transformed::no(plan));
+        }
+        plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)).map(Transformed::yes)
+    })
+    .data()
+}
+
+/// The input, divided as is required; `None` if it is so by itself.
+fn divided(input: &Arc<dyn ExecutionPlan>, required: &Distribution) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let partitions = input.output_partitioning().partition_count();
+    if partitions == 1 || matches!(required, Distribution::UnspecifiedDistribution | Distribution::SinglePartition) {
+        return Ok(None);
+    }
+    let cut = cut_into_stages(Arc::clone(input))?;
+    if cut.output_partitioning().satisfaction(required, cut.equivalence_properties(), false).is_satisfied() {
+        return Ok(None);
+    }
+    // Rows are put in order behind their division.
+    if let Some(sort) = input.downcast_ref::<SortExec>() {
+        let Some(below) = divided(sort.input(), required)? else { return Ok(None) };
+        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        return Arc::clone(input).replace_children(vec![below], options).map(Some);
+    }
+    let divided = RepartitionExec::try_new(Arc::clone(input), required.clone().create_partitioning(partitions))?;
+    Ok(Some(Arc::new(divided)))
+}
+
+/// The input, in the order that is required; `None` if it is so by itself.
+fn sorted(input: &Arc<dyn ExecutionPlan>, required: OrderingRequirements) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let OrderingRequirements::Hard(alternatives) = required else { return Ok(None) };
+    let cut = cut_into_stages(Arc::clone(input))?;
+    for order in &alternatives {
+        if cut.equivalence_properties().ordering_satisfy_requirement(order.clone())? {
+            return Ok(None);
+        }
+    }
+    let sort = |order| SortExec::new(LexOrdering::from(order), Arc::clone(input)).with_preserve_partitioning(true);
+    Ok(alternatives.into_iter().next().map(|order| Arc::new(sort(order)) as Arc<dyn ExecutionPlan>))
+}
+
+/// The last stage of a plan: what comes from other stages is known by its columns and its partitions only.
+fn cut_into_stages(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let of_stage = |plan: &Arc<dyn ExecutionPlan>, partitioning: Partitioning| -> Arc<dyn ExecutionPlan> {
+        Arc::new(UnresolvedShuffleExec::new(0, plan.schema(), partitioning))
+    };
+    plan.transform_down(|plan| {
+        if let Some(repartition) = plan.downcast_ref::<RepartitionExec>()
+            && matches!(repartition.partitioning(), Partitioning::Hash(..))
+        {
+            return Ok(Transformed::new(of_stage(&plan, repartition.partitioning().clone()), true, TreeNodeRecursion::Jump));
+        }
+        if plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>() {
+            return Ok(Transformed::new(of_stage(&plan, Partitioning::UnknownPartitioning(1)), true, TreeNodeRecursion::Jump));
+        }
+        match plan.downcast_ref::<HashJoinExec>() {
+            Some(join) if *join.partition_mode() == PartitionMode::CollectLeft && !join.left().is::<UnresolvedShuffleExec>() => {
+                let children = vec![of_stage(join.left(), Partitioning::UnknownPartitioning(1)), Arc::clone(join.right())];
+                let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+                plan.replace_children(children, options).map(Transformed::yes)
+            }
+            _ => Ok(Transformed::no(plan)),
+        }
+    })
+    .data()
+}
 
 /// Gives nested loop joins that emit rows of their left side a single task.
 ///
 /// Each task has the whole left side and a part of the right one. Which rows of the left have found a partner is known only to all tasks together, so that
-/// each of them would emit the others. (Ballista takes care of hash joins itself.)
-pub(super) fn gather_probe_sides(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+/// each of them would emit the others. (For hash joins see [`DivideJoins`].)
+fn gather_probe_sides(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
         let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else { return Ok(Transformed::no(plan)) };
         if !emits_left(*join.join_type()) || join.right().output_partitioning().partition_count() == 1 {
@@ -24,6 +120,63 @@ pub(super) fn gather_probe_sides(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn
         plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)).map(Transformed::yes)
     })
     .data()
+}
+
+/// The rules by which plans of this mode are optimised: those given, and [`DivideJoins`] behind the one that chooses joins.
+pub(super) fn with_divided_joins(rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>]) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut all = Vec::with_capacity(rules.len() + 1);
+    for rule in rules {
+        all.push(Arc::clone(rule));
+        if rule.name() == "join_selection" {
+            all.push(Arc::new(DivideJoins));
+        }
+    }
+    all
+}
+
+/// Divides both sides of the hash joins of which Ballista would do so.
+///
+/// DataFusion may collect the build side of any join. Tasks do not share what they find out about its rows, so Ballista turns the join back into one that
+/// divides both sides if rows of the build side come out of it, or if that side is large. It does so when all else is planned, and what is above may rest on the
+/// partitions of the join as it was: an aggregation over its only one gives a row for each of many. So here it is done before anything rests on them.
+#[derive(Debug)]
+struct DivideJoins;
+
+impl PhysicalOptimizerRule for DivideJoins {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let ballista = config.extensions.get::<BallistaConfig>().cloned().unwrap_or_default();
+        let bytes_max = ballista.broadcast_join_threshold_bytes();
+        plan.transform_up(|plan| match plan.downcast_ref::<HashJoinExec>() {
+            // Those that tell NULLs apart are given a single task by Ballista.
+            Some(join) if *join.partition_mode() == PartitionMode::CollectLeft && !join.null_aware && !stays_collected(join, bytes_max) => {
+                let divided = join.builder().with_partition_mode(PartitionMode::Partitioned).build()?;
+                Ok(Transformed::yes(Arc::new(divided)))
+            }
+            _ => Ok(Transformed::no(plan)),
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "divide_joins"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Whether Ballista leaves the build side collected: by its own estimate of that side's bytes.
+fn stays_collected(join: &HashJoinExec, bytes_max: usize) -> bool {
+    if emits_left(*join.join_type()) {
+        return false;
+    }
+    let Ok(statistics) = StatisticsContext::new().compute(join.left().as_ref(), &StatisticsArgs::new()) else { return false };
+    let bytes = statistics.total_byte_size.get_value().copied().filter(|bytes| *bytes > 0);
+    // It takes no column for wider than this.
+    let row_bytes = join.left().schema().fields().len().max(1) * 32;
+    let by_rows = statistics.num_rows.get_value().filter(|rows| **rows > 0).map(|rows| rows.saturating_mul(row_bytes));
+    bytes.or(by_rows).is_some_and(|bytes| bytes < bytes_max)
 }
 
 fn emits_left(join: JoinType) -> bool {

@@ -24,6 +24,7 @@ use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::{JobStatus, job_status};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use nunatak_core::{Code, Error, Result};
@@ -57,6 +58,8 @@ pub(super) fn config(session: &SessionConfig, partitions: Option<usize>, executo
     let options = config.options_mut();
     // Sorting both sides instead takes 2.5 times as long (TPC-H, scale 1).
     options.optimizer.prefer_hash_join = session.options().optimizer.prefer_hash_join;
+    // A task has some partitions of each input, and only inputs with all of theirs can be interleaved.
+    options.optimizer.prefer_existing_union = true;
     options.execution.parquet.schema_force_view_types = session.options().execution.parquet.schema_force_view_types;
     options.sql_parser.map_string_types_to_utf8view = session.options().sql_parser.map_string_types_to_utf8view;
     config
@@ -65,6 +68,11 @@ pub(super) fn config(session: &SessionConfig, partitions: Option<usize>, executo
         .set_usize(BALLISTA_CLIENT_IO_RETRIES_TIMES, 3)
         .set_usize(BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS, 500)
         .set_usize(BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE, scheduler::MESSAGE_BYTES_MAX)
+}
+
+/// The rules by which plans of this mode are optimised.
+pub(super) fn optimizer_rules(state: &SessionState) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    joins::with_divided_joins(state.physical_optimizers())
 }
 
 impl FaultTolerant {
@@ -83,7 +91,7 @@ impl FaultTolerant {
 
     /// Runs a plan. Nothing comes out before the last task has ended.
     pub(super) async fn run(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, members: &Members) -> Result<SendableRecordBatchStream> {
-        let plan = joins::gather_probe_sides(plan).map_err(from_datafusion)?;
+        let plan = joins::for_stages(plan).map_err(from_datafusion)?;
         let schema = plan.schema();
         let context = Arc::new(SessionContext::new_with_state(state.clone()));
         let (scheduler, members) = (Arc::clone(&self.scheduler), members.clone());
@@ -100,13 +108,13 @@ impl FaultTolerant {
 
     /// The plan with its stages.
     pub(super) fn describe(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, verbose: bool) -> Result<String> {
-        let plan = joins::gather_probe_sides(plan).map_err(from_datafusion)?;
+        let plan = joins::for_stages(plan).map_err(from_datafusion)?;
         explain::planned(plan, state.config_options(), verbose)
     }
 
     /// Runs a plan to its end, once: its rows, and its stages with what they measured.
     pub(super) async fn analyze(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, members: &Members) -> Result<(usize, String)> {
-        let plan = joins::gather_probe_sides(plan).map_err(from_datafusion)?;
+        let plan = joins::for_stages(plan).map_err(from_datafusion)?;
         let departures = members.departures();
         let context = Arc::new(SessionContext::new_with_state(state.clone()));
         let (mut job, mut statuses) = start(Arc::clone(&self.scheduler), context, plan, departures).await?;
