@@ -43,10 +43,11 @@ test-fast: ## the inner loop: format and unit tests, no servers
 test-system: ## system tests alone, against the binary that is there (ARGS='-k name')
 	@$(PYTHON) -m pytest $(ARGS)
 
-bench: ## TPC-H beside DataFusion and DuckDB on the same files (TPCH_SCALE=1)
-	@$(STEP) setup scripts/setup build python
+bench: ## TPC-H and scans beside DataFusion and DuckDB on the same files (TPCH_SCALE=1)
+	@$(STEP) setup scripts/setup build python spark
 	@$(STEP) build cargo build --release --locked
 	@$(PYTHON) benchmarks/tpch.py
+	@$(PYTHON) benchmarks/scan.py
 
 clean: ## removes target/ and .cache/
 	rm -rf target .cache

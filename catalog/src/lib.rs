@@ -10,6 +10,7 @@ pub mod snapshot;
 pub mod spec;
 pub mod storage;
 pub mod table;
+pub mod unsupported;
 
 pub use backend::{Catalog, Namespace};
 pub use storage::Storage;

@@ -2,8 +2,8 @@
 //! they can be replaced one by one.
 
 pub use iceberg::spec::{
-    ByteBuf, FieldSummary, MAIN_BRANCH, MetadataLog, NameMapping, SnapshotLog, SnapshotReference, SnapshotRetention, SortOrderRef, StatisticsFile,
-    Summary, TableMetadataBuildResult, TableProperties, deserialize_data_file_from_json, serialize_data_file_to_json,
+    ByteBuf, FieldSummary, MAIN_BRANCH, MappedField, MetadataLog, NameMapping, SnapshotLog, SnapshotReference, SnapshotRetention, SortOrderRef,
+    StatisticsFile, Summary, TableMetadataBuildResult, TableProperties, deserialize_data_file_from_json, serialize_data_file_to_json,
 };
 pub use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, ListType, Literal, ManifestContentType, ManifestFile,

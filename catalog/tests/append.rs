@@ -125,7 +125,7 @@ async fn manifests_are_rolled_by_size_and_partitions_counted() {
 }
 
 #[tokio::test]
-async fn partition_names_that_avro_does_not_take() {
+async fn manifest_header_that_avro_does_not_take() {
     let warehouse = Warehouse::new().await;
     for (number, column) in ["a.b", "größe", "2 x-y"].into_iter().enumerate() {
         let name = TableName::new("nyc", format!("t{number}"));

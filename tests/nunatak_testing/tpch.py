@@ -27,10 +27,10 @@ def files(scale=SCALE):
     return folder
 
 
-def load(server, schema="tpch", scale=SCALE):
+def load(server, schema="tpch", scale=SCALE, tables=TABLES):
     """Makes Iceberg tables of the files, by CTAS."""
     server.rows(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-    for table in TABLES:
+    for table in tables:
         server.rows(f"CREATE TABLE {schema}.{table} AS SELECT * FROM read_parquet('{files(scale)}/{table}.parquet')")
 
 

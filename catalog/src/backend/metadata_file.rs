@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::spec::{MetadataLog, TableMetadata};
 use crate::storage::Storage;
 use crate::table::TableName;
+use crate::unsupported;
 
 /// The first bytes of a gzip file. Readers go by these, not by the file's name.
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
@@ -26,21 +27,24 @@ const COMPRESSION: &str = "write.metadata.compression-codec";
 const FOLDER: &str = "write.metadata.path";
 const DELETE_EXPIRED: &str = "write.metadata.delete-after-commit.enabled";
 
-/// Types of the v3 spec that the iceberg crate cannot read.
-const UNREADABLE_TYPES: [&str; 4] = ["variant", "geometry", "geography", "unknown"];
-
 /// Reads a table's metadata file.
 pub async fn load(storage: &Storage, name: &TableName, location: &str) -> Result<TableMetadata> {
     let json = read(storage, name, location).await?;
     parse(&json).or_else(|error| mended(&json).ok_or_else(|| explain(&json, name, location, error)))
 }
 
-/// The metadata with what the crate wants and the spec does not: a snapshot from the time when the table was of version 1 has no sequence number, which
-/// means 0, also after an upgrade to version 3. `None` if that is not what is wrong.
+/// The metadata as the crate wants it, where the spec has more: a snapshot from the time when the table was of version 1 has no sequence number, which
+/// means 0, also after an upgrade to version 3; and columns may have types that the crate does not know. `None` if that is not what is wrong.
 fn mended(json: &[u8]) -> Option<TableMetadata> {
     let mut metadata: Value = serde_json::from_slice(json).ok()?;
-    for snapshot in metadata.get_mut("snapshots")?.as_array_mut()? {
+    for snapshot in metadata.get_mut("snapshots").and_then(Value::as_array_mut).into_iter().flatten() {
         snapshot.as_object_mut()?.entry("sequence-number").or_insert(0.into());
+    }
+    for schema in metadata.get_mut("schemas").and_then(Value::as_array_mut).into_iter().flatten() {
+        unsupported::mark(schema);
+    }
+    if let Some(schema) = metadata.get_mut("schema") {
+        unsupported::mark(schema);
     }
     serde_json::from_value(metadata).ok()
 }
@@ -135,9 +139,6 @@ fn explain(json: &[u8], name: &TableName, location: &str, error: serde_json::Err
     let Ok(metadata) = serde_json::from_slice::<Value>(json) else {
         return invalid(name, location, "it is not JSON").with_source(error);
     };
-    if let Some((column, kind)) = unreadable_column(&metadata) {
-        return Error::not_supported(format!("column '{column}' of table '{name}' is of type {kind}, which is not supported")).with_source(error);
-    }
     let snapshots = metadata["snapshots"].as_array();
     if snapshots.is_some_and(|snapshots| snapshots.iter().any(|snapshot| snapshot.get("manifests").is_some())) {
         return Error::not_supported(format!("table '{name}' has a v1 snapshot without a manifest list, which is not supported"))
@@ -145,21 +146,6 @@ fn explain(json: &[u8], name: &TableName, location: &str, error: serde_json::Err
             .with_source(error);
     }
     invalid(name, location, &error.to_string()).with_source(error)
-}
-
-/// The first column of a type that cannot be read, in any schema: an old one is parsed too.
-fn unreadable_column(metadata: &Value) -> Option<(String, String)> {
-    let schemas = metadata["schemas"].as_array().into_iter().flatten().chain(metadata.get("schema"));
-    let mut fields: Vec<&Value> = schemas.flat_map(|schema| schema["fields"].as_array()).flatten().collect();
-    while let Some(field) = fields.pop() {
-        let column_type = &field["type"];
-        let text = column_type.as_str().unwrap_or_default();
-        if UNREADABLE_TYPES.iter().any(|unreadable| text == *unreadable || text.starts_with(&format!("{unreadable}("))) {
-            return Some((field["name"].as_str().unwrap_or("?").to_owned(), text.to_owned()));
-        }
-        fields.extend(column_type["fields"].as_array().into_iter().flatten());
-    }
-    None
 }
 
 #[cfg(test)]
@@ -180,13 +166,5 @@ mod tests {
         let with = |codec: &str| next_location("/m", &HashMap::from([(COMPRESSION.to_owned(), codec.to_owned())]), None);
         assert!(with("GZIP").unwrap().ends_with(".gz.metadata.json"));
         assert_eq!(with("zstd").unwrap_err().code(), Code::InvalidTableProperty);
-    }
-
-    #[test]
-    fn a_type_that_cannot_be_read_is_named_with_its_column() {
-        let json = br#"{"schemas":[{"fields":[{"name":"s","type":{"type":"struct","fields":[{"name":"v","type":"variant"}]}}]}]}"#;
-        let error = explain(json, &TableName::new("n", "t"), "/x", parse::<TableMetadata>(json).unwrap_err());
-        assert_eq!(error.code(), Code::NotSupported);
-        assert!(error.message().contains("'v'") && error.message().contains("variant"), "{error}");
     }
 }

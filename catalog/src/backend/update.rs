@@ -7,9 +7,18 @@ use crate::commit::CommitError;
 use crate::error::from_iceberg;
 use crate::spec::{TableMetadata, TableMetadataBuildResult, TableRequirement, TableUpdate};
 use crate::table::TableName;
+use crate::unsupported::unsupported_type;
 
-/// Checks what a commit requires of the current metadata.
+/// Checks what a commit requires of the current metadata, and that all of it was understood.
 pub fn check(name: &TableName, requirements: &[TableRequirement], metadata: &TableMetadata) -> Result<(), CommitError> {
+    for field in metadata.schemas_iter().flat_map(|schema| schema.as_struct().fields()) {
+        if let Some(unsupported) = unsupported_type(field) {
+            let column = &field.name;
+            return Err(CommitError::Failed(Error::not_supported(format!(
+                "table '{name}' cannot be changed: its column '{column}' is of type {unsupported}, which is not supported"
+            ))));
+        }
+    }
     for requirement in requirements {
         if let Err(error) = requirement.check(Some(metadata)) {
             return Err(CommitError::Conflict(conflict(name).with_source(error)));

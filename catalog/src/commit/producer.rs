@@ -13,7 +13,7 @@ use super::retry::number;
 use super::summary::Changes;
 use crate::backend::metadata_file::metadata_folder;
 use crate::error::from_iceberg;
-use crate::snapshot::{main_at, partition_names, read_list, refs};
+use crate::snapshot::{main_at, manifest_header, read_list, refs};
 use crate::spec::{
     DataContentType, DataFile, FormatVersion, Literal, MAIN_BRANCH, ManifestFile, Operation, PartitionSpec, Snapshot, SnapshotRef, SnapshotReference,
     TableMetadata, TableRequirement, TableUpdate, UnboundPartitionField,
@@ -207,13 +207,13 @@ fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
 
 /// The spec with its field names in the spelling that Avro takes.
 fn avro_spec(spec: &PartitionSpec, metadata: &TableMetadata) -> Result<PartitionSpec> {
-    if spec.fields().iter().all(|field| partition_names::is_plain(&field.name)) {
+    if spec.fields().iter().all(|field| manifest_header::is_plain(&field.name)) {
         return Ok(spec.clone());
     }
     let fields = spec.fields().iter().map(|field| UnboundPartitionField {
         source_id: field.source_id,
         field_id: Some(field.field_id),
-        name: partition_names::avro_name(&field.name),
+        name: manifest_header::avro_name(&field.name),
         transform: field.transform,
     });
     let builder = PartitionSpec::builder(metadata.current_schema().clone()).with_spec_id(spec.spec_id()).add_unbound_fields(fields);

@@ -8,7 +8,7 @@ use nunatak_core::{Error, Result};
 
 use super::{FileEntry, manifest, size};
 use crate::error;
-use crate::spec::{FormatVersion, ManifestFile};
+use crate::spec::{FormatVersion, ManifestFile, ManifestStatus};
 use crate::storage::Storage;
 
 /// The share of the cache that manifest lists may take: one in so many bytes.
@@ -48,7 +48,11 @@ impl ManifestCache {
     /// The live files of a manifest.
     pub(super) async fn entries(&self, storage: &Storage, manifest: ManifestFile) -> Result<Arc<Vec<Arc<FileEntry>>>> {
         let key = (manifest.manifest_path.clone(), manifest.first_row_id);
-        let load = async { Ok(Arc::new(manifest::read_entries(storage, manifest).await?)) };
+        let load = async {
+            let all = manifest::read_entries(storage, manifest).await?;
+            let live = all.into_iter().filter(|(status, _)| *status != ManifestStatus::Deleted);
+            Ok(Arc::new(live.map(|(_, file)| Arc::new(file)).collect::<Vec<_>>()))
+        };
         self.entries.try_get_with(key, load).await.map_err(unshare)
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use iceberg::spec::{Manifest, ManifestEntry, ManifestList};
 use nunatak_core::{Code, Error, Result};
 
-use super::{FileEntry, partition_names};
+use super::listed::{ListedFile, bound_types};
+use super::{FileEntry, manifest_header};
 use crate::error::from_iceberg;
 use crate::spec::{FormatVersion, ManifestFile, ManifestStatus};
 use crate::storage::Storage;
@@ -32,8 +33,8 @@ pub(crate) async fn read_list(storage: &Storage, path: &str, version: FormatVers
     .await
 }
 
-/// Reads the live entries of a manifest.
-pub(super) async fn read_entries(storage: &Storage, manifest: ManifestFile) -> Result<Vec<Arc<FileEntry>>> {
+/// Reads the entries of a manifest, those of removed files too.
+pub(super) async fn read_entries(storage: &Storage, manifest: ManifestFile) -> Result<Vec<(ManifestStatus, FileEntry)>> {
     if manifest.key_metadata.is_some() {
         return Err(Error::not_supported(format!("manifest '{}' is encrypted", manifest.manifest_path)));
     }
@@ -41,40 +42,42 @@ pub(super) async fn read_entries(storage: &Storage, manifest: ManifestFile) -> R
     blocking(move || {
         let path = &manifest.manifest_path;
         let failed = |error| from_iceberg(error, Code::IcebergInvalidMetadata, format!("cannot read manifest '{path}'"));
-        let parsed = match partition_names::plain(&bytes) {
+        let parsed = match manifest_header::plain(&bytes) {
             Some(renamed) => Manifest::parse_avro(&renamed),
             None => Manifest::parse_avro(&bytes),
         };
         let (entries, _) = parsed.map_err(failed)?.into_parts();
-        inherit(entries.into_iter().map(Arc::unwrap_or_clone), &manifest)
+        inherit(&entries, &manifest)
     })
     .await
 }
 
-/// Fills in what an entry leaves to its manifest's line in the list, and drops what is not live.
-fn inherit(entries: impl Iterator<Item = ManifestEntry>, manifest: &ManifestFile) -> Result<Vec<Arc<FileEntry>>> {
+/// Fills in what an entry leaves to its manifest's line in the list.
+fn inherit(entries: &[Arc<ManifestEntry>], manifest: &ManifestFile) -> Result<Vec<(ManifestStatus, FileEntry)>> {
     let mut next_row_id = manifest.first_row_id.and_then(|id| i64::try_from(id).ok());
-    let mut live = Vec::new();
+    let types = bound_types(entries.iter().map(|entry| &entry.data_file));
+    let mut all = Vec::with_capacity(entries.len());
     for entry in entries {
-        if entry.status == ManifestStatus::Deleted {
-            continue;
-        }
         let inherits = entry.status == ManifestStatus::Added || manifest.sequence_number == SEQUENCE_NUMBER_V1;
         let inherited = inherits.then_some(manifest.sequence_number);
-        let sequence_number = |own: Option<i64>| own.or(inherited).ok_or_else(|| no_sequence_number(&entry, manifest));
+        let sequence_number = |own: Option<i64>| own.or(inherited).ok_or_else(|| no_sequence_number(entry, manifest));
         let data_sequence_number = sequence_number(entry.sequence_number)?;
         let file_sequence_number = sequence_number(entry.file_sequence_number)?;
-        let first_row_id = take_row_ids(&entry, &mut next_row_id);
-        live.push(Arc::new(FileEntry {
+        let first_row_id = match entry.status {
+            ManifestStatus::Deleted => entry.data_file.first_row_id(),
+            _ => take_row_ids(entry, &mut next_row_id),
+        };
+        let file = FileEntry {
             snapshot_id: entry.snapshot_id.unwrap_or(manifest.added_snapshot_id),
             data_sequence_number,
             file_sequence_number,
             spec_id: manifest.partition_spec_id,
             first_row_id,
-            file: entry.data_file,
-        }));
+            file: ListedFile::new(&entry.data_file, &types),
+        };
+        all.push((entry.status, file));
     }
-    Ok(live)
+    Ok(all)
 }
 
 /// Row ids are given out in the order of the manifest, to the files that have none of their own.

@@ -4,8 +4,9 @@
 //! scan's work.
 
 mod cache;
+mod listed;
 mod manifest;
-pub(crate) mod partition_names;
+pub(crate) mod manifest_header;
 mod size;
 mod version;
 
@@ -14,10 +15,11 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use nunatak_core::{Error, Result};
 
-use crate::spec::{DataFile, ManifestContentType, ManifestFile, Snapshot};
+use crate::spec::{ManifestContentType, ManifestFile, ManifestStatus, Snapshot, SnapshotRef};
 use crate::table::Table;
 
 pub use cache::ManifestCache;
+pub use listed::{ColumnMetrics, ListedFile};
 pub(crate) use manifest::read_list;
 pub(crate) use version::main_at;
 pub use version::{Version, refs, resolve};
@@ -29,7 +31,7 @@ const READS_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileEntry {
     /// The file.
-    pub file: DataFile,
+    pub file: ListedFile,
     /// The snapshot that added it.
     pub snapshot_id: i64,
     /// The sequence number that decides which deletes apply to it.
@@ -38,7 +40,7 @@ pub struct FileEntry {
     pub file_sequence_number: i64,
     /// The partition spec that its partition values belong to.
     pub spec_id: i32,
-    /// `_row_id` of its first row (v3), inherited; [`DataFile::first_row_id`] has only what was written into the manifest.
+    /// `_row_id` of its first row (v3), inherited where the manifest has none for it.
     pub first_row_id: Option<i64>,
 }
 
@@ -67,7 +69,12 @@ pub async fn files(
     keep: &(dyn Fn(&ManifestFile) -> bool + Send + Sync),
 ) -> Result<SnapshotFiles> {
     let manifests = manifests(table, snapshot, cache).await?;
-    let wanted: Vec<ManifestFile> = manifests.iter().filter(|manifest| has_live_files(manifest) && keep(manifest)).cloned().collect();
+    files_of(table, manifests.iter().filter(|manifest| keep(manifest)).cloned(), cache).await
+}
+
+/// The live files of manifests.
+pub async fn files_of(table: &Table, manifests: impl Iterator<Item = ManifestFile>, cache: &ManifestCache) -> Result<SnapshotFiles> {
+    let wanted: Vec<ManifestFile> = manifests.filter(has_live_files).collect();
     let mut reads = futures::stream::iter(wanted.into_iter().map(|manifest| {
         let (storage, cache) = (Arc::clone(&table.storage), cache.clone());
         async move { Ok::<_, Error>((manifest.content, cache.entries(&storage, manifest).await?)) }
@@ -82,6 +89,27 @@ pub async fn files(
         side.extend(entries.iter().cloned());
     }
     Ok(files)
+}
+
+/// The manifests of all snapshots of a table, each with the snapshot that refers to it: one that several refer to comes as often.
+pub async fn all_manifests(table: &Table, cache: &ManifestCache) -> Result<Vec<(i64, ManifestFile)>> {
+    let mut snapshots: Vec<&SnapshotRef> = table.metadata.snapshots().collect();
+    snapshots.sort_by_key(|snapshot| (snapshot.timestamp_ms(), snapshot.sequence_number()));
+    let mut all = Vec::new();
+    for snapshot in snapshots {
+        all.extend(manifests(table, snapshot, cache).await?.iter().map(|manifest| (snapshot.snapshot_id(), manifest.clone())));
+    }
+    Ok(all)
+}
+
+/// All entries of manifests, those of removed files too. Not cached: few ask for them.
+pub async fn entries(table: &Table, manifests: Vec<ManifestFile>) -> Result<Vec<(ManifestStatus, FileEntry)>> {
+    let reads = futures::stream::iter(manifests.into_iter().map(|manifest| {
+        let storage = Arc::clone(&table.storage);
+        async move { manifest::read_entries(&storage, manifest).await }
+    }));
+    let entries: Vec<_> = reads.buffered(READS_MAX).try_collect().await?;
+    Ok(entries.into_iter().flatten().collect())
 }
 
 /// A count that is missing means "some".

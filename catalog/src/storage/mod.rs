@@ -105,6 +105,13 @@ impl Storage {
         }
     }
 
+    /// When a file was written, in milliseconds since 1970.
+    pub async fn modified_millis(&self, location: &str) -> Result<i64> {
+        let (store, path) = self.resolve(location)?;
+        let found = store.head(&path).await.map_err(|error| error::from_object_store(error, location))?;
+        Ok(found.last_modified.timestamp_millis())
+    }
+
     /// Deletes files. One that is already gone is no error; all others are tried before the first error is returned.
     pub async fn delete_files(&self, locations: &[String]) -> Result<()> {
         let deletes = locations.iter().map(|location| {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::ObjectName;
+use nunatak_catalog::unsupported::comment;
 use nunatak_core::{Error, Result};
-use nunatak_engine::scan::types::{arrow_to_iceberg_schema, trino_type_name};
+use nunatak_engine::scan::types::{arrow_to_iceberg_schema, trino_column_type};
 use nunatak_engine::sql::statement::Show;
 use nunatak_engine::sql::{Statement, like_matches, parse, parts};
 
@@ -90,7 +91,7 @@ async fn column_rows(context: &StatementContext, name: &ObjectName, like: Option
         let fields = table.metadata.current_schema().as_struct().fields();
         let rows = fields.iter().map(|field| {
             let extra = if field.required { "not null" } else { "" };
-            vec![field.name.clone(), trino_type_name(&field.field_type), extra.to_owned(), field.doc.clone().unwrap_or_default()]
+            vec![field.name.clone(), trino_column_type(field), extra.to_owned(), comment(field).unwrap_or_default().to_owned()]
         });
         return Ok(rows.filter(|row| like_matches(like, &row[0])).collect());
     }
@@ -98,8 +99,7 @@ async fn column_rows(context: &StatementContext, name: &ObjectName, like: Option
     let Statement::Query(query) = parse(&format!("SELECT * FROM {}", quoted.join(".")))? else { return Err(Error::internal("a SELECT is a query")) };
     let plan = context.planner.plan_query(*query).await?;
     let schema = arrow_to_iceberg_schema(plan.schema().as_arrow())?;
-    let rows =
-        schema.as_struct().fields().iter().map(|field| vec![field.name.clone(), trino_type_name(&field.field_type), String::new(), String::new()]);
+    let rows = schema.as_struct().fields().iter().map(|field| vec![field.name.clone(), trino_column_type(field), String::new(), String::new()]);
     Ok(rows.filter(|row| like_matches(like, &row[0])).collect())
 }
 

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 use nunatak_catalog::spec::{NullOrder, SortDirection, TableMetadata, Transform};
+use nunatak_catalog::unsupported::comment;
 use nunatak_core::{Code, Error, Result};
-use nunatak_engine::scan::types::trino_type_name;
+use nunatak_engine::scan::types::trino_column_type;
 
 use super::{StatementContext, schema as schemas};
 
@@ -14,11 +15,11 @@ pub(super) async fn table(context: &StatementContext, name: &ObjectName) -> Resu
     let table = context.planner.table(&name).await?;
     let metadata = &table.metadata;
     let columns = metadata.current_schema().as_struct().fields().iter().map(|field| {
-        let mut line = format!("   {} {}", quoted(&field.name), trino_type_name(&field.field_type));
+        let mut line = format!("   {} {}", quoted(&field.name), trino_column_type(field));
         if field.required {
             line.push_str(" NOT NULL");
         }
-        if let Some(comment) = &field.doc {
+        if let Some(comment) = comment(field) {
             let _ = write!(line, " COMMENT {}", literal(comment));
         }
         line

@@ -3,7 +3,7 @@
 use datafusion_proto::protobuf::{FileScanExecConf, PhysicalPlanNode, PhysicalSortExprNode};
 use prost::{Message, Oneof};
 
-use crate::scan::FileDeletes;
+use crate::scan::{FileDeletes, Pruned};
 
 /// A plan node of ours.
 #[derive(Clone, PartialEq, Message)]
@@ -37,6 +37,8 @@ pub(super) struct IcebergScan {
     pub(super) sort: Vec<PhysicalSortExprNode>,
     #[prost(message, repeated, tag = "4")]
     pub(super) deletes: Vec<DeletesAt>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) pruned: Option<Pruned>,
 }
 
 /// The deletes of one file of a scan.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::{DataSource, DataSourceExec};
@@ -44,7 +45,10 @@ pub(super) fn encode(
     let Some(config) = config_of(plan) else { return Ok(None) };
     let rest = Some(Rest { limit: config.limit.map(|rows| rows as u64), preserve_order: config.preserve_order });
     if let Some(source) = config.file_source.downcast_ref::<IcebergSource>() {
-        let parquet = FileScanConfigBuilder::from(config.clone()).with_source(Arc::new(source.parquet().clone())).build();
+        let parquet = FileScanConfigBuilder::from(config.clone())
+            .with_file_groups(with_made_up_values(&config.file_groups, source.made_up_columns()))
+            .with_source(Arc::new(source.for_wire()?))
+            .build();
         let parquet: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(parquet);
         let sort = source.pushed_sort().into_iter().flatten().cloned();
         return Ok(Some(Kind::IcebergScan(IcebergScan {
@@ -52,6 +56,7 @@ pub(super) fn encode(
             rest,
             sort: serialize_physical_sort_exprs(sort, codec, converter)?,
             deletes: deletes_of(&config.file_groups),
+            pruned: Some(source.pruned()),
         })));
     }
     if let Some(source) = config.file_source.downcast_ref::<RowFileSource>() {
@@ -72,9 +77,25 @@ fn deletes_of(groups: &[FileGroup]) -> Vec<DeletesAt> {
     deletes.collect()
 }
 
-/// The groups with the deletes beside their files again.
-fn with_deletes(groups: &[FileGroup], deletes: &[DeletesAt]) -> Result<Vec<FileGroup>> {
+/// The groups with so many more values for each file: columns that the reader makes up cross the wire as partition columns.
+fn with_made_up_values(groups: &[FileGroup], columns: usize) -> Vec<FileGroup> {
+    if columns == 0 {
+        return groups.to_vec();
+    }
+    let widened = |file: &PartitionedFile| {
+        let mut file = file.clone();
+        file.partition_values.resize(file.partition_values.len() + columns, ScalarValue::Int64(Some(0)));
+        file
+    };
+    groups.iter().map(|group| FileGroup::new(group.iter().map(widened).collect())).collect()
+}
+
+/// The groups as they were before the wire: without those values, and with the deletes beside their files.
+fn restored(groups: &[FileGroup], made_up_columns: usize, deletes: &[DeletesAt]) -> Result<Vec<FileGroup>> {
     let mut groups: Vec<Vec<PartitionedFile>> = groups.iter().map(|group| group.iter().cloned().collect()).collect();
+    for file in groups.iter_mut().flatten() {
+        file.partition_values.truncate(file.partition_values.len().saturating_sub(made_up_columns));
+    }
     for DeletesAt { group, file, deletes } in deletes {
         let place = |number: &u64| usize::try_from(*number).unwrap_or(usize::MAX);
         let found =
@@ -95,7 +116,10 @@ pub(super) fn decode_iceberg(scan: &IcebergScan, decoding: &Decoding<'_>) -> Res
     let config = config_of(&parquet).ok_or_else(|| unreadable("it is no scan of files"))?;
     let source = config.file_source.downcast_ref::<ParquetSource>().ok_or_else(|| unreadable("it is no scan of Parquet files"))?;
     let footers = decoding.context.runtime_env().cache_manager.get_file_metadata_cache();
-    let mut source: Arc<dyn FileSource> = Arc::new(IcebergSource::from_parquet(source, footers, Arc::clone(decoding.scan.deletes()))?);
+    let source = IcebergSource::from_wire(source, footers, Arc::clone(decoding.scan.deletes()))?;
+    let source = source.with_pruned(scan.pruned.unwrap_or_default());
+    let groups = restored(&config.file_groups, source.made_up_columns(), &scan.deletes)?;
+    let mut source: Arc<dyn FileSource> = Arc::new(source);
     if !scan.sort.is_empty() {
         let schema = source.table_schema().table_schema();
         let order = parse_physical_sort_exprs(&scan.sort, &context, schema, decoding.converter)?;
@@ -104,7 +128,7 @@ pub(super) fn decode_iceberg(scan: &IcebergScan, decoding: &Decoding<'_>) -> Res
             source = inner;
         }
     }
-    let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(with_deletes(&config.file_groups, &scan.deletes)?).build();
+    let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(groups).build();
     build(config, source, scan.rest.as_ref())
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, SchemaRef};
 use datafusion::common::ScalarValue;
-use nunatak_catalog::snapshot::FileEntry;
+use nunatak_catalog::snapshot::{ColumnMetrics, FileEntry};
 use nunatak_catalog::spec::{self, Literal, PrimitiveLiteral, TableMetadata, Transform};
 
 use super::partition::{Range, source_range};
@@ -94,21 +94,41 @@ impl ColumnSource {
         self.constant
     }
 
+    /// Whether files of some partition spec hold a single value of this column. Rows may be deleted by it without it being asked for.
+    pub fn is_partition_value(&self) -> bool {
+        self.partitions.values().flatten().any(|source| source.transform == Transform::Identity)
+    }
+
+    /// Whether some partition spec has a field made from this column.
+    pub fn is_partitioned(&self) -> bool {
+        !self.partitions.is_empty()
+    }
+
+    /// What a file's partition values tell about this column.
+    pub fn partition_facts(&self, entry: &FileEntry) -> ColumnFacts {
+        match self.constant(entry) {
+            Some(constant) => self.constant_facts(entry, constant),
+            None => ColumnFacts { range: self.partition_range(entry), ..ColumnFacts::default() },
+        }
+    }
+
     /// What is known about this column in a file.
     pub fn facts(&self, entry: &FileEntry) -> ColumnFacts {
         if let Some(constant) = self.constant(entry) {
             return self.constant_facts(entry, constant);
         }
-        if self.is_absent(entry) {
+        let metrics = entry.file.metrics(self.id);
+        if self.is_absent(entry, metrics.as_ref()) {
             return ColumnFacts { null_count: Some(entry.file.record_count()), absent: true, ..ColumnFacts::default() };
         }
-        let (min, max) = (self.bound(entry, entry.file.lower_bounds()), self.bound(entry, entry.file.upper_bounds()));
+        let metrics = metrics.unwrap_or_default();
+        let (min, max) = (self.bound(&metrics, metrics.lower_bound.as_ref()), self.bound(&metrics, metrics.upper_bound.as_ref()));
         let exact = min.is_some() && max.is_some() && keeps_bounds_whole(&self.data_type);
         let from_partition = self.partition_range(entry);
         ColumnFacts {
             range: Range { min: min.or(from_partition.min), max: max.or(from_partition.max) },
             exact,
-            null_count: entry.file.null_value_counts().get(&self.id).copied(),
+            null_count: metrics.null_value_count,
             absent: false,
         }
     }
@@ -143,15 +163,15 @@ impl ColumnSource {
         ColumnFacts { range: Range { min: Some(constant.clone()), max: Some(constant) }, exact: true, null_count: Some(0), absent: false }
     }
 
-    fn bound(&self, entry: &FileEntry, bounds: &HashMap<i32, spec::Datum>) -> Option<ScalarValue> {
+    fn bound(&self, metrics: &ColumnMetrics, bound: Option<&spec::Datum>) -> Option<ScalarValue> {
         // Arrow puts NaN above all numbers, Iceberg's bounds leave it out.
-        if self.data_type.is_floating() && entry.file.nan_value_counts().get(&self.id) != Some(&0) {
+        if self.data_type.is_floating() && metrics.nan_value_count != Some(0) {
             return None;
         }
         if !has_ordered_bounds(&self.data_type) {
             return None;
         }
-        datum_scalar(bounds.get(&self.id)?, &self.data_type)
+        datum_scalar(bound?, &self.data_type)
     }
 
     fn partition_range(&self, entry: &FileEntry) -> Range {
@@ -163,9 +183,9 @@ impl ColumnSource {
     }
 
     /// The snapshot that brought the file had no such column yet, and the file's own counts do not know it either.
-    fn is_absent(&self, entry: &FileEntry) -> bool {
-        let counts = entry.file.value_counts();
-        if self.has_default || counts.is_empty() || counts.contains_key(&self.id) {
+    fn is_absent(&self, entry: &FileEntry, metrics: Option<&ColumnMetrics>) -> bool {
+        let is_counted = metrics.is_some_and(|metrics| metrics.value_count.is_some());
+        if self.has_default || !entry.file.has_value_counts() || is_counted {
             return false;
         }
         let snapshot = self.metadata.snapshot_by_id(entry.snapshot_id);

@@ -3,13 +3,18 @@
 //! A scan is a real `DataSourceExec` over a `FileScanConfig`, so that everything which knows those two (repartitioning, statistics, distribution)
 //! works; only the file source is ours ([`source`]). Planning ([`plan`]) walks the snapshot's manifests, prunes by partitions and column bounds
 //! ([`pruning`]), cuts files at their row groups ([`splits`]) and tells DataFusion what Iceberg's metadata knows for certain ([`statistics`]).
-//! Columns are matched by field id, never by name ([`adapter`]); deleted rows are taken out where the files are read ([`deletes`]).
+//! Columns are matched by field id ([`adapter`]), by name only in files that have no ids ([`names`]); deleted rows are taken out where the files are read ([`deletes`]). Columns that no schema
+//! names, such as the file of a row, are in [`hidden`], and what a scan reads for them in [`columns`].
 
 pub mod adapter;
 pub mod bounds;
+pub mod changes;
+mod columns;
 pub mod deletes;
 pub mod field_id_cast;
+pub mod hidden;
 pub mod metadata_tables;
+pub mod names;
 pub mod partition;
 pub mod plan;
 pub mod provider;
@@ -21,10 +26,13 @@ pub mod statistics;
 pub mod types;
 pub mod values;
 
+pub use changes::table_changes;
 pub use deletes::{DeleteReader, FileDeletes};
+pub use hidden::HiddenColumn;
 pub use metadata_tables::metadata_table;
 pub use plan::{ScanFiles, ScanShape, files_of_scan};
 pub use provider::{IcebergTable, ScanContext, scan_bytes};
+pub use pruning::Pruned;
 pub use source::IcebergSource;
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! Which files a scan reads: the snapshot's files, without those that its filters exclude.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use nunatak_catalog::Table;
 use nunatak_catalog::snapshot::{self, FileEntry, ManifestCache};
-use nunatak_catalog::spec::{self, DataFileFormat, SnapshotRef};
+use nunatak_catalog::spec::{self, DataFileFormat, ManifestContentType, ManifestFile, SnapshotRef};
 use nunatak_core::{Code, Error, Result};
 
 use super::bounds::ColumnSource;
 use super::deletes::DeleteIndex;
-use super::pruning::Pruner;
+use super::names::{NAME_MAPPING, with_names};
+use super::pruning::{Pruned, Pruner};
 use super::types::table_schema;
 use crate::error::from_datafusion;
 
@@ -39,7 +42,16 @@ impl ScanShape {
     /// other.
     pub fn new(table: Table, snapshot: Option<SnapshotRef>) -> Result<Self> {
         let iceberg_schema = schema_at(&table, snapshot.as_ref())?;
-        let schema = table_schema(&iceberg_schema).map_err(|error| error.with_context("table", table.name.to_string()))?;
+        Self::with_schema(table, snapshot, iceberg_schema)
+    }
+
+    /// The table at a snapshot, with the columns of another one.
+    pub fn with_schema(table: Table, snapshot: Option<SnapshotRef>, iceberg_schema: spec::SchemaRef) -> Result<Self> {
+        let schema = table_schema(&iceberg_schema).and_then(|schema| match table.metadata.properties().get(NAME_MAPPING) {
+            Some(mapping) => with_names(&schema, mapping),
+            None => Ok(schema),
+        });
+        let schema = schema.map_err(|error| error.with_context("table", table.name.to_string()))?;
         let columns = ColumnSource::all(&table.metadata, &iceberg_schema, &schema).into();
         Ok(Self { table, snapshot, iceberg_schema, schema, columns })
     }
@@ -98,6 +110,8 @@ pub struct ScanFiles {
     pub files: Vec<Arc<FileEntry>>,
     /// What deletes rows of them.
     pub deletes: Arc<DeleteIndex>,
+    /// What was left out.
+    pub pruned: Pruned,
 }
 
 impl ScanFiles {
@@ -113,7 +127,18 @@ impl ScanFiles {
 
     /// The files that remain under filters, which are joined by AND and in terms of the shape's schema.
     pub fn pruned(self, shape: &ScanShape, filters: Vec<Arc<dyn PhysicalExpr>>) -> Result<Self> {
-        Ok(Self { files: shape.pruner(filters).prune(self.files).map_err(from_datafusion)?, ..self })
+        let mut pruned = Pruned { manifests: self.pruned.manifests, ..Pruned::default() };
+        let files = shape.pruner(filters).prune(self.files, &mut pruned).map_err(from_datafusion)?;
+        Ok(Self { files, pruned, ..self })
+    }
+
+    /// The files among these locations.
+    #[must_use]
+    pub fn only(mut self, locations: &HashSet<String>) -> Self {
+        let before = self.files.len();
+        self.files.retain(|entry| locations.contains(entry.file.file_path()));
+        self.pruned.files -= (before - self.files.len()) as u64;
+        self
     }
 
     /// As many files as are needed for so many rows.
@@ -140,10 +165,21 @@ impl ScanFiles {
 pub async fn files_of_scan(shape: &ScanShape, cache: &ManifestCache, filters: Vec<Arc<dyn PhysicalExpr>>) -> Result<ScanFiles> {
     let Some(snapshot) = &shape.snapshot else { return Ok(ScanFiles::default()) };
     let pruner = shape.pruner(filters);
-    let found = snapshot::files(&shape.table, snapshot, cache, &|manifest| pruner.keeps_manifest(manifest)).await?;
-    let files = pruner.prune(found.data).map_err(from_datafusion)?;
+    let (manifests, kept) = (AtomicU64::new(0), AtomicU64::new(0));
+    let keep = |manifest: &ManifestFile| {
+        let keeps = pruner.keeps_manifest(manifest);
+        if manifest.content == ManifestContentType::Data {
+            manifests.fetch_add(1, Ordering::Relaxed);
+            kept.fetch_add(keeps.into(), Ordering::Relaxed);
+        }
+        keeps
+    };
+    let found = snapshot::files(&shape.table, snapshot, cache, &keep).await?;
+    let manifests = manifests.into_inner();
+    let mut pruned = Pruned { manifests, manifests_by_partition: manifests - kept.into_inner(), ..Pruned::default() };
+    let files = pruner.prune(found.data, &mut pruned).map_err(from_datafusion)?;
     files.iter().try_for_each(|entry| check_format(entry))?;
-    Ok(ScanFiles { files, deletes: Arc::new(DeleteIndex::new(&shape.table.metadata, found.deletes)?) })
+    Ok(ScanFiles { files, deletes: Arc::new(DeleteIndex::new(&shape.table.metadata, found.deletes)?), pruned })
 }
 
 fn check_format(entry: &FileEntry) -> Result<()> {

@@ -1,10 +1,10 @@
 //! An Iceberg table as DataFusion's planner sees it: a schema, statistics, and a plan that scans it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Statistics};
@@ -13,7 +13,6 @@ use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
@@ -22,20 +21,29 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
+use futures::{StreamExt, TryStreamExt};
 use nunatak_catalog::snapshot::{FileEntry, ManifestCache};
 use nunatak_catalog::spec::{self, SnapshotRef};
 use nunatak_catalog::{Storage, Table};
-use nunatak_core::Result;
+use nunatak_core::{Error, Result};
 use object_store::ObjectMeta;
 use tokio::sync::OnceCell;
 
 use super::bounds::ColumnSource;
-use super::deletes::{DeleteIndex, DeleteReader, FileDeletes};
+use super::columns::{ScanColumns, key_column};
+use super::deletes::{DeleteReader, FileDeletes};
+use super::hidden::HiddenColumn;
 use super::plan::{ScanFiles, ScanShape, files_of_scan};
+use super::pruning::Pruned;
+
 use super::source::IcebergSource;
 use super::splits::{FileLayout, Split, plan_splits};
 use super::statistics;
+use super::types::UNSUPPORTED;
 use crate::error::into_datafusion;
+
+/// How many files are asked for their times at once.
+const TIMES_MAX: usize = 16;
 
 /// What the scans of a process share.
 #[derive(Clone)]
@@ -76,6 +84,11 @@ impl ScanContext {
 #[derive(Debug)]
 pub struct IcebergTable {
     shape: ScanShape,
+    /// The columns behind those of the table's schema.
+    hidden: Vec<HiddenColumn>,
+    schema: SchemaRef,
+    /// The locations of the data files that are read, if not all are.
+    only: Option<HashSet<String>>,
     context: Arc<ScanContext>,
     /// All files of the snapshot, once somebody has asked for them.
     files: OnceCell<ScanFiles>,
@@ -87,7 +100,34 @@ impl IcebergTable {
     ///
     /// Errors: `NOT_SUPPORTED` for a column whose type cannot be read.
     pub fn new(table: Table, snapshot: Option<SnapshotRef>, context: Arc<ScanContext>) -> Result<Self> {
-        Ok(Self { shape: ScanShape::new(table, snapshot)?, context, files: OnceCell::new(), statistics: OnceLock::new() })
+        Ok(Self::of_shape(ScanShape::new(table, snapshot)?, context))
+    }
+
+    /// A table at a snapshot that is known already.
+    pub fn of_shape(shape: ScanShape, context: Arc<ScanContext>) -> Self {
+        let schema = Arc::clone(shape.schema());
+        Self { shape, hidden: Vec::new(), schema, only: None, context, files: OnceCell::new(), statistics: OnceLock::new() }
+    }
+
+    /// The same table with no other data files than these, by location.
+    #[must_use]
+    pub fn with_only(self, locations: HashSet<String>) -> Self {
+        Self { only: Some(locations), ..self }
+    }
+
+    /// The same table with its hidden columns behind those of its schema.
+    #[must_use]
+    pub fn with_hidden_columns(self) -> Self {
+        let hidden = HiddenColumn::all_of(&self.shape);
+        let visible = self.shape.schema();
+        let fields = visible.fields().iter().cloned().chain(hidden.iter().map(|column| Arc::new(column.field())));
+        let schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), visible.metadata().clone()));
+        Self { hidden, schema, ..self }
+    }
+
+    /// The hidden columns that [`Self::with_hidden_columns`] has added.
+    pub fn hidden_columns(&self) -> &[HiddenColumn] {
+        &self.hidden
     }
 
     /// The table as its catalog gave it.
@@ -112,7 +152,15 @@ impl IcebergTable {
 
     /// All files of the snapshot. Once they are known, [`TableProvider::statistics`] is as good as it gets; before, it is an estimate.
     pub async fn load_files(&self) -> Result<&ScanFiles> {
-        self.files.get_or_try_init(|| files_of_scan(&self.shape, &self.context.manifest_cache, Vec::new())).await
+        self.files.get_or_try_init(|| self.find_files(Vec::new())).await
+    }
+
+    async fn find_files(&self, filters: Vec<Arc<dyn PhysicalExpr>>) -> Result<ScanFiles> {
+        let files = files_of_scan(&self.shape, &self.context.manifest_cache, filters).await?;
+        Ok(match &self.only {
+            Some(locations) => files.only(locations),
+            None => files,
+        })
     }
 
     /// The files that a scan with these filters reads: how large it is can be known before it is planned.
@@ -122,8 +170,36 @@ impl IcebergTable {
         }
         match self.files.get() {
             Some(all) => all.clone().pruned(&self.shape, filters),
-            None => files_of_scan(&self.shape, &self.context.manifest_cache, filters).await,
+            None => self.find_files(filters).await,
         }
+    }
+
+    /// Refuses columns of types that cannot be read.
+    fn check_readable(&self, projection: Option<&Vec<usize>>) -> Result<()> {
+        let is_read = |index: usize| projection.is_none_or(|columns| columns.contains(&index));
+        let columns = self.schema.fields().iter().enumerate().filter(|(index, _)| is_read(*index));
+        for (_, column) in columns {
+            if let Some(unsupported) = column.metadata().get(UNSUPPORTED) {
+                let (column, table) = (column.name(), &self.table().name);
+                let error = Error::not_supported(format!("column '{column}' of table '{table}' is of type {unsupported}, which is not supported"));
+                return Err(error.with_hint("leave it out: name the other columns"));
+            }
+        }
+        Ok(())
+    }
+
+    /// When the files of a scan were written, by location, if it wants to know.
+    async fn times(&self, scan: &ScanBuilder<'_>, files: &ScanFiles) -> Result<HashMap<String, i64>> {
+        if !scan.wanted.contains(&HiddenColumn::FileModifiedTime) {
+            return Ok(HashMap::new());
+        }
+        let storage = self.context.storage();
+        let reads = files.files.iter().map(|entry| {
+            let location = entry.file.file_path().to_owned();
+            async move { storage.modified_millis(&location).await.map(|modified| (location, modified)) }
+        });
+        let reads: Vec<_> = reads.collect();
+        futures::stream::iter(reads).buffer_unordered(TIMES_MAX).try_collect().await
     }
 
     /// Whether the choice of files decides a filter completely: all its columns have a single value in each file.
@@ -150,7 +226,7 @@ impl IcebergTable {
 #[async_trait]
 impl TableProvider for IcebergTable {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(self.shape.schema())
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -166,11 +242,12 @@ impl TableProvider for IcebergTable {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let schema = self.shape.schema();
+        let schema = &self.schema;
         let Some(snapshot) = self.shape.snapshot() else { return Some(statistics::of_scan(schema, std::iter::empty())) };
         let Some(all) = self.files.get() else { return Some(statistics::of_summary(schema, snapshot)) };
         let whole = self.statistics.get_or_init(|| {
-            let columns: Vec<Option<&ColumnSource>> = self.shape.columns().iter().map(Option::as_ref).collect();
+            let hidden = self.hidden.iter().map(|_| None);
+            let columns: Vec<Option<&ColumnSource>> = self.shape.columns().iter().map(Option::as_ref).chain(hidden).collect();
             let of_file = |entry: &Arc<FileEntry>| statistics::of_file(entry, &columns, all.deletes.of(entry).as_ref());
             let files: Vec<Statistics> = all.files.iter().map(of_file).collect();
             statistics::of_scan(schema, files.iter())
@@ -185,9 +262,11 @@ impl TableProvider for IcebergTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        self.check_readable(projection).map_err(into_datafusion)?;
         let physical = self.physical_filters(state, filters)?;
         let mut builder = ScanBuilder::new(self, state, projection, &physical);
         let mut files = self.plan_files(physical).await.map_err(into_datafusion)?;
+        builder.times = self.times(&builder, &files).await.map_err(into_datafusion)?;
         // A filter that is applied above the scan needs more rows than the limit says.
         builder.limit = limit.filter(|_| filters.iter().all(|filter| self.is_decided(filter)));
         if let Some(rows) = builder.limit {
@@ -199,21 +278,34 @@ impl TableProvider for IcebergTable {
 
 /// Makes the plan of one scan from its files.
 struct ScanBuilder<'a> {
+    table: &'a IcebergTable,
     shape: &'a ScanShape,
     context: &'a ScanContext,
     state: &'a dyn Session,
     projection: Option<&'a Vec<usize>>,
-    /// The columns about which statistics are worth collecting: those that are read, in the schema's order.
+    /// The columns about which statistics are worth collecting: those that are read, in the order of what the scan reads.
     columns: Vec<Option<&'a ColumnSource>>,
     limit: Option<usize>,
+    /// The hidden columns that are read.
+    wanted: Vec<HiddenColumn>,
+    /// When files were written, in milliseconds since 1970, if that is read.
+    times: HashMap<String, i64>,
 }
 
 impl<'a> ScanBuilder<'a> {
     fn new(table: &'a IcebergTable, state: &'a dyn Session, projection: Option<&'a Vec<usize>>, filters: &[Arc<dyn PhysicalExpr>]) -> Self {
         let filtered: Vec<usize> = filters.iter().flat_map(collect_columns).map(|column| column.index()).collect();
         let is_used = |index: usize| projection.is_none_or(|projected| projected.contains(&index)) || filtered.contains(&index);
-        let columns = table.shape.columns().iter().enumerate().map(|(index, column)| column.as_ref().filter(|_| is_used(index))).collect();
-        Self { shape: &table.shape, context: &table.context, state, projection, columns, limit: None }
+        let columns: Vec<_> = table
+            .shape
+            .columns()
+            .iter()
+            .enumerate()
+            .map(|(index, column)| column.as_ref().filter(|column| is_used(index) || column.is_partition_value()))
+            .collect();
+        let visible = columns.len();
+        let wanted: Vec<_> = (visible..).zip(&table.hidden).filter(|(index, _)| is_used(*index)).map(|(_, column)| *column).collect();
+        Self { table, shape: &table.shape, context: &table.context, state, projection, columns, limit: None, wanted, times: HashMap::new() }
     }
 
     /// One `DataSourceExec` for each store that files lie in, which is nearly always one.
@@ -224,9 +316,14 @@ impl<'a> ScanBuilder<'a> {
             by_store.entry(url.to_string()).or_default().push(entry);
         }
         let mut plans =
-            by_store.into_iter().map(|(url, entries)| self.build_in_store(&url, &entries, &files.deletes)).collect::<DataFusionResult<Vec<_>>>()?;
+            by_store.into_iter().map(|(url, entries)| self.build_in_store(&url, &entries, files)).collect::<DataFusionResult<Vec<_>>>()?;
         match plans.pop() {
-            None => self.build_empty(),
+            None if files.pruned == Pruned::default() => self.build_empty(),
+            // A scan of nothing, which shows what has excluded all files.
+            None => {
+                let url = self.shape.table().storage.store_url(self.shape.table().metadata.location()).map_err(into_datafusion)?;
+                self.build_in_store(url.as_str(), &[], files)
+            }
             Some(only) if plans.is_empty() => Ok(only),
             Some(last) => {
                 plans.push(last);
@@ -237,27 +334,47 @@ impl<'a> ScanBuilder<'a> {
 
     fn build_empty(&self) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let schema = match self.projection {
-            Some(projection) => Arc::new(self.shape.schema().project(projection)?),
-            None => Arc::clone(self.shape.schema()),
+            Some(projection) => Arc::new(self.table.schema.project(projection)?),
+            None => Arc::clone(&self.table.schema),
         };
         Ok(Arc::new(EmptyExec::new(schema)))
     }
 
-    fn build_in_store(&self, url: &str, entries: &[&FileEntry], deletes: &DeleteIndex) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let schema = self.shape.schema();
-        let with_deletes = entries.iter().zip(deletes.of_all(entries));
-        let files =
-            with_deletes.map(|(entry, deletes)| self.partitioned_file(entry, deletes)).collect::<Result<Vec<_>>>().map_err(into_datafusion)?;
-        let whole = statistics::of_scan(schema, files.iter().filter_map(|file| file.statistics.as_deref()));
+    fn build_in_store(&self, url: &str, entries: &[&FileEntry], files: &ScanFiles) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let (deletes, pruned) = (files.deletes.of_all(entries), files.pruned);
+        let read = ScanColumns::new(self.shape.schema(), &self.wanted, self.missing_keys(&deletes).map_err(into_datafusion)?);
+        let schema = read.schema();
+        let mut columns = self.columns.clone();
+        columns.resize(schema.table_schema().fields().len(), None);
+        let with_deletes = || entries.iter().zip(&deletes);
+        let of_files: Vec<_> = with_deletes().map(|(entry, deletes)| statistics::of_file(entry, &columns, deletes.as_deref())).collect();
+        let whole = statistics::of_scan(schema.table_schema(), of_files.iter());
+        let files = with_deletes().zip(of_files).map(|((entry, deletes), of_file)| {
+            let mut file = self.partitioned_file(entry, deletes.clone())?;
+            file.partition_values = read.constants(entry, self.times.get(entry.file.file_path()).copied());
+            file.statistics = Some(Arc::new(statistics::for_reading(of_file, entry, &columns)));
+            Ok(file)
+        });
+        let files = files.collect::<Result<Vec<_>>>().map_err(into_datafusion)?;
         let footers = self.state.runtime_env().cache_manager.get_file_metadata_cache();
-        let source = IcebergSource::new(TableSchema::from(Arc::clone(schema)), self.parquet_options(), footers, Arc::clone(self.context.deletes()));
+        let source = IcebergSource::new(schema.clone(), self.parquet_options(), footers, Arc::clone(self.context.deletes())).with_pruned(pruned);
+        let all = || (0..self.table.schema.fields().len()).collect();
+        let projection = self.projection.cloned().unwrap_or_else(all);
+        let source = source.with_projection(&read.projection(&projection, &self.table.hidden, self.shape.schema())?)?;
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(url)?, Arc::new(source))
             .with_file_groups(self.file_groups(entries, &files))
             .with_statistics(whole)
-            .with_projection_indices(self.projection.cloned())?
             .with_limit(self.limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
+    }
+
+    /// What rows of these files are deleted by, as far as the table does not have it as a column.
+    fn missing_keys(&self, deletes: &[Option<Arc<FileDeletes>>]) -> Result<Vec<FieldRef>> {
+        let equality = deletes.iter().flatten().flat_map(|deletes| &deletes.equality);
+        let ids: BTreeSet<i32> = equality.flat_map(|deletes| deletes.field_ids.iter().copied()).collect();
+        let columns: BTreeSet<i32> = self.shape.iceberg_schema().as_struct().fields().iter().map(|field| field.id).collect();
+        ids.difference(&columns).map(|id| key_column(&self.shape.table().metadata, *id)).collect()
     }
 
     fn parquet_options(&self) -> TableParquetOptions {
@@ -265,7 +382,7 @@ impl<'a> ScanBuilder<'a> {
     }
 
     fn partitioned_file(&self, entry: &FileEntry, deletes: Option<Arc<FileDeletes>>) -> Result<PartitionedFile> {
-        let mut file = PartitionedFile::new_from_meta(ObjectMeta {
+        let file = PartitionedFile::new_from_meta(ObjectMeta {
             location: self.shape.table().storage.object_path(entry.file.file_path())?,
             // Data files never change, so the cache of footers needs no time to tell versions apart.
             last_modified: chrono::DateTime::UNIX_EPOCH,
@@ -273,7 +390,6 @@ impl<'a> ScanBuilder<'a> {
             e_tag: None,
             version: None,
         });
-        file.statistics = Some(Arc::new(statistics::of_file(entry, &self.columns, deletes.as_deref())));
         Ok(match deletes {
             Some(deletes) => file.with_extension(deletes),
             None => file,

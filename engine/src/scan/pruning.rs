@@ -49,13 +49,23 @@ impl Pruner {
         !matches!(predicate.prune(&statistics).as_deref(), Ok([false]))
     }
 
-    /// The files that can have matching rows.
-    pub fn prune(&self, files: Vec<Arc<FileEntry>>) -> Result<Vec<Arc<FileEntry>>> {
-        let files = self.prune_by_constants(files)?;
-        let Some(predicate) = &self.predicate else { return Ok(files) };
-        match predicate.prune(&FileStatistics { pruner: self, files: &files }) {
-            Ok(keep) => Ok(retain(files, keep.into_iter())),
-            Err(_) => Ok(files),
+    /// The files that can have matching rows. `pruned` counts the others, by what has excluded them.
+    pub fn prune(&self, files: Vec<Arc<FileEntry>>, pruned: &mut Pruned) -> Result<Vec<Arc<FileEntry>>> {
+        pruned.files += files.len() as u64;
+        let before = files.len();
+        let files = self.prune_by_facts(self.prune_by_constants(files)?, FactsOf::Partition);
+        pruned.files_by_partition += (before - files.len()) as u64;
+        let before = files.len();
+        let files = self.prune_by_facts(files, FactsOf::File);
+        pruned.files_by_bounds += (before - files.len()) as u64;
+        Ok(files)
+    }
+
+    fn prune_by_facts(&self, files: Vec<Arc<FileEntry>>, facts: FactsOf) -> Vec<Arc<FileEntry>> {
+        let Some(predicate) = self.predicate.as_ref().filter(|_| !files.is_empty()) else { return files };
+        match predicate.prune(&FileStatistics { pruner: self, files: &files, facts }) {
+            Ok(keep) => retain(files, keep.into_iter()),
+            Err(_) => files,
         }
     }
 
@@ -122,26 +132,75 @@ fn bounds_array(column: &ColumnSource, bounds: impl Iterator<Item = Option<Scala
     (array.null_count() < array.len()).then_some(array)
 }
 
+/// What planning has left out of a scan, and by what. Crosses the wire, since it is shown where the scan has run.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Pruned {
+    /// Manifests of data files in the snapshot; 0 if it is not known.
+    #[prost(uint64, tag = "1")]
+    pub manifests: u64,
+    /// Those that were not read, by their partition summaries.
+    #[prost(uint64, tag = "2")]
+    pub manifests_by_partition: u64,
+    /// Data files in the others.
+    #[prost(uint64, tag = "3")]
+    pub files: u64,
+    /// Those that were left out by their partition values.
+    #[prost(uint64, tag = "4")]
+    pub files_by_partition: u64,
+    /// Those that were left out by the bounds of their columns.
+    #[prost(uint64, tag = "5")]
+    pub files_by_bounds: u64,
+}
+
+impl Pruned {
+    /// For `EXPLAIN`: `manifests=2/5, files=3/40 (by partition 30, by bounds 7)`.
+    pub fn summary(&self) -> String {
+        let left = self.files - self.files_by_partition - self.files_by_bounds;
+        let files = format!("files={left}/{} (by partition {}, by bounds {})", self.files, self.files_by_partition, self.files_by_bounds);
+        match self.manifests {
+            0 => files,
+            all => format!("manifests={}/{all}, {files}", all - self.manifests_by_partition),
+        }
+    }
+}
+
+/// Whose facts are asked for.
+#[derive(Clone, Copy, PartialEq)]
+enum FactsOf {
+    /// A file's partition values.
+    Partition,
+    /// The file's column bounds too.
+    File,
+}
+
 /// The data files of a scan, as containers of rows.
 struct FileStatistics<'a> {
     pruner: &'a Pruner,
     files: &'a [Arc<FileEntry>],
+    facts: FactsOf,
 }
 
 impl FileStatistics<'_> {
+    fn column(&self, column: &Column) -> Option<&ColumnSource> {
+        self.pruner.column(column).filter(|column| self.facts == FactsOf::File || column.is_partitioned())
+    }
+
     fn facts(&self, column: &ColumnSource) -> impl Iterator<Item = ColumnFacts> {
-        self.files.iter().map(|file| column.facts(file))
+        self.files.iter().map(move |file| match self.facts {
+            FactsOf::Partition => column.partition_facts(file),
+            FactsOf::File => column.facts(file),
+        })
     }
 }
 
 impl PruningStatistics for FileStatistics<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        let column = self.pruner.column(column)?;
+        let column = self.column(column)?;
         bounds_array(column, self.facts(column).map(|facts| facts.range.min))
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        let column = self.pruner.column(column)?;
+        let column = self.column(column)?;
         bounds_array(column, self.facts(column).map(|facts| facts.range.max))
     }
 
@@ -150,7 +209,7 @@ impl PruningStatistics for FileStatistics<'_> {
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let column = self.pruner.column(column)?;
+        let column = self.column(column)?;
         Some(Arc::new(self.facts(column).map(|facts| facts.null_count).collect::<UInt64Array>()))
     }
 
@@ -159,7 +218,7 @@ impl PruningStatistics for FileStatistics<'_> {
     }
 
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        let column = self.pruner.column(column)?;
+        let column = self.column(column)?;
         let mut buckets = Buckets { column, values, by_count: HashMap::new() };
         Some(self.files.iter().map(|file| buckets.exclude(file).then_some(false)).collect())
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use datafusion::common::stats::Precision;
 use datafusion::datasource::listing::PartitionedFile;
@@ -20,9 +21,11 @@ use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataBuilder};
+use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataBuilder};
+use parquet::schema::types::SchemaDescPtr;
 
 use super::deletes::FileDeletes;
+use super::names::{NAME_MAPPING, has_names, with_ids};
 
 /// Makes the readers of a scan. Footers are cached as they are needed here, which is without the Arrow schema that a writer may have embedded:
 /// its types and field metadata would stand in for those of the Parquet schema, and the field ids would be lost.
@@ -30,13 +33,15 @@ pub struct IcebergReaderFactory {
     store: Arc<dyn ObjectStore>,
     footers: Arc<FileMetadataCache>,
     bytes: CachedParquetFileReaderFactory,
+    /// The table's schema, if it has names for files without field ids.
+    names: Option<SchemaRef>,
 }
 
 impl IcebergReaderFactory {
-    /// A factory for the files of one store, with the footer cache of the process.
-    pub fn new(store: Arc<dyn ObjectStore>, footers: Arc<FileMetadataCache>) -> Self {
+    /// A factory for the files of one store, with the footer cache of the process. `table` is the schema by which they are read.
+    pub fn new(store: Arc<dyn ObjectStore>, footers: Arc<FileMetadataCache>, table: &SchemaRef) -> Self {
         let bytes = CachedParquetFileReaderFactory::new(Arc::clone(&store), Arc::clone(&footers));
-        Self { store, footers, bytes }
+        Self { store, footers, bytes, names: has_names(table).then(|| Arc::clone(table)) }
     }
 }
 
@@ -60,6 +65,7 @@ impl ParquetFileReaderFactory for IcebergReaderFactory {
             object: file.object_meta.clone(),
             size_hint: metadata_size_hint,
             row_count: row_count(&file),
+            names: self.names.clone(),
         };
         let bytes = self.bytes.create_reader(partition_index, file, metadata_size_hint, metrics)?;
         Ok(Box::new(IcebergReader { footer, bytes }))
@@ -105,6 +111,7 @@ struct FooterReader {
     size_hint: Option<usize>,
     /// How many rows the table's metadata says the file has.
     row_count: Option<i64>,
+    names: Option<SchemaRef>,
 }
 
 impl FooterReader {
@@ -117,7 +124,7 @@ impl FooterReader {
             .await
             .map_err(|error| self.failed(error))?;
         self.check(&footer)?;
-        Ok(self.without_arrow_schema(footer))
+        self.with_field_ids(self.without_arrow_schema(footer))
     }
 
     fn failed(&self, error: DataFusionError) -> Error {
@@ -156,11 +163,23 @@ impl FooterReader {
             let found = file.num_rows();
             return Err(Error::new(Code::IcebergBadData, format!("data file '{path}' has {found} rows, but the table's metadata says {expected}")));
         }
-        let columns = file.schema().get_fields();
-        if !columns.is_empty() && !columns.iter().any(|column| column.get_basic_info().has_id()) {
-            return Err(Error::not_supported(format!("data file '{path}' has no field ids, and columns are not matched by name yet")));
-        }
         Ok(())
+    }
+
+    /// The footer of a file without field ids with those that the table's names lead to. The cache keeps it as it is: names can change.
+    fn with_field_ids(&self, footer: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>, Error> {
+        let path = &self.object.location;
+        let file = footer.file_metadata();
+        let columns = file.schema().get_fields();
+        if columns.is_empty() || columns.iter().any(|column| column.get_basic_info().has_id()) {
+            return Ok(footer);
+        }
+        let Some(table) = &self.names else {
+            return Err(Error::not_supported(format!("data file '{path}' has no field ids, and the table has no names for it"))
+                .with_hint(format!("set the table property '{NAME_MAPPING}' with the engine that added the file")));
+        };
+        let schema = with_ids(file.schema_descr(), table).map_err(|error| self.failed(error.into()))?;
+        Ok(with_file_metadata(&footer, |file| file_metadata(file, file.key_value_metadata().cloned(), Arc::new(schema))))
     }
 
     /// The footer without its embedded Arrow schema, which the cache then keeps in place of the original.
@@ -171,27 +190,27 @@ impl FooterReader {
             return footer;
         }
         let entries = file.key_value_metadata().map(|entries| entries.iter().filter(|entry| !is_arrow_schema(entry)).cloned().collect());
-        let stripped = FileMetaData::new(
-            file.version(),
-            file.num_rows(),
-            file.created_by().map(str::to_owned),
-            entries,
-            file.schema_descr_ptr(),
-            file.column_orders().cloned(),
-        );
-        let footer = Arc::new(
-            ParquetMetaDataBuilder::new(stripped)
-                .set_row_groups(footer.row_groups().to_vec())
-                .set_column_index(footer.column_index().cloned())
-                .set_offset_index(footer.offset_index().cloned())
-                .build(),
-        );
+        let footer = with_file_metadata(&footer, |file| file_metadata(file, entries, file.schema_descr_ptr()));
         let entry = CachedFileMetadataEntry::new(self.object.clone(), Arc::new(CachedParquetMetaData::new(Arc::clone(&footer))));
         self.footers.put(&self.object.location, entry);
         footer
     }
 }
 
-fn is_arrow_schema(entry: &parquet::file::metadata::KeyValue) -> bool {
+/// A footer with other metadata of its file.
+fn with_file_metadata(footer: &ParquetMetaData, change: impl FnOnce(&FileMetaData) -> FileMetaData) -> Arc<ParquetMetaData> {
+    let changed = ParquetMetaDataBuilder::new(change(footer.file_metadata()))
+        .set_row_groups(footer.row_groups().to_vec())
+        .set_column_index(footer.column_index().cloned())
+        .set_offset_index(footer.offset_index().cloned());
+    Arc::new(changed.build())
+}
+
+fn file_metadata(file: &FileMetaData, entries: Option<Vec<KeyValue>>, schema: SchemaDescPtr) -> FileMetaData {
+    let created_by = file.created_by().map(str::to_owned);
+    FileMetaData::new(file.version(), file.num_rows(), created_by, entries, schema, file.column_orders().cloned())
+}
+
+fn is_arrow_schema(entry: &KeyValue) -> bool {
     entry.key == ARROW_SCHEMA_META_KEY
 }

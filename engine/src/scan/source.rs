@@ -11,7 +11,7 @@ use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::{ConfigOptions, TableParquetOptions};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::{ParquetFileReaderFactory, ParquetVirtualColumn};
 use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
@@ -28,7 +28,9 @@ use nunatak_core::Error;
 use object_store::ObjectStore;
 
 use super::adapter::IcebergExprAdapterFactory;
+use super::columns::key_name;
 use super::deletes::{DeleteReader, FileDeletes, WithDeletes, equality_ids};
+use super::pruning::Pruned;
 use super::reader::IcebergReaderFactory;
 use super::types::field_id;
 use crate::error::into_datafusion;
@@ -46,6 +48,7 @@ pub struct IcebergSource {
     footers: Arc<FileMetadataCache>,
     deletes: Arc<DeleteReader>,
     sort: Option<LexOrdering>,
+    pruned: Pruned,
 }
 
 impl IcebergSource {
@@ -59,24 +62,53 @@ impl IcebergSource {
             Some(bytes) => whole.with_metadata_size_hint(bytes),
             None => whole,
         };
-        Self { parquet: whole.clone(), whole, batch_size: None, footers, deletes, sort: None }
+        Self { parquet: whole.clone(), whole, batch_size: None, footers, deletes, sort: None, pruned: Pruned::default() }
     }
 
-    /// A source like the one that [`Self::parquet`] was taken from, on the node that reads it.
-    pub fn from_parquet(parquet: &ParquetSource, footers: Arc<FileMetadataCache>, deletes: Arc<DeleteReader>) -> Result<Self> {
-        let mut source = Self::new(parquet.table_schema().clone(), parquet.table_parquet_options().clone(), footers, deletes);
-        if let Some(projection) = parquet.projection() {
-            source.parquet = projected(&source.whole, projection)?;
-        }
-        Ok(match parquet.filter() {
-            Some(predicate) => source.with_predicate(predicate),
-            None => source,
-        })
+    /// The source that [`Self::for_wire`] was made from, on the node that reads it.
+    pub fn from_wire(parquet: &ParquetSource, footers: Arc<FileMetadataCache>, deletes: Arc<DeleteReader>) -> Result<Self> {
+        let wire = parquet.table_schema();
+        let (counted, constants): (Vec<_>, Vec<_>) = wire.table_partition_cols().iter().cloned().partition(is_row_number);
+        let schema = TableSchema::builder(Arc::clone(wire.file_schema())).with_table_partition_cols(constants).with_virtual_columns(counted).build();
+        let mut source = Self::new(schema, parquet.table_parquet_options().clone(), footers, deletes);
+        source.parquet = like(&source.whole, parquet)?;
+        Ok(source)
     }
 
     /// The Parquet source within: its options, predicate and projection are all there is to carry over the wire, besides [`Self::pushed_sort`].
-    pub fn parquet(&self) -> &ParquetSource {
-        &self.parquet
+    ///
+    /// DataFusion's message has no place for columns that the reader makes up. They go as partition columns, which stand before them in the schema, so that
+    /// each column keeps its number; each file needs a value for them ([`Self::made_up_columns`]).
+    pub fn for_wire(&self) -> Result<ParquetSource> {
+        let schema = self.whole.table_schema();
+        if schema.virtual_columns().is_empty() {
+            return Ok(self.parquet.clone());
+        }
+        let columns: Vec<FieldRef> = schema.table_partition_cols().iter().chain(schema.virtual_columns()).cloned().collect();
+        let wire = TableSchema::builder(Arc::clone(schema.file_schema())).with_table_partition_cols(columns).build();
+        let whole = ParquetSource::new(wire).with_table_parquet_options(self.whole.table_parquet_options().clone());
+        like(&whole, &self.parquet)
+    }
+
+    /// The same source, with what planning has left out of the scan.
+    #[must_use]
+    pub fn with_pruned(self, pruned: Pruned) -> Self {
+        Self { pruned, ..self }
+    }
+
+    /// What planning has left out of the scan.
+    pub fn pruned(&self) -> Pruned {
+        self.pruned
+    }
+
+    /// How many columns the reader makes up.
+    pub fn made_up_columns(&self) -> usize {
+        self.whole.table_schema().virtual_columns().len()
+    }
+
+    /// The same source with a projection, in terms of what it reads.
+    pub fn with_projection(self, projection: &ProjectionExprs) -> Result<Self> {
+        Ok(Self { parquet: projected(&self.parquet, projection)?, ..self })
     }
 
     /// The same source with a predicate, which must be in terms of the table's schema.
@@ -109,14 +141,14 @@ impl IcebergSource {
         }
     }
 
-    /// The table's columns of these field ids. Errors: `NOT_SUPPORTED` for one that the table no longer has at its top level.
+    /// The columns by whose values rows are deleted, by field id.
     fn keys(&self, ids: &[i32]) -> Result<BTreeMap<i32, FieldRef>> {
-        let fields = self.parquet.table_schema().table_schema().fields();
-        let key = |id: &i32| match fields.iter().find(|field| field_id(field) == Some(*id)) {
+        let fields = self.parquet.table_schema().file_schema().fields();
+        let find =
+            |id: i32| fields.iter().find(|field| field.name() == &key_name(id)).or_else(|| fields.iter().find(|field| field_id(field) == Some(id)));
+        let key = |id: &i32| match find(*id) {
             Some(field) => Ok((*id, Arc::clone(field))),
-            None => Err(into_datafusion(Error::not_supported(format!(
-                "rows are deleted by the column of field id {id}, which is no column of the table now"
-            )))),
+            None => Err(into_datafusion(Error::internal(format!("a scan does not read the column of field id {id}, by which rows are deleted")))),
         };
         ids.iter().map(key).collect()
     }
@@ -146,6 +178,22 @@ fn projected(whole: &ParquetSource, projection: &ProjectionExprs) -> Result<Parq
     }
 }
 
+/// `whole` with the projection and the predicate of another source over the same columns.
+fn like(whole: &ParquetSource, other: &ParquetSource) -> Result<ParquetSource> {
+    let source = match other.projection() {
+        Some(projection) => projected(whole, projection)?,
+        None => whole.clone(),
+    };
+    Ok(match other.filter() {
+        Some(predicate) => source.with_predicate(predicate),
+        None => source,
+    })
+}
+
+fn is_row_number(field: &FieldRef) -> bool {
+    ParquetVirtualColumn::try_from(field).is_ok()
+}
+
 impl fmt::Debug for IcebergSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IcebergSource").field("parquet", &self.parquet).field("sort", &self.sort).finish_non_exhaustive()
@@ -158,7 +206,7 @@ impl FileSource for IcebergSource {
     }
 
     fn create_morselizer(&self, store: Arc<dyn ObjectStore>, config: &FileScanConfig, partition: usize) -> Result<Box<dyn Morselizer>> {
-        let reader = Arc::new(IcebergReaderFactory::new(Arc::clone(&store), Arc::clone(&self.footers)));
+        let reader = Arc::new(IcebergReaderFactory::new(Arc::clone(&store), Arc::clone(&self.footers), self.table_schema().file_schema()));
         let morselizer = |parquet: &ParquetSource, limit: Option<usize>| {
             let parquet = parquet.clone().with_parquet_file_reader_factory(Arc::clone(&reader) as Arc<dyn ParquetFileReaderFactory>);
             // The morselizer takes these three from the configuration; a copy of all of it would copy every file of the scan for every partition.
@@ -218,7 +266,8 @@ impl FileSource for IcebergSource {
     }
 
     fn fmt_extra(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parquet.fmt_extra(format, f)
+        self.parquet.fmt_extra(format, f)?;
+        write!(f, ", planned: {}", self.pruned.summary())
     }
 
     fn repartitioned(

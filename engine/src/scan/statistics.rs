@@ -22,6 +22,18 @@ pub fn of_file(entry: &FileEntry, columns: &[Option<&ColumnSource>], deletes: Op
     }
 }
 
+/// What the reader of a file may take for granted: the statistics of the file, in which the values of its identity partitions are exact whatever is deleted. A file that
+/// was not written for the table may lack those columns.
+pub fn for_reading(mut of_file: Statistics, entry: &FileEntry, columns: &[Option<&ColumnSource>]) -> Statistics {
+    for (column, statistics) in columns.iter().zip(&mut of_file.column_statistics) {
+        if let Some(value) = column.and_then(|column| column.constant(entry)).filter(|value| !value.is_null()) {
+            (statistics.min_value, statistics.max_value) = (Precision::Exact(value.clone()), Precision::Exact(value));
+            statistics.null_count = Precision::Exact(0);
+        }
+    }
+    of_file
+}
+
 fn of_whole_file(entry: &FileEntry, columns: &[Option<&ColumnSource>]) -> Statistics {
     Statistics {
         num_rows: Precision::Exact(count(entry.file.record_count())),

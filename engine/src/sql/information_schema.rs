@@ -10,7 +10,7 @@ use nunatak_core::{Code, Error, Result};
 
 use super::names::{INFORMATION_SCHEMA, QualifiedName};
 use crate::error::{from_datafusion, suggest};
-use crate::scan::types::trino_type_name;
+use crate::scan::types::trino_column_type;
 
 /// The tables there are.
 const TABLES: [&str; 4] = ["columns", "schemata", "tables", "views"];
@@ -101,7 +101,7 @@ async fn columns(catalog: &Arc<dyn Catalog>) -> Result<Arc<dyn TableProvider>> {
                 names.push(field.name.clone());
                 positions.push(position);
                 nullable.push(if field.required { "NO" } else { "YES" });
-                types.push(trino_type_name(&field.field_type));
+                types.push(trino_column_type(field));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod dialect;
 mod functions;
+mod hidden_columns;
 mod information_schema;
 mod names;
 mod nested_values;

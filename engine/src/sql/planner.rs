@@ -16,12 +16,14 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future::BoxFuture;
+use nunatak_catalog::spec::SnapshotRef;
 use nunatak_catalog::{Catalog, Table, View, snapshot};
 use nunatak_core::{Code, Error, Location, Result};
 
+use super::hidden_columns::{self, HIDDEN_MARK};
 use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName};
 use super::place::Places;
-use super::relations::{self, FILES_CATALOG, FileCall, Relations, VERSION_MARK, VersionExpression};
+use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, VERSION_MARK, VersionExpression};
 use super::statement::{ColumnDefinition, Statement};
 use super::types::new_schema;
 use super::{functions, information_schema, nested_values, parse, queries, select_items};
@@ -29,7 +31,7 @@ use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
 use crate::scan::types::table_schema;
-use crate::scan::{IcebergTable, metadata_table};
+use crate::scan::{HiddenColumn, IcebergTable, metadata_table, table_changes};
 
 /// How deeply views may refer to views.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -142,10 +144,19 @@ impl Planner {
         functions::check(&statement, &self.state)?;
         select_items::name_all(&mut statement);
         let places = Places::of(&statement);
-        let statement = DataFusionStatement::Statement(Box::new(statement));
+        let mut statement = DataFusionStatement::Statement(Box::new(statement));
         self.look_up_all(&statement, &relations).await?;
+        if let (true, DataFusionStatement::Statement(statement)) = (relations.want_hidden_columns(), &mut statement) {
+            hidden_columns::exclude(statement, |name| self.hidden_columns(name))?;
+        }
         let plan = self.state.statement_to_plan(statement).await.and_then(nested_values::with_casts_above);
         plan.map_err(|error| places.add_to(from_datafusion(error)))
+    }
+
+    /// The hidden columns of a table that was looked up.
+    fn hidden_columns(&self, name: &ast::ObjectName) -> Vec<HiddenColumn> {
+        let table = self.resolve(name).ok().and_then(|name| self.looked_up.get(&name));
+        table.and_then(|table| table.downcast_ref::<IcebergTable>().map(|table| table.hidden_columns().to_vec())).unwrap_or_default()
     }
 
     async fn look_up_all(&self, statement: &DataFusionStatement, relations: &Relations) -> Result<()> {
@@ -170,8 +181,13 @@ impl Planner {
     }
 
     async fn look_up(&self, name: &QualifiedName, relations: &Relations) -> Result<Arc<dyn TableProvider>> {
+        let with_hidden = name.table.strip_suffix(HIDDEN_MARK).map(|table| QualifiedName { table: table.to_owned(), ..name.clone() });
+        let (name, hidden) = (with_hidden.as_ref().unwrap_or(name), with_hidden.is_some());
         if name.catalog == FILES_CATALOG {
             return self.files(relations.file(&name.table)?).await;
+        }
+        if name.catalog == CHANGES_CATALOG {
+            return self.changes(relations.changes(&name.table)?).await;
         }
         let catalog = self.context.catalog(&name.catalog)?;
         if name.schema == INFORMATION_SCHEMA {
@@ -179,10 +195,11 @@ impl Planner {
         }
         if let Some((table, number)) = name.table.split_once(VERSION_MARK) {
             let name = QualifiedName { table: table.to_owned(), ..name.clone() };
-            return self.table_at(&name, relations.version(number)?).await;
+            return self.table_at(&name, relations.version(number)?, hidden).await;
         }
         if let Some(table) = catalog.load_table(&name.in_catalog()).await? {
-            return self.current(table);
+            let snapshot = table.metadata.current_snapshot().cloned();
+            return self.provider(table, snapshot, hidden);
         }
         if let Some(view) = catalog.load_view(&name.in_catalog()).await? {
             return self.view(view).await;
@@ -190,26 +207,26 @@ impl Planner {
         if let Some((base, kind)) = name.table.rsplit_once('$')
             && let Some(table) = catalog.load_table(&nunatak_catalog::TableName::new(&name.schema, base)).await?
         {
-            return metadata_table(&table, kind, self.context.scan().manifest_cache())
+            return metadata_table(&table, kind, self.context.scan())
                 .await?
                 .ok_or_else(|| Error::new(Code::TableNotFound, format!("there is no metadata table '{kind}'")));
         }
         Err(self.not_found(catalog, name).await)
     }
 
-    fn current(&self, table: Table) -> Result<Arc<dyn TableProvider>> {
-        let snapshot = table.metadata.current_snapshot().cloned();
-        Ok(Arc::new(IcebergTable::new(table, snapshot, Arc::clone(self.context.scan()))?))
+    fn provider(&self, table: Table, snapshot: Option<SnapshotRef>, hidden: bool) -> Result<Arc<dyn TableProvider>> {
+        let table = IcebergTable::new(table, snapshot, Arc::clone(self.context.scan()))?;
+        Ok(Arc::new(if hidden { table.with_hidden_columns() } else { table }))
     }
 
-    async fn table_at(&self, name: &QualifiedName, version: &VersionExpression) -> Result<Arc<dyn TableProvider>> {
+    async fn table_at(&self, name: &QualifiedName, version: &VersionExpression, hidden: bool) -> Result<Arc<dyn TableProvider>> {
         let version = match version {
             VersionExpression::Version(expression) => self.version(expression)?,
             VersionExpression::Timestamp(expression) => snapshot::Version::AsOfMillis(self.timestamp_millis(expression)?),
         };
         let table = self.table(name).await?;
         let snapshot = snapshot::resolve(&table.metadata, &version)?;
-        Ok(Arc::new(IcebergTable::new(table, snapshot, Arc::clone(self.context.scan()))?))
+        self.provider(table, snapshot, hidden)
     }
 
     fn version(&self, expression: &ast::Expr) -> Result<snapshot::Version> {
@@ -243,6 +260,20 @@ impl Planner {
             Expr::Literal(value, _) => Ok(value),
             _ => Err(Error::new(Code::ExpressionNotConstant, format!("'{expression}' is not a constant"))),
         }
+    }
+
+    async fn changes(&self, call: &ChangesCall) -> Result<Arc<dyn TableProvider>> {
+        let mut name = self.resolve(&call.table)?;
+        if let Some(catalog) = &call.catalog {
+            name.catalog.clone_from(catalog);
+        }
+        let table = self.table(&name).await?;
+        let snapshot = |version: &ast::Expr| {
+            let found = snapshot::resolve(&table.metadata, &self.version(version)?)?;
+            found.ok_or_else(|| Error::new(Code::InvalidArguments, format!("table '{name}' has no snapshots")))
+        };
+        let plan = table_changes(&table, &snapshot(&call.from)?, &snapshot(&call.to)?, self.context.scan()).await?;
+        Ok(Arc::new(ViewTable::new(plan, None)))
     }
 
     async fn files(&self, call: &FileCall) -> Result<Arc<dyn TableProvider>> {

@@ -1,6 +1,7 @@
-//! What stands in `FROM` and is more than a name: tables at a version, and files (`read_csv('...')`). Both are taken out of the statement and replaced
-//! by names that only [`super::names`] knows, so that everything after sees plain tables.
+//! What stands in `FROM` and is more than a name: tables at a version, files (`read_csv('...')`) and changes (`system.table_changes(...)`). They are taken
+//! out of the statement and replaced by names that only [`super::names`] knows, so that everything after sees plain tables.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -9,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use nunatak_core::{Code, Error, Result};
 
+use super::hidden_columns::{self, HIDDEN_MARK};
 use super::names;
 use super::options::option_value;
 use super::parse::parse_columns;
@@ -22,12 +24,18 @@ pub(super) const VERSION_MARK: char = '\u{1}';
 /// The catalog and the schema under which files are found, by number.
 pub(super) const FILES_CATALOG: &str = "\u{1}";
 
+/// The catalog and the schema under which changes of tables are found, by number.
+pub(super) const CHANGES_CATALOG: &str = "\u{2}";
+
 /// What was taken out of a statement, by numbers that no other statement of the query (a view's text) uses.
 #[derive(Default)]
 pub(super) struct Relations {
     first: usize,
     versions: Vec<VersionExpression>,
     files: Vec<FileCall>,
+    changes: Vec<ChangesCall>,
+    /// The names that are no tables, if tables are wanted with their hidden columns.
+    hidden: Option<HashSet<String>>,
     error: Option<Error>,
 }
 
@@ -51,9 +59,22 @@ pub(super) struct FileCall {
     pub(super) columns: Option<Vec<ColumnDefinition>>,
 }
 
-/// Takes versions and files out of `statement`, and numbers them from `first`.
+/// A call of `system.table_changes`.
+pub(super) struct ChangesCall {
+    /// The catalog, where the call names one.
+    pub(super) catalog: Option<String>,
+    /// The table's name, with or without its schema.
+    pub(super) table: ObjectName,
+    /// The snapshot behind which changes begin.
+    pub(super) from: Expr,
+    /// The last snapshot whose changes are given.
+    pub(super) to: Expr,
+}
+
+/// Takes versions, files and changes out of `statement`, and numbers them from `first`.
 pub(super) fn take_out(statement: &mut Statement, first: usize) -> Result<Relations> {
-    let mut relations = Relations { first, ..Relations::default() };
+    let hidden = hidden_columns::are_named(statement).then(|| hidden_columns::common_tables(statement));
+    let mut relations = Relations { first, hidden, ..Relations::default() };
     let _: ControlFlow<()> = statement.visit(&mut relations);
     match relations.error.take() {
         Some(error) => Err(error),
@@ -86,6 +107,16 @@ impl Relations {
         self.index(number).and_then(|index| self.files.get(index)).ok_or_else(|| Error::internal("a file of another statement"))
     }
 
+    /// Whether tables are wanted with their hidden columns.
+    pub(super) fn want_hidden_columns(&self) -> bool {
+        self.hidden.is_some()
+    }
+
+    /// The changes of that number.
+    pub(super) fn changes(&self, number: &str) -> Result<&ChangesCall> {
+        self.index(number).and_then(|index| self.changes.get(index)).ok_or_else(|| Error::internal("changes of another statement"))
+    }
+
     fn index(&self, number: &str) -> Option<usize> {
         number.parse::<usize>().ok()?.checked_sub(self.first)
     }
@@ -105,23 +136,24 @@ impl Relations {
                     return Err(Error::not_supported("TABLESAMPLE is not supported yet"));
                 }
                 if let Some(arguments) = args {
-                    if let Some(format) = file_format(name) {
-                        let call = file_call(format, name, arguments)?;
-                        self.replace_by_file(call, name, alias)?;
+                    if self.replace_call(arguments, name, alias)? {
                         *args = None;
                     }
-                } else if let Some(version) = version.take() {
+                    return Ok(());
+                }
+                if let Some(version) = version.take() {
                     self.take_version(version, name, alias)?;
                 }
+                self.want_hidden(name, alias);
                 Ok(())
             }
             TableFactor::TableFunction { expr: Expr::Function(function), alias } => {
-                let (Some(format), FunctionArguments::List(list)) = (file_format(&function.name), &function.args) else { return Ok(()) };
+                let FunctionArguments::List(list) = &function.args else { return Ok(()) };
                 let arguments = TableFunctionArgs { args: list.args.clone(), settings: None };
-                let call = file_call(format, &function.name, &arguments)?;
                 let (mut name, mut alias) = (function.name.clone(), alias.clone());
-                self.replace_by_file(call, &mut name, &mut alias)?;
-                *factor = plain_table(name, alias);
+                if self.replace_call(&arguments, &mut name, &mut alias)? {
+                    *factor = plain_table(name, alias);
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -146,14 +178,35 @@ impl Relations {
         Ok(())
     }
 
-    fn replace_by_file(&mut self, call: FileCall, name: &mut ObjectName, alias: &mut Option<TableAlias>) -> Result<()> {
+    /// Marks a table that is wanted with its hidden columns.
+    fn want_hidden(&self, name: &mut ObjectName, alias: &mut Option<TableAlias>) {
+        let Some(others) = &self.hidden else { return };
+        if name.0.len() == 1 && names::parts(name).iter().any(|table| others.contains(table)) {
+            return;
+        }
+        let Some(ObjectNamePart::Identifier(table)) = name.0.last_mut() else { return };
+        alias.get_or_insert_with(|| table_alias(table.clone()));
+        *table = Ident { value: format!("{}{HIDDEN_MARK}", names::normalized(table)), quote_style: Some('"'), span: table.span };
+    }
+
+    /// Replaces the call of a function of ours by a name. Whether it is one.
+    fn replace_call(&mut self, arguments: &TableFunctionArgs, name: &mut ObjectName, alias: &mut Option<TableAlias>) -> Result<bool> {
+        let (catalog, number) = if let Some(format) = file_format(name) {
+            let number = self.number(self.files.len())?;
+            self.files.push(file_call(format, name, arguments)?);
+            (FILES_CATALOG, number)
+        } else if let Some(catalog) = changes_catalog(name) {
+            let number = self.number(self.changes.len())?;
+            self.changes.push(changes_call(catalog, name, arguments)?);
+            (CHANGES_CATALOG, number)
+        } else {
+            return Ok(false);
+        };
         if let Some(ObjectNamePart::Identifier(function)) = name.0.last() {
             alias.get_or_insert_with(|| table_alias(function.clone()));
         }
-        let number = self.number(self.files.len())?.to_string();
-        *name = ObjectName::from([FILES_CATALOG, FILES_CATALOG, &number].map(|part| Ident::with_quote('"', part)).to_vec());
-        self.files.push(call);
-        Ok(())
+        *name = ObjectName::from([catalog, catalog, &number.to_string()].map(|part| Ident::with_quote('"', part)).to_vec());
+        Ok(true)
     }
 }
 
@@ -210,4 +263,50 @@ fn file_call(format: FileFormat, name: &ObjectName, arguments: &TableFunctionArg
         }
     }
     Ok(FileCall { format, pattern: pattern.ok_or_else(|| wrong("the path is missing"))?, options, columns })
+}
+
+/// The catalog of a call of `table_changes`, if it is one: `None` within where the call does not name it.
+fn changes_catalog(name: &ObjectName) -> Option<Option<String>> {
+    match names::parts(name).as_slice() {
+        [system, function] if system == "system" && function == "table_changes" => Some(None),
+        [catalog, system, function] if system == "system" && function == "table_changes" => Some(Some(catalog.clone())),
+        _ => None,
+    }
+}
+
+/// Trino's arguments are a schema, a table, and two snapshots; schema and table may also stand in one text.
+fn changes_call(catalog: Option<String>, name: &ObjectName, arguments: &TableFunctionArgs) -> Result<ChangesCall> {
+    const NAMES: [&str; 4] = ["schema_name", "table_name", "start_snapshot_id", "end_snapshot_id"];
+    let wrong = |what: &str| {
+        Error::new(Code::InvalidArguments, format!("{name}: {what}"))
+            .with_hint(format!("write {name}('schema', 'table', start_snapshot_id, end_snapshot_id)"))
+    };
+    let mut values: [Option<Expr>; 4] = [const { None }; 4];
+    let first = if arguments.args.len() == NAMES.len() - 1 { 1 } else { 0 };
+    for (position, argument) in (first..).zip(&arguments.args) {
+        let (position, value) = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (position, value),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                let named = NAMES.iter().position(|known| *known == name.value.to_lowercase());
+                (named.ok_or_else(|| wrong(&format!("there is no argument '{}'", name.value)))?, value)
+            }
+            other => return Err(wrong(&format!("unexpected argument {other}"))),
+        };
+        match values.get_mut(position) {
+            Some(place) if place.is_none() => *place = Some(value.clone()),
+            Some(_) => return Err(wrong(&format!("argument '{}' is given twice", NAMES[position]))),
+            None => return Err(wrong("there are too many arguments")),
+        }
+    }
+    let [schema, table, Some(from), Some(to)] = values else { return Err(wrong("it needs the snapshots between which changes are wanted")) };
+    let text = |value: &Expr| match option_value(value) {
+        Ok(OptionValue::Text(text)) => Ok(text),
+        _ => Err(wrong("names of schemas and tables are texts")),
+    };
+    let table = text(&table.ok_or_else(|| wrong("the table is missing"))?)?;
+    let parts = match schema {
+        Some(schema) => vec![text(&schema)?, table],
+        None => table.split('.').map(str::to_owned).collect(),
+    };
+    Ok(ChangesCall { catalog, table: ObjectName::from(parts.into_iter().map(|part| Ident::with_quote('"', part)).collect::<Vec<_>>()), from, to })
 }

@@ -26,7 +26,7 @@ pub struct DeleteIndex {
 
 #[derive(Debug, Default)]
 struct InPartition {
-    positions: Vec<(Arc<FileEntry>, Dated<DeleteFile>)>,
+    positions: Vec<(PathBounds, Dated<DeleteFile>)>,
     equality: Vec<EqualityDeletes>,
 }
 
@@ -55,31 +55,28 @@ impl DeleteIndex {
     }
 
     fn add(&mut self, metadata: &TableMetadata, entry: Arc<FileEntry>) -> Result<()> {
-        let (file, sequence_number) = (&entry.file, entry.data_sequence_number);
-        match (file.content_type(), file.file_format()) {
-            (DataContentType::PositionDeletes, DataFileFormat::Puffin) => {
-                let path = file.referenced_data_file().ok_or_else(|| damaged(&entry, "it names no data file"))?;
-                let vector = Dated { sequence_number, value: deletion_vector(&entry)? };
-                if let Some(other) = self.vectors.insert(path.clone(), vector) {
+        let sequence_number = entry.data_sequence_number;
+        match position_deletes(&entry)? {
+            Some(PositionDeletes::Vector(path, value)) => {
+                if let Some(other) = self.vectors.insert(path.clone(), Dated { sequence_number, value }) {
                     return Err(damaged(&entry, &format!("data file '{path}' has another deletion vector, in '{}'", other.value.path)));
                 }
             }
-            (DataContentType::PositionDeletes, DataFileFormat::Parquet) => {
-                let dated = Dated { sequence_number, value: delete_file(&entry) };
-                match only_path(&entry) {
-                    Some(path) => self.of_file.entry(path).or_default().push(dated),
-                    None => self.partition_of(&entry).positions.push((Arc::clone(&entry), dated)),
+            Some(PositionDeletes::File(value)) => {
+                let dated = Dated { sequence_number, value };
+                let bounds = PathBounds::of(&entry);
+                match bounds.only(&entry) {
+                    Some(path) => self.of_file.entry(path.to_owned()).or_default().push(dated),
+                    None => self.partition_of(&entry).positions.push((bounds, dated)),
                 }
             }
-            (DataContentType::EqualityDeletes, DataFileFormat::Parquet) => {
+            None => {
                 let deletes = equality_deletes(&entry)?;
                 match metadata.partition_spec_by_id(entry.spec_id) {
                     Some(spec) if spec.is_unpartitioned() => self.everywhere.push(deletes),
                     _ => self.partition_of(&entry).equality.push(deletes),
                 }
             }
-            (DataContentType::Data, _) => return Err(damaged(&entry, "it is listed as a delete file, and is a data file")),
-            (_, format) => return Err(Error::not_supported(format!("delete file '{}' is {format}, and only parquet is read", file.file_path()))),
         }
         Ok(())
     }
@@ -120,7 +117,7 @@ impl DeleteIndex {
             Some(_) => Vec::new(),
             None => {
                 let in_partition = partition.into_iter().flat_map(|partition| &partition.positions);
-                let in_partition = in_partition.filter(|(entry, _)| may_name(entry, path)).map(|(_, dated)| dated);
+                let in_partition = in_partition.filter(|(bounds, _)| bounds.may_name(path)).map(|(_, dated)| dated);
                 self.of_file.get(path).into_iter().flatten().chain(in_partition).filter_map(|dated| dated.for_data(data)).collect()
             }
         };
@@ -137,28 +134,57 @@ impl DeleteIndex {
     }
 }
 
-/// The one data file that a file of position deletes is about, if its metadata says so.
-fn only_path(entry: &FileEntry) -> Option<String> {
-    entry.file.referenced_data_file().or_else(|| {
-        let (lower, upper) = path_bounds(entry);
-        // Bounds of texts may be cut, and are then not equal.
-        lower.filter(|lower| Some(*lower) == upper).map(str::to_owned)
-    })
+/// Rows deleted by position, as a manifest lists them.
+pub(super) enum PositionDeletes {
+    /// Of one data file.
+    Vector(String, DeletionVector),
+    File(DeleteFile),
 }
 
-/// Whether a file of position deletes may name a data file, by the bounds of its paths.
-fn may_name(entry: &FileEntry, path: &str) -> bool {
-    let (lower, upper) = path_bounds(entry);
-    lower.is_none_or(|lower| lower <= path) && upper.is_none_or(|upper| path <= upper)
+/// What a delete file deletes by position; `None` if it deletes by value.
+///
+/// Errors: `NOT_SUPPORTED` for a format that is not read, `ICEBERG_INVALID_METADATA`.
+pub(super) fn position_deletes(entry: &FileEntry) -> Result<Option<PositionDeletes>> {
+    let file = &entry.file;
+    match (file.content_type(), file.file_format()) {
+        (DataContentType::PositionDeletes, DataFileFormat::Puffin) => {
+            let path = file.referenced_data_file().ok_or_else(|| damaged(entry, "it names no data file"))?;
+            Ok(Some(PositionDeletes::Vector(path.to_owned(), deletion_vector(entry)?)))
+        }
+        (DataContentType::PositionDeletes, DataFileFormat::Parquet) => Ok(Some(PositionDeletes::File(delete_file(entry)))),
+        (DataContentType::EqualityDeletes, DataFileFormat::Parquet) => Ok(None),
+        (DataContentType::Data, _) => Err(damaged(entry, "it is listed as a delete file, and is a data file")),
+        (_, format) => Err(Error::not_supported(format!("delete file '{}' is {format}, and only parquet is read", file.file_path()))),
+    }
 }
 
-fn path_bounds(entry: &FileEntry) -> (Option<&str>, Option<&str>) {
-    (text(entry.file.lower_bounds().get(&FILE_PATH_ID)), text(entry.file.upper_bounds().get(&FILE_PATH_ID)))
+/// The bounds of the paths in a file of position deletes.
+#[derive(Debug)]
+struct PathBounds {
+    lower: Option<String>,
+    upper: Option<String>,
 }
 
-fn text(bound: Option<&Datum>) -> Option<&str> {
+impl PathBounds {
+    fn of(entry: &FileEntry) -> Self {
+        let metrics = entry.file.metrics(FILE_PATH_ID).unwrap_or_default();
+        Self { lower: text(metrics.lower_bound), upper: text(metrics.upper_bound) }
+    }
+
+    /// The one data file that the file is about, if its metadata says so. Bounds of texts may be cut, and are then not equal.
+    fn only<'a>(&'a self, entry: &'a FileEntry) -> Option<&'a str> {
+        entry.file.referenced_data_file().or_else(|| self.lower.as_deref().filter(|_| self.lower == self.upper))
+    }
+
+    /// Whether the file may name a data file.
+    fn may_name(&self, path: &str) -> bool {
+        self.lower.as_deref().is_none_or(|lower| lower <= path) && self.upper.as_deref().is_none_or(|upper| path <= upper)
+    }
+}
+
+fn text(bound: Option<Datum>) -> Option<String> {
     match bound?.literal() {
-        PrimitiveLiteral::String(text) => Some(text),
+        PrimitiveLiteral::String(text) => Some(text.clone()),
         _ => None,
     }
 }
@@ -179,7 +205,8 @@ fn deletion_vector(entry: &FileEntry) -> Result<DeletionVector> {
 }
 
 fn equality_deletes(entry: &FileEntry) -> Result<EqualityDeletes> {
-    let mut field_ids = entry.file.equality_ids().filter(|ids| !ids.is_empty()).ok_or_else(|| damaged(entry, "it names no columns"))?;
+    let field_ids = entry.file.equality_ids().filter(|ids| !ids.is_empty()).ok_or_else(|| damaged(entry, "it names no columns"))?;
+    let mut field_ids = field_ids.to_vec();
     field_ids.sort_unstable();
     field_ids.dedup();
     Ok(EqualityDeletes { file: delete_file(entry), sequence_number: entry.data_sequence_number, field_ids })

@@ -1,6 +1,6 @@
 //! Gets deletes where they are needed: files of deletes are read once and kept while there is room, since many data files share them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,12 +9,14 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use moka::future::Cache;
 use nunatak_catalog::Storage;
+use nunatak_catalog::snapshot::FileEntry;
 use nunatak_core::{Code, Error, Result};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
 use roaring::RoaringTreemap;
 
+use super::index::{self, PositionDeletes};
 use super::keys::{self, KeySet};
-use super::{DeleteFile, EqualityDeletes, FileDeletes, positions, vector};
+use super::{DeleteFile, DeletionVector, EqualityDeletes, FileDeletes, positions, vector};
 
 /// Memory that deletes may take while nobody uses them, in bytes.
 const CACHE_BYTES_MAX: u64 = 256 << 20;
@@ -55,10 +57,7 @@ impl DeleteReader {
     pub(super) async fn selection(&self, deletes: &FileDeletes) -> Result<Option<RowSelection>> {
         let mut deleted = RoaringTreemap::new();
         if let Some(of_vector) = &deletes.vector {
-            let end = of_vector.offset.checked_add(of_vector.length);
-            let range = end.map(|end| of_vector.offset..end).ok_or_else(|| bad(&of_vector.path, "its deletion vector ends beyond any file"))?;
-            let blob = self.storage.read_range(&of_vector.path, range).await.map_err(missing)?;
-            deleted = vector::decode(&blob, of_vector.cardinality, &of_vector.path)?;
+            deleted = self.vector(of_vector).await?;
         }
         for file in &deletes.positions {
             if let Some(positions) = self.positions_of(file).await?.get(&deletes.path) {
@@ -70,6 +69,26 @@ impl DeleteReader {
             return Err(Error::new(Code::IcebergBadData, what));
         }
         Ok((!deleted.is_empty()).then(|| positions::selection(&deleted, deletes.row_count)))
+    }
+
+    /// What a delete file of a snapshot deletes by position, by data file in the order of their names. Equality deletes give nothing.
+    ///
+    /// Errors: like those of a scan that the file applies to.
+    pub async fn positions_in(&self, entry: &FileEntry) -> Result<BTreeMap<String, RoaringTreemap>> {
+        match index::position_deletes(entry)? {
+            None => Ok(BTreeMap::new()),
+            Some(PositionDeletes::Vector(path, vector)) => Ok(BTreeMap::from([(path, self.vector(&vector).await?)])),
+            Some(PositionDeletes::File(file)) => {
+                Ok(self.positions_of(&file).await?.iter().map(|(path, positions)| (path.clone(), positions.clone())).collect())
+            }
+        }
+    }
+
+    async fn vector(&self, vector: &DeletionVector) -> Result<RoaringTreemap> {
+        let end = vector.offset.checked_add(vector.length);
+        let range = end.map(|end| vector.offset..end).ok_or_else(|| bad(&vector.path, "its deletion vector ends beyond any file"))?;
+        let blob = self.storage.read_range(&vector.path, range).await.map_err(missing)?;
+        vector::decode(&blob, vector.cardinality, &vector.path)
     }
 
     async fn positions_of(&self, file: &DeleteFile) -> Result<Arc<Positions>> {

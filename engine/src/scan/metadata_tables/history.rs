@@ -48,6 +48,27 @@ pub(super) fn history(table: &Table) -> Vec<Named> {
     ]
 }
 
+/// The metadata files that the table had and has, each with the snapshot that was current then.
+pub(super) fn metadata_log_entries(table: &Table) -> Vec<Named> {
+    let metadata = &table.metadata;
+    let current = table.metadata_location.iter().map(|location| (metadata.last_updated_ms(), location.as_str()));
+    let files: Vec<(i64, &str)> =
+        metadata.metadata_log().iter().map(|entry| (entry.timestamp_ms, entry.metadata_file.as_str())).chain(current).collect();
+    let snapshots: Vec<Option<&SnapshotRef>> = files.iter().map(|(time_ms, _)| current_at(metadata, *time_ms)).collect();
+    vec![
+        ("timestamp", times(files.iter().map(|(time_ms, _)| *time_ms))),
+        ("file", texts(files.iter().map(|(_, file)| *file))),
+        ("latest_snapshot_id", longs(snapshots.iter().map(|snapshot| snapshot.map(|snapshot| snapshot.snapshot_id())))),
+        ("latest_schema_id", integers(snapshots.iter().map(|snapshot| snapshot.and_then(|snapshot| snapshot.schema_id())))),
+        ("latest_sequence_number", longs(snapshots.iter().map(|snapshot| snapshot.map(|snapshot| snapshot.sequence_number())))),
+    ]
+}
+
+fn current_at(metadata: &TableMetadata, time_ms: i64) -> Option<&SnapshotRef> {
+    let entry = metadata.history().iter().rev().find(|entry| entry.timestamp_ms <= time_ms)?;
+    metadata.snapshot_by_id(entry.snapshot_id)
+}
+
 /// The current snapshot and all it was made from.
 fn current_ancestors(metadata: &TableMetadata) -> HashSet<i64> {
     let mut ancestors = HashSet::new();

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayBuilder, BooleanBuilder, ListBuilder, StringBuilder, StructBuilder};
+use arrow::array::{ArrayBuilder, ArrayRef, BooleanBuilder, ListBuilder, StringBuilder, StructBuilder};
 use arrow::datatypes::{DataType, Field, Fields};
 use nunatak_catalog::Table;
 use nunatak_catalog::snapshot::{self, ManifestCache};
-use nunatak_catalog::spec::{Datum, FieldSummary, ManifestFile, PrimitiveType, TableMetadata};
+use nunatak_catalog::spec::{Datum, FieldSummary, ManifestContentType, ManifestFile, PrimitiveType, TableMetadata};
 use nunatak_core::{Error, Result};
 
 use super::{Named, integers, long, longs, texts};
@@ -16,27 +16,57 @@ pub(super) async fn manifests(table: &Table, cache: &ManifestCache) -> Result<Ve
         Some(snapshot) => snapshot::manifests(table, snapshot, cache).await?,
         None => Arc::default(),
     };
-    let files = |count: fn(&ManifestFile) -> Option<u32>| {
-        integers(manifests.iter().map(move |manifest| count(manifest).map(|count| i32::try_from(count).unwrap_or(i32::MAX))))
-    };
     let rows = |count: fn(&ManifestFile) -> Option<u64>| longs(manifests.iter().map(move |manifest| count(manifest).map(long)));
-    let mut summaries = Summaries::new();
-    for manifest in manifests.iter() {
-        summaries.append(&table.metadata, manifest)?;
-    }
     Ok(vec![
         ("path", texts(manifests.iter().map(|manifest| &manifest.manifest_path))),
         ("length", longs(manifests.iter().map(|manifest| manifest.manifest_length))),
         ("partition_spec_id", integers(manifests.iter().map(|manifest| manifest.partition_spec_id))),
         ("added_snapshot_id", longs(manifests.iter().map(|manifest| manifest.added_snapshot_id))),
-        ("added_data_files_count", files(|manifest| manifest.added_files_count)),
+        ("added_data_files_count", files(&manifests, |manifest| manifest.added_files_count)),
         ("added_rows_count", rows(|manifest| manifest.added_rows_count)),
-        ("existing_data_files_count", files(|manifest| manifest.existing_files_count)),
+        ("existing_data_files_count", files(&manifests, |manifest| manifest.existing_files_count)),
         ("existing_rows_count", rows(|manifest| manifest.existing_rows_count)),
-        ("deleted_data_files_count", files(|manifest| manifest.deleted_files_count)),
+        ("deleted_data_files_count", files(&manifests, |manifest| manifest.deleted_files_count)),
         ("deleted_rows_count", rows(|manifest| manifest.deleted_rows_count)),
-        ("partition_summaries", Arc::new(summaries.builder.finish())),
+        ("partition_summaries", summaries(table, &manifests)?),
     ])
+}
+
+/// The manifests of all snapshots, one row for each snapshot that refers to one.
+pub(super) async fn all_manifests(table: &Table, cache: &ManifestCache) -> Result<Vec<Named>> {
+    let (snapshot_ids, manifests): (Vec<i64>, Vec<ManifestFile>) = snapshot::all_manifests(table, cache).await?.into_iter().unzip();
+    // A manifest lists data files or delete files: of the others it has none.
+    let of = |content: ManifestContentType, count: fn(&ManifestFile) -> Option<u32>| {
+        files(&manifests, move |manifest| if manifest.content == content { count(manifest) } else { Some(0) })
+    };
+    let (data, deletes) = (ManifestContentType::Data, ManifestContentType::Deletes);
+    Ok(vec![
+        ("content", integers(manifests.iter().map(|manifest| manifest.content as i32))),
+        ("path", texts(manifests.iter().map(|manifest| &manifest.manifest_path))),
+        ("length", longs(manifests.iter().map(|manifest| manifest.manifest_length))),
+        ("partition_spec_id", integers(manifests.iter().map(|manifest| manifest.partition_spec_id))),
+        ("added_snapshot_id", longs(manifests.iter().map(|manifest| manifest.added_snapshot_id))),
+        ("added_data_files_count", of(data, |manifest| manifest.added_files_count)),
+        ("existing_data_files_count", of(data, |manifest| manifest.existing_files_count)),
+        ("deleted_data_files_count", of(data, |manifest| manifest.deleted_files_count)),
+        ("added_delete_files_count", of(deletes, |manifest| manifest.added_files_count)),
+        ("existing_delete_files_count", of(deletes, |manifest| manifest.existing_files_count)),
+        ("deleted_delete_files_count", of(deletes, |manifest| manifest.deleted_files_count)),
+        ("partition_summaries", summaries(table, &manifests)?),
+        ("reference_snapshot_id", longs(snapshot_ids)),
+    ])
+}
+
+fn files(manifests: &[ManifestFile], count: impl Fn(&ManifestFile) -> Option<u32>) -> ArrayRef {
+    integers(manifests.iter().map(|manifest| count(manifest).map(|count| i32::try_from(count).unwrap_or(i32::MAX))))
+}
+
+fn summaries(table: &Table, manifests: &[ManifestFile]) -> Result<ArrayRef> {
+    let mut summaries = Summaries::new();
+    for manifest in manifests {
+        summaries.append(&table.metadata, manifest)?;
+    }
+    Ok(Arc::new(summaries.builder.finish()))
 }
 
 /// One list of rows per manifest, one row per partition field.

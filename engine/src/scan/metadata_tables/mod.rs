@@ -1,11 +1,14 @@
-//! Tables about a table (`"orders$snapshots"`): Trino's names and types, filled from the table's metadata and manifests. They are small, so their
-//! rows are made when the table is looked up.
+//! Tables about a table (`"orders$snapshots"`): Trino's names and types where Trino has them and Iceberg's where it does not, filled from the table's
+//! metadata and manifests. They are small, so their rows are made when the table is looked up.
 
+mod entries;
 mod files;
 mod history;
 mod manifests;
 mod partitions;
+mod position_deletes;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
@@ -13,24 +16,47 @@ use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use nunatak_catalog::Table;
-use nunatak_catalog::snapshot::{ManifestCache, SnapshotFiles, files as live_files};
+use nunatak_catalog::snapshot::{self, ManifestCache, SnapshotFiles};
+use nunatak_catalog::spec::ManifestFile;
 use nunatak_core::{Error, Result};
 
+use super::provider::ScanContext;
 use crate::error::from_datafusion;
 
-/// The metadata tables that every table has.
-pub const KINDS: [&str; 7] = ["files", "history", "manifests", "partitions", "properties", "refs", "snapshots"];
+/// The metadata tables that every table has. Those that begin with `all_` are about all snapshots, the others about the current one.
+pub const KINDS: [&str; 13] = [
+    "all_entries",
+    "all_files",
+    "all_manifests",
+    "entries",
+    "files",
+    "history",
+    "manifests",
+    "metadata_log_entries",
+    "partitions",
+    "position_deletes",
+    "properties",
+    "refs",
+    "snapshots",
+];
 
 /// The metadata table of that kind; `None` when there is no such kind.
-pub async fn metadata_table(table: &Table, kind: &str, cache: &ManifestCache) -> Result<Option<Arc<dyn TableProvider>>> {
+pub async fn metadata_table(table: &Table, kind: &str, context: &ScanContext) -> Result<Option<Arc<dyn TableProvider>>> {
+    let cache = context.manifest_cache();
     let columns = match kind {
         "snapshots" => history::snapshots(table),
         "history" => history::history(table),
+        "metadata_log_entries" => history::metadata_log_entries(table),
         "refs" => history::refs(table)?,
         "properties" => history::properties(table),
         "manifests" => manifests::manifests(table, cache).await?,
+        "all_manifests" => manifests::all_manifests(table, cache).await?,
         "files" => files::files(table, &current_files(table, cache).await?)?,
+        "all_files" => files::files(table, &all_files(table, cache).await?)?,
+        "entries" => entries::entries(table, current_manifests(table, cache).await?).await?,
+        "all_entries" => entries::entries(table, distinct_manifests(table, cache).await?).await?,
         "partitions" => partitions::partitions(table, &current_files(table, cache).await?)?,
+        "position_deletes" => position_deletes::position_deletes(table, &current_files(table, cache).await?, context.deletes()).await?,
         _ => return Ok(None),
     };
     in_memory(columns).map(Some)
@@ -49,9 +75,27 @@ fn in_memory(columns: Vec<Named>) -> Result<Arc<dyn TableProvider>> {
 
 async fn current_files(table: &Table, cache: &ManifestCache) -> Result<SnapshotFiles> {
     match table.metadata.current_snapshot() {
-        Some(snapshot) => live_files(table, snapshot, cache, &|_| true).await,
+        Some(snapshot) => snapshot::files(table, snapshot, cache, &|_| true).await,
         None => Ok(SnapshotFiles::default()),
     }
+}
+
+async fn current_manifests(table: &Table, cache: &ManifestCache) -> Result<Vec<ManifestFile>> {
+    match table.metadata.current_snapshot() {
+        Some(snapshot) => Ok(snapshot::manifests(table, snapshot, cache).await?.to_vec()),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The manifests of all snapshots, each once.
+async fn distinct_manifests(table: &Table, cache: &ManifestCache) -> Result<Vec<ManifestFile>> {
+    let mut seen = HashSet::new();
+    let all = snapshot::all_manifests(table, cache).await?.into_iter().map(|(_, manifest)| manifest);
+    Ok(all.filter(|manifest| seen.insert(manifest.manifest_path.clone())).collect())
+}
+
+async fn all_files(table: &Table, cache: &ManifestCache) -> Result<SnapshotFiles> {
+    snapshot::files_of(table, distinct_manifests(table, cache).await?.into_iter(), cache).await
 }
 
 fn texts(values: impl IntoIterator<Item = impl AsRef<str>>) -> ArrayRef {

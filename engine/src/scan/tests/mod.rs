@@ -1,6 +1,7 @@
 //! Scans over real manifests, and over real files of several shapes.
 
 mod deletes;
+mod planning;
 mod pruning;
 mod reading;
 
@@ -30,9 +31,16 @@ struct Staged {
 
 impl Staged {
     fn new(columns: &[(&str, Type)], partition: &[(i32, &str, Transform)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let fields = columns.iter().zip(1..).map(|((name, field_type), id)| Arc::new(NestedField::optional(id, name, field_type.clone())));
-        let schema = Schema::builder().with_fields(fields).build().unwrap();
+        Self::partitioned(Schema::builder().with_fields(fields).build().unwrap(), partition)
+    }
+
+    fn of(schema: Schema) -> Self {
+        Self::partitioned(schema, &[])
+    }
+
+    fn partitioned(schema: Schema, partition: &[(i32, &str, Transform)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let mut spec = UnboundPartitionSpec::builder();
         for (source, name, transform) in partition {
             spec = spec.add_partition_field(*source, *name, *transform).unwrap();

@@ -55,7 +55,7 @@ pub(super) fn texts(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-fn row(columns: Vec<(FieldRef, ArrayRef)>) -> (DataType, ArrayRef) {
+pub(super) fn row(columns: Vec<(FieldRef, ArrayRef)>) -> (DataType, ArrayRef) {
     let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = columns.into_iter().unzip();
     let rows = StructArray::new(Fields::from(fields), arrays, None);
     (rows.data_type().clone(), Arc::new(rows))
@@ -210,12 +210,12 @@ async fn missing_and_untrue_files_are_named() {
 async fn metadata_tables_have_rows() {
     let staged = people().await;
     let context = SessionContext::new();
-    let cache = ManifestCache::new(1 << 20);
+    let scan = scan_context();
     for kind in crate::scan::metadata_tables::KINDS {
-        let table = metadata_table(&staged.table, kind, &cache).await.unwrap().unwrap();
+        let table = metadata_table(&staged.table, kind, &scan).await.unwrap().unwrap();
         context.register_table(kind, table).unwrap();
     }
-    assert!(metadata_table(&staged.table, "nothing", &cache).await.unwrap().is_none());
+    assert!(metadata_table(&staged.table, "nothing", &scan).await.unwrap().is_none());
     let cases = [
         ("select operation as a, summary['total-records'] as b from snapshots", "| append | 3 |"),
         ("select is_current_ancestor as a, parent_id as b from history", "| true | |"),
@@ -224,6 +224,10 @@ async fn metadata_tables_have_rows() {
         ("select partition['day'] as a, file_count as b from partitions where record_count = 1", "| 1970-04-12 | 1 |"),
         ("select partition['day'] as a, record_count as b from files where record_count = 2", "| 1970-04-11 | 2 |"),
         ("select count(*) as a, 1 as b from properties where key = 'none'", "| 0 | 1 |"),
+        ("select status as a, data_file['record_count'] as b from entries order by 2 desc", "| 1 | 2 |"),
+        ("select added_data_files_count as a, added_delete_files_count as b from all_manifests", "| 2 | 0 |"),
+        ("select count(*) as a, sum(record_count) as b from all_files", "| 2 | 3 |"),
+        ("select count(*) as a, 1 as b from position_deletes", "| 0 | 1 |"),
     ];
     for (sql, expected) in cases {
         let batches = context.sql(sql).await.unwrap().collect().await.unwrap();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use nunatak_catalog::spec;
+use nunatak_catalog::unsupported::unsupported_type;
 use nunatak_core::{Error, Result};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
@@ -14,6 +15,9 @@ use crate::scan::values;
 
 /// The key under which a field's metadata holds, as text, the value that rows of older files have in a column added later.
 pub const INITIAL_DEFAULT: &str = "nunatak.initial_default";
+
+/// The key under which the metadata of a field of a type that cannot be read holds the name of that type.
+pub const UNSUPPORTED: &str = "nunatak.unsupported";
 
 const EXTENSION_NAME: &str = "ARROW:extension:name";
 const UUID_EXTENSION: &str = "arrow.uuid";
@@ -49,6 +53,9 @@ fn arrow_field(field: &spec::NestedField, name: String, top_level: bool) -> Resu
     let mut metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), field.id.to_string())]);
     if matches!(*field.field_type, spec::Type::Primitive(spec::PrimitiveType::Uuid)) {
         metadata.insert(EXTENSION_NAME.to_owned(), UUID_EXTENSION.to_owned());
+    }
+    if let Some(unsupported) = unsupported_type(field) {
+        metadata.insert(UNSUPPORTED.to_owned(), unsupported.to_owned());
     }
     if let Some(default) = &field.initial_default {
         metadata.insert(INITIAL_DEFAULT.to_owned(), values::default_text(default, &data_type, &field.name)?);

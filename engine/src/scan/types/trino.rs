@@ -1,6 +1,12 @@
 //! Names of types as Trino writes them, for `DESCRIBE` and `information_schema`.
 
-use nunatak_catalog::spec::{PrimitiveType, Type};
+use nunatak_catalog::spec::{NestedField, PrimitiveType, Type};
+use nunatak_catalog::unsupported::unsupported_type;
+
+/// The name of a column's type. One that cannot be read has Iceberg's own name.
+pub fn trino_column_type(column: &NestedField) -> String {
+    unsupported_type(column).map_or_else(|| trino_type_name(&column.field_type), str::to_owned)
+}
 
 /// The name of a type as Trino's clients know it, such as `varchar` or `row(a bigint, b varchar)`.
 pub fn trino_type_name(iceberg_type: &Type) -> String {

@@ -1,4 +1,4 @@
-//! Names of partition fields inside Avro files.
+//! Headers of Avro files, where the iceberg crate reads less than the spec allows: names of partition fields, types of columns, ids of snapshots.
 //!
 //! Iceberg matches partition values by field id; the iceberg crate matches them by name, and Avro allows few names. Java writes such a name in
 //! another spelling (`a.b` as `a_x2Eb`), so a manifest of such a table cannot be read, and what the crate would write cannot be read by others. So
@@ -6,6 +6,8 @@
 //! changes.
 
 use serde_json::Value;
+
+use crate::unsupported;
 
 /// How every Avro object container file begins.
 const MAGIC: &[u8] = b"Obj\x01";
@@ -33,26 +35,35 @@ pub(crate) fn avro_name(name: &str) -> String {
     spelled
 }
 
-/// The same manifest with partition fields named by their ids; `None` when all names are plain, or when the bytes are no such manifest (then the
-/// reader finds better words for it).
+/// The same manifest with partition fields named by their ids, columns of types that are read, and entries that may leave out what they inherit; `None`
+/// when it is so already, or when the bytes are no such manifest (then the reader finds better words for it).
 pub(super) fn plain(manifest: &[u8]) -> Option<Vec<u8>> {
     let mut input = Input(manifest.strip_prefix(MAGIC)?);
     let mut header = input.map()?;
-    let mut fields: Value = serde_json::from_slice(value(&header, "partition-spec")?).ok()?;
-    if fields.as_array()?.iter().all(|field| field["name"].as_str().is_some_and(is_plain)) {
-        return None;
+    let json = |key| serde_json::from_slice::<Value>(value(&header, key)?).ok();
+    let mut changed = Vec::new();
+    let mut fields = json("partition-spec")?;
+    if !fields.as_array()?.iter().all(|field| field["name"].as_str().is_some_and(is_plain)) {
+        let mut avro = json("avro.schema")?;
+        rename(&mut fields)?;
+        rename(partition_fields(&mut avro)?)?;
+        changed.extend([("partition-spec", fields), ("avro.schema", avro)]);
     }
-    let mut schema: Value = serde_json::from_slice(value(&header, "avro.schema")?).ok()?;
-    rename(&mut fields)?;
-    rename(partition_fields(&mut schema)?)?;
-    for (key, value) in &mut header {
-        match key.as_slice() {
-            b"partition-spec" => *value = fields.to_string().into_bytes(),
-            b"avro.schema" => *value = schema.to_string().into_bytes(),
-            _ => {}
-        }
+    if let Some(mut columns) = json("schema")
+        && unsupported::mark(&mut columns)
+    {
+        changed.push(("schema", columns));
     }
-    Some(write(&header, input.0))
+    // An entry of version 1 must have a snapshot id for the crate, and may leave it to the manifest list. One of version 2 may too, and is no different else.
+    let is_v1 = value(&header, "format-version").is_none_or(|version| version == b"1");
+    if is_v1 && field(&mut json("avro.schema")?, "snapshot_id").is_some_and(|id| id.is_array()) {
+        changed.push(("format-version", Value::from(2)));
+    }
+    for (key, json) in &changed {
+        header.retain(|(name, _)| name != key.as_bytes());
+        header.push((key.as_bytes().to_vec(), json.to_string().into_bytes()));
+    }
+    (!changed.is_empty()).then(|| write(&header, input.0))
 }
 
 fn value<'a>(header: &'a [(Vec<u8>, Vec<u8>)], key: &str) -> Option<&'a [u8]> {
