@@ -35,7 +35,6 @@ use super::deletes::{DeleteReader, FileDeletes};
 use super::hidden::HiddenColumn;
 use super::plan::{ScanFiles, ScanShape, files_of_scan};
 use super::pruning::Pruned;
-
 use super::source::IcebergSource;
 use super::splits::{FileLayout, Split, plan_splits};
 use super::statistics;
