@@ -36,3 +36,7 @@ class Spark:
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return [tuple(row) for row in answer["rows"]]
+
+    def run(self, *statements):
+        for statement in statements:
+            self.rows(statement)

@@ -4,7 +4,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from nunatak_testing.server import BINARY, Server
+from nunatak_testing import tpch
+from nunatak_testing.server import BINARY, Cluster, Server
 
 
 def pytest_sessionstart(session):
@@ -27,6 +28,15 @@ def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("data") / "nunatak").start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(request, tmp_path_factory):
+    """One coordinator and two executors of one slot for the module, with TPC-H at its SCALE."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), executors=2, slots=1).start()
+    tpch.load(cluster, scale=request.module.SCALE)
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture(scope="session")

@@ -27,14 +27,6 @@ def headers(mode, *properties):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), executors=2, slots=1).start()
-    tpch.load(cluster, scale=SCALE)
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture(scope="module")
 def answers():
     judge = tpch.judge(SCALE)
     return {name: judge.execute(sql).fetchall() for name, sql in tpch.QUERIES.items()}

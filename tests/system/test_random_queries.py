@@ -3,11 +3,8 @@
 import os
 from collections import Counter
 
-import pytest
-
 from nunatak_testing import tpch
 from nunatak_testing.random_queries import Generator
-from nunatak_testing.server import Cluster
 
 MODES = ["local", "pipelined", "fault_tolerant"]
 SCALE = "0.01"
@@ -15,14 +12,6 @@ QUERIES = int(os.environ.get("RANDOM_QUERIES", "60"))
 SEED = int(os.environ.get("QUERY_SEED", "1"))
 # A join of everything with everything says nothing more than a small one.
 ROWS_MAX = 200_000
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), executors=2, slots=1).start()
-    tpch.load(cluster, scale=SCALE)
-    yield cluster
-    cluster.stop()
 
 
 def counted(rows):

@@ -52,7 +52,7 @@ def test_rows_deleted_by_position(server, spark, version):
 def test_columns_that_have_changed(server, spark, version):
     """Old files read as the table is now: columns added, renamed, moved, widened, dropped, made again; in rows and in lists of rows too."""
     table = f"spark.columns{version}"
-    for statement in [
+    spark.run(
         f"CREATE TABLE {table} (id int, name string, f float, d decimal(9,2), r struct<a:int, b:string>, l array<struct<x:int>>, m string)"
         f" USING iceberg TBLPROPERTIES ('format-version'='{version}')",
         f"INSERT INTO {table} VALUES (1, 'a', 1.5, 1.25, named_struct('a', 1, 'b', 'x'), array(named_struct('x', 1)), 'old'),"
@@ -71,8 +71,7 @@ def test_columns_that_have_changed(server, spark, version):
         f"INSERT INTO {table} VALUES ('new', 3000000000, 't', 2.5, 12345678901.25, named_struct('a', 5000000000, 'bb', 'y', 'c', 0.5),"
         " array(named_struct('x', 3, 'z', 'zz')))",
         f"ALTER TABLE {table} ADD COLUMN m string",
-    ]:
-        spark.rows(statement)
+    )
     assert alike(server, spark, f"SELECT id, title, f, added, m FROM {table} ORDER BY id") == [
         (1, "a", 1.5, None, None),
         (2, None, None, None, None),
@@ -113,7 +112,7 @@ def test_partitions_that_have_changed(server, spark):
 def test_a_table_that_was_upgraded(server, spark):
     """From version 1 to 3, with a branch, a tag, and snapshots of every version."""
     table = "spark.upgraded"
-    for statement in [
+    spark.run(
         f"CREATE TABLE {table} (id bigint, v string) USING iceberg TBLPROPERTIES ('format-version'='1')",
         f"INSERT INTO {table} VALUES (1, 'a'), (2, 'b')",
         f"ALTER TABLE {table} SET TBLPROPERTIES ('format-version'='2', {MERGE_ON_READ})",
@@ -125,8 +124,7 @@ def test_a_table_that_was_upgraded(server, spark):
         f"ALTER TABLE {table} CREATE BRANCH side",
         f"INSERT INTO {table}.branch_side VALUES (9, 'z')",
         f"INSERT INTO {table} VALUES (5, 'e')",
-    ]:
-        spark.rows(statement)
+    )
     assert alike(server, spark, f"SELECT * FROM {table} ORDER BY id") == [(2, "b"), (4, "d"), (5, "e")]
     versions = {name: server.rows(f"SELECT id FROM {table} FOR VERSION AS OF '{name}' ORDER BY id") for name in ["before", "side"]}
     assert versions == {"before": [(2,), (4,)], "side": [(2,), (4,), (9,)]}
@@ -156,14 +154,13 @@ def test_what_cannot_be_read_is_refused(server, spark, failure):
 def test_hidden_columns(server, spark, version):
     """Where a row lies, and in version 3 which row it is: kept when it is changed and when files are written anew."""
     table = f"spark.hidden{version}"
-    for statement in [
+    spark.run(
         f"CREATE TABLE {table} (id bigint, v string, part int) USING iceberg PARTITIONED BY (part) TBLPROPERTIES ('format-version'='{version}', {MERGE_ON_READ})",
         f"INSERT INTO {table} SELECT id, concat('v', id), CAST(id % 2 AS int) FROM range(0, 100)",
         f"INSERT INTO {table} SELECT id, concat('w', id), CAST(id % 2 AS int) FROM range(100, 150)",
         f"DELETE FROM {table} WHERE id % 10 = 3",
         f"UPDATE {table} SET v = 'changed' WHERE id % 25 = 4",
-    ]:
-        spark.rows(statement)
+    )
 
     def check():
         names = ["_pos"] if version == 2 else ["_pos", "_row_id", "_last_updated_sequence_number"]
@@ -192,7 +189,7 @@ def test_files_that_were_not_written_for_the_table(server, spark, tmp_path):
             " array(id, id + 1) AS l, map('k', id) AS m FROM range(0, 100)"
         )
     table = "spark.added"
-    for statement in [
+    spark.run(
         f"CREATE TABLE {table} (id bigint, name string, r struct<a: bigint, b: string>, l array<bigint>, m map<string, bigint>, part int) USING iceberg"
         f" PARTITIONED BY (part) TBLPROPERTIES ({MERGE_ON_READ})",
         f"CALL lake.system.add_files(table => '{table}', source_table => '`parquet`.`{tmp_path}/plain`')",
@@ -201,8 +198,7 @@ def test_files_that_were_not_written_for_the_table(server, spark, tmp_path):
         f"ALTER TABLE {table} ADD COLUMN extra string",
         f"DELETE FROM {table} WHERE id % 7 = 0 AND part = 2",
         f"INSERT INTO {table} VALUES (1000, 'later', NULL, NULL, NULL, 3, NULL)",
-    ]:
-        spark.rows(statement)
+    )
     assert alike(server, spark, f"SELECT part, count(*), sum(id), min(title), max(r.aa), count(extra) FROM {table} GROUP BY part ORDER BY part") == [
         (1, 100, 4950, "n0", 99, 0),
         (2, 85, 4215, "n1", 198, 0),
@@ -234,7 +230,7 @@ def test_columns_of_types_that_are_not_read(server, spark, failure):
 @pytest.mark.parametrize("version", [2, 3])
 def test_metadata_tables(server, spark, version):
     table = f"spark.meta{version}"
-    for statement in [
+    spark.run(
         f"CREATE TABLE {table} (id bigint, part int) USING iceberg PARTITIONED BY (part)"
         f" TBLPROPERTIES ('format-version'='{version}', 'commit.manifest.min-count-to-merge'='2', {MERGE_ON_READ})",
         f"INSERT INTO {table} SELECT id, CAST(id % 2 AS int) FROM range(0, 100)",
@@ -242,8 +238,7 @@ def test_metadata_tables(server, spark, version):
         f"INSERT INTO {table} SELECT id, CAST(id % 3 AS int) FROM range(100, 130)",
         f"DELETE FROM {table} WHERE part = 2",
         f"INSERT OVERWRITE {table} SELECT id, 7 FROM range(0, 10)",
-    ]:
-        spark.rows(statement)
+    )
 
     def same(columns, name, rest):
         query = f"SELECT {columns} FROM {{}} {rest}"
@@ -265,7 +260,7 @@ def test_metadata_tables(server, spark, version):
 def test_changes(server, spark, version):
     """Rows inserted and deleted by each commit: what leads from one state of the table to the next."""
     table = f"spark.changes{version}"
-    for statement in [
+    spark.run(
         f"CREATE TABLE {table} (id bigint, v string) USING iceberg TBLPROPERTIES ('format-version'='{version}', {MERGE_ON_READ})",
         f"INSERT INTO {table} SELECT id, 'first' FROM range(0, 10)",
         f"UPDATE {table} SET v = 'second' WHERE id IN (3, 5)",
@@ -274,8 +269,7 @@ def test_changes(server, spark, version):
         f"CALL lake.system.rewrite_data_files(table => '{table}', options => map('rewrite-all', 'true'))",
         f"INSERT INTO {table} VALUES (20, 'late', 1)",
         f"DELETE FROM {table} WHERE id >= 0",
-    ]:
-        spark.rows(statement)
+    )
     snapshots = [row[0] for row in spark.rows(f"SELECT snapshot_id FROM {table}.snapshots ORDER BY committed_at")]
     call = f"TABLE(system.table_changes('spark', 'changes{version}', {{}}, {{}}))".format
     for mode in MODES:
