@@ -9,7 +9,7 @@ PYTHON := .cache/venv/bin/python
 export PYTHONPATH := tests
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup build demo test test-fast test-system bench clean
+.PHONY: help setup build demo test test-fast test-system bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ bench: ## TPC-H and scans beside DataFusion and DuckDB on the same files (TPCH_S
 	@$(STEP) build cargo build --release --locked
 	@$(PYTHON) benchmarks/tpch.py
 	@$(PYTHON) benchmarks/scan.py
+
+fuzz: ## fuzzes what reads metadata, manifests, Puffin files and deletion vectors (FUZZ_SECONDS=60 each; needs a nightly toolchain)
+	@$(STEP) setup scripts/setup build fuzz
+	@for target in metadata manifest_list manifest puffin deletion_vector; do \
+		$(STEP) fuzz-$$target cargo +nightly fuzz run --fuzz-dir fuzz --release $$target -- -max_total_time=$${FUZZ_SECONDS:-60} -rss_limit_mb=4096 -malloc_limit_mb=2048; \
+	done
 
 clean: ## removes target/ and .cache/
 	rm -rf target .cache

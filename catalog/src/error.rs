@@ -1,9 +1,12 @@
 //! The one door through which errors of the `iceberg` crate become ours.
 
+use std::any::Any;
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use futures::FutureExt;
 use iceberg::ErrorKind;
-use nunatak_core::{Code, Error};
+use nunatak_core::{Code, Error, Result};
 
 /// Our error for a failure of the iceberg crate. `code` holds when its kind says nothing better; `what` names what was being done, to which thing.
 pub(crate) fn from_iceberg(error: iceberg::Error, code: Code, what: impl Display) -> Error {
@@ -49,4 +52,22 @@ fn sentence(message: &str) -> String {
         Some(first) => first.to_lowercase().chain(letters).collect(),
         None => String::from("no reason given"),
     }
+}
+
+/// Reads metadata by libraries that stop with a panic at some damages (apache-avro 0.21 does). `what` names the file.
+///
+/// Errors: those of `read`, and `ICEBERG_INVALID_METADATA` for a panic.
+pub(crate) fn guarded<T>(what: impl Display, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Nothing that was changed half outlives the panic: what is read is made anew.
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(stopped(&what, panic.as_ref())))
+}
+
+/// The same for what reads its file piece by piece.
+pub(crate) async fn guarded_async<T>(what: impl Display, read: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(read).catch_unwind().await.unwrap_or_else(|panic| Err(stopped(&what, panic.as_ref())))
+}
+
+fn stopped(what: &dyn Display, panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::new(Code::IcebergInvalidMetadata, format!("cannot read {what}: it is damaged: {}", text.unwrap_or("no reason given")))
 }

@@ -5,9 +5,11 @@
 
 pub mod backend;
 pub mod commit;
+pub mod deletion_vector;
 mod error;
 pub mod snapshot;
 pub mod spec;
+pub mod statistics;
 pub mod storage;
 pub mod table;
 pub mod unsupported;

@@ -96,6 +96,7 @@ codes! {
     InvalidSchemaProperty = "INVALID_SCHEMA_PROPERTY", 33, User, "A schema property is unknown or its value is wrong.";
     SchemaNotEmpty = "SCHEMA_NOT_EMPTY", 34, User, "A schema that holds tables or views cannot be dropped.";
     QueryTextTooLarge = "QUERY_TEXT_TOO_LARGE", 35, User, "The SQL text is longer than the limit.";
+    InvalidAnalyzeProperty = "INVALID_ANALYZE_PROPERTY", 42, User, "A property of ANALYZE is unknown or its value is wrong.";
     TypeNotFound = "TYPE_NOT_FOUND", 43, User, "There is no type of that name.";
     CatalogNotFound = "CATALOG_NOT_FOUND", 44, User, "There is no catalog of that name.";
     SchemaNotFound = "SCHEMA_NOT_FOUND", 45, User, "There is no schema of that name.";

@@ -19,7 +19,7 @@ use nunatak_core::{Code, Error, Result};
 use crate::error::{from_datafusion, suggest};
 use crate::rules::YieldInJoins;
 use crate::scan::ScanContext;
-use crate::transform;
+use crate::{functions, transform};
 
 /// Memory that parsed manifests may take, in bytes.
 const MANIFEST_CACHE_BYTES_MAX: u64 = 256 << 20;
@@ -95,10 +95,13 @@ impl EngineContext {
     }
 }
 
-/// Adds the functions of our own: the partition transforms, by which plans that write distribute and sort rows.
+/// Adds the functions of our own, among them the partition transforms, by which plans that write distribute and sort rows.
 fn register_functions(state: &mut SessionState) -> Result<()> {
     for function in transform::functions::all() {
         state.register_udf(Arc::clone(function)).map_err(from_datafusion)?;
+    }
+    for function in functions::aggregates() {
+        state.register_udaf(Arc::clone(function)).map_err(from_datafusion)?;
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! SQL over Iceberg tables, on DataFusion. Knows no network.
 //!
 //! A statement's text goes through [`sql`] (dialect, statements, names at pinned snapshots), reads tables through [`scan`] and plain files through
-//! [`files`], and writes through [`write`]. [`context`] holds what all queries of a process share; [`codec`] takes plans to other processes.
+//! [`files`], and writes through [`write`]; [`analyze`] measures tables. [`context`] holds what all queries of a process share; [`codec`] takes plans to other processes.
 
+pub mod analyze;
 pub mod codec;
 pub mod context;
 pub mod error;
 pub mod files;
+pub mod functions;
 pub mod rules;
 pub mod scan;
 pub mod sql;

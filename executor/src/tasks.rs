@@ -7,24 +7,27 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ballista_core::error::BallistaError;
-use ballista_core::extension::SessionConfigExt;
+use ballista_core::extension::{SessionConfigExt, SessionConfigHelperExt};
 use ballista_core::registry::BallistaFunctionRegistry;
+use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpc;
 use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::{
     CancelTasksParams, CancelTasksResult, ExecutionError, FailedTask, LaunchMultiTaskParams, LaunchMultiTaskResult, LaunchTaskParams,
     LaunchTaskResult, MultiTaskDefinition, RemoveJobDataParams, RemoveJobDataResult, ShuffleWritePartition, StopExecutorParams, StopExecutorResult,
-    SuccessfulTask, TaskStatus, task_status,
+    SuccessfulTask, TaskId, TaskStatus, task_status,
 };
-use ballista_core::serde::scheduler::from_proto::get_task_definition_vec;
 use ballista_core::serde::scheduler::{TaskDefinition, TaskKey};
-use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
 use dashmap::DashMap;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionConfig;
+use datafusion_proto::physical_plan::{
+    AsExecutionPlan, DeduplicatingProtoConverter, PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf::PhysicalPlanNode;
 use nunatak_core::{Code, Error, Retry};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
@@ -49,8 +52,8 @@ struct Inner {
     executor_id: String,
     runtime: Arc<RuntimeEnv>,
     config: SessionConfig,
-    functions: BallistaFunctionRegistry,
-    codec: BallistaCodec,
+    functions: Arc<BallistaFunctionRegistry>,
+    codec: Arc<dyn PhysicalExtensionCodec>,
     execution: DefaultExecutionEngine,
     shuffle: Arc<ShuffleFolder>,
     running: DashMap<TaskKey, AbortHandle>,
@@ -60,18 +63,17 @@ struct Inner {
 impl Tasks {
     pub(crate) fn new(executor_id: &str, engine: &EngineContext, codec: Codec, shuffle: Arc<ShuffleFolder>) -> Self {
         let state = engine.base();
-        let physical = codec.with_others(Arc::new(BallistaPhysicalExtensionCodec::default()));
         Self(Arc::new(Inner {
             executor_id: executor_id.to_owned(),
             runtime: Arc::clone(state.runtime_env()),
             config: SessionConfig::new_with_ballista(),
-            functions: BallistaFunctionRegistry {
+            functions: Arc::new(BallistaFunctionRegistry {
                 scalar_functions: state.scalar_functions().clone(),
                 aggregate_functions: state.aggregate_functions().clone(),
                 window_functions: state.window_functions().clone(),
                 higher_order_functions: state.higher_order_functions().clone(),
-            },
-            codec: BallistaCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::new(physical)),
+            }),
+            codec: Arc::new(codec.with_others(Arc::new(BallistaPhysicalExtensionCodec::default()))),
             execution: DefaultExecutionEngine::new(),
             shuffle,
             running: DashMap::new(),
@@ -84,18 +86,45 @@ impl Tasks {
         self.0.running.is_empty() && self.0.deliveries.is_empty()
     }
 
-    fn decode(&self, task: MultiTaskDefinition) -> Result<Vec<TaskDefinition>, BallistaError> {
-        let Inner { runtime, config, functions, codec, .. } = self.0.as_ref();
-        let runtime = Arc::clone(runtime);
-        get_task_definition_vec(
+    /// The tasks of a message, each with a plan of its own.
+    ///
+    /// Ballista's own decoder would take each filter that a join or a sort fills and a scan asks for two filters, and forget the one of the join: here they stay one.
+    fn decode(&self, launched: MultiTaskDefinition) -> datafusion::error::Result<Vec<TaskDefinition>> {
+        let session_config = self.0.config.clone().update_from_key_value_pair(&launched.props);
+        let context = self.context(None, launched.session_id.clone(), session_config.clone());
+        let proto = PhysicalPlanNode::try_decode(&launched.plan)?;
+        let task = |task: TaskId| {
+            let decoding = PhysicalPlanDecodeContext::new(&context, self.0.codec.as_ref());
+            Ok(TaskDefinition {
+                task_id: task.task_id as usize,
+                task_attempt_num: task.task_attempt_num as usize,
+                job_id: launched.job_id.clone().into(),
+                stage_id: launched.stage_id as usize,
+                stage_attempt_num: launched.stage_attempt_num as usize,
+                global_output_partition_ids: task.global_output_partition_ids.iter().map(|partition| *partition as usize).collect(),
+                vcores_consumed: task.vcores_consumed,
+                plan: DeduplicatingProtoConverter::default().proto_to_execution_plan(&proto, &decoding)?,
+                launch_time: launched.launch_time,
+                session_id: launched.session_id.clone(),
+                session_config: session_config.clone(),
+                function_registry: Arc::clone(&self.0.functions),
+            })
+        };
+        launched.task_ids.into_iter().map(task).collect()
+    }
+
+    /// What plans are read and run in.
+    fn context(&self, task: Option<String>, session_id: String, config: SessionConfig) -> TaskContext {
+        let functions = &self.0.functions;
+        TaskContext::new(
             task,
-            Arc::new(move |_| Ok(Arc::clone(&runtime))),
-            config.clone(),
+            session_id,
+            config,
             functions.scalar_functions.clone(),
+            functions.higher_order_functions.clone(),
             functions.aggregate_functions.clone(),
             functions.window_functions.clone(),
-            functions.higher_order_functions.clone(),
-            codec.clone(),
+            Arc::clone(&self.0.runtime),
         )
     }
 
@@ -154,18 +183,7 @@ impl Tasks {
             &self.0.shuffle.path(),
             &task.session_config,
         )?;
-        let functions = task.function_registry;
-        let context = TaskContext::new(
-            Some(identity),
-            task.session_id,
-            task.session_config,
-            functions.scalar_functions.clone(),
-            functions.higher_order_functions.clone(),
-            functions.aggregate_functions.clone(),
-            functions.window_functions.clone(),
-            Arc::clone(&self.0.runtime),
-        );
-        Ok((stage, Arc::new(context)))
+        Ok((stage, Arc::new(self.context(Some(identity), task.session_id, task.session_config))))
     }
 
     async fn execute(

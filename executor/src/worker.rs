@@ -32,6 +32,7 @@ impl WorkerSessionBuilder for Sessions {
         options.optimizer = ours.optimizer.clone();
         options.sql_parser = ours.sql_parser.clone();
         builder.scalar_functions().get_or_insert_default().extend(nunatak_engine::transform::functions::all().iter().map(Arc::clone));
+        builder.aggregate_functions().get_or_insert_default().extend(nunatak_engine::functions::aggregates().iter().map(Arc::clone));
         Ok(builder.with_distributed_user_codec_arc(Arc::clone(&self.codec) as _).build())
     }
 }

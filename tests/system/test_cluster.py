@@ -5,6 +5,7 @@ TPC-H runs at scale 1 here (CLUSTER_SCALE sets another), so that a scan is worth
 
 import concurrent.futures
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -317,3 +318,17 @@ def test_standalone_runs_all_modes(tmp_path, numbers_file):
         found = server.rows("SELECT n % 3 AS r, count(*) FROM numbers GROUP BY 1 ORDER BY 1", headers={"nunatak-session": f"execution_mode={mode}"})
         assert found == [(0, 333_334), (1, 333_333), (2, 333_333)], mode
     assert server.stop() == 0
+
+
+def test_filters_are_found_out_while_a_query_runs(cluster):
+    """What a join or a top-n query has learned leaves out row groups and pages of scans in its stage; `EXPLAIN ANALYZE` shows how many, and by what."""
+    join = "SELECT count(*), sum(l_tax) FROM lineitem JOIN orders ON l_orderkey = o_orderkey WHERE o_orderkey * 2 < 200"
+    top = "SELECT l_orderkey, l_partkey FROM lineitem ORDER BY l_orderkey DESC LIMIT 5"
+    for mode in MODES:
+        text = "\n".join(row[0] for row in cluster.rows(f"EXPLAIN ANALYZE {join}", headers=headers(mode)))
+        pruned = [tuple(map(int, found)) for found in re.findall(r"row_groups_pruned_statistics=(\d+) total → (\d+) matched", text)]
+        assert sum(left for _, left in pruned) < sum(total for total, _ in pruned), f"{mode}\n{text}"
+        pages = [tuple(map(int, found)) for found in re.findall(r"page_index_pages_pruned=(\d+) total → (\d+) matched", text)]
+        assert sum(left for _, left in pages) < sum(total for total, _ in pages), f"{mode}\n{text}"
+        assert all("DataSourceExec" in line or "DistributedLeafExec" in line for line in text.splitlines() if "row_groups_pruned_statistics" in line), text
+        assert len(cluster.rows(top, headers=headers(mode))) == 5

@@ -222,3 +222,29 @@ def test_tables_outlive_the_server(tmp_path):
         server.rows("CREATE TABLE kept AS SELECT 42 AS answer")
     with Server(tmp_path) as server:
         assert server.value("SELECT answer FROM kept") == 42
+
+
+def test_statistics_are_shown(server, failure):
+    server.rows(
+        "CREATE TABLE travel.measured AS SELECT id, id % 7 AS m, CASE WHEN id % 4 = 0 THEN NULL ELSE CAST(id AS varchar) END AS v,"
+        " DATE '2024-01-01' + INTERVAL '1' DAY AS day, ARRAY[id] AS l FROM (SELECT unnest(range(1, 101)) AS id)"
+    )
+    before = server.rows("SHOW STATS FOR travel.measured")
+    assert before[0] == ("id", None, None, 0.0, None, "1", "100")
+    assert before[3] == ("day", None, None, 0.0, None, "2024-01-02", "2024-01-02")
+    assert before[-1] == (None, None, None, None, 100.0, None, None)
+    (name, size, distinct, nulls, rows, low, high) = before[2]
+    assert (name, distinct, nulls, rows, low, high) == ("v", None, 0.25, None, None, None) and size > 0
+    assert server.value("ANALYZE travel.measured") == 100
+    assert [row[2] for row in server.rows("SHOW STATS FOR travel.measured")] == [100.0, 7.0, 75.0, 1.0, None, None]
+    assert server.value("ANALYZE travel.measured WITH (columns = ARRAY['m', 'v'])") == 100
+    assert [row[2] for row in server.rows("SHOW STATS FOR travel.measured")] == [100.0, 7.0, 75.0, 1.0, None, None]
+
+    server.rows("CREATE TABLE travel.nothing (id bigint)")
+    assert server.value("ANALYZE travel.nothing") == 0
+    assert server.rows("SHOW STATS FOR travel.nothing")[-1] == (None, None, None, None, 0.0, None, None)
+    assert "INVALID_ANALYZE_PROPERTY" in failure(server, "ANALYZE travel.measured WITH (columns = ARRAY['mm'])")
+    assert "INVALID_ANALYZE_PROPERTY" in failure(server, "ANALYZE travel.measured WITH (column = ARRAY['m'])")
+    assert "TABLE_NOT_FOUND" in failure(server, "ANALYZE travel.measure")
+    assert "TABLE_NOT_FOUND" in failure(server, "SHOW STATS FOR travel.measure")
+    assert "NOT_SUPPORTED" in failure(server, "SHOW STATS FOR (SELECT 1)")

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::error::guarded;
 use crate::spec::{MetadataLog, TableMetadata};
 use crate::storage::Storage;
 use crate::table::TableName;
@@ -29,8 +30,18 @@ const DELETE_EXPIRED: &str = "write.metadata.delete-after-commit.enabled";
 
 /// Reads a table's metadata file.
 pub async fn load(storage: &Storage, name: &TableName, location: &str) -> Result<TableMetadata> {
-    let json = read(storage, name, location).await?;
-    parse(&json).or_else(|error| mended(&json).ok_or_else(|| explain(&json, name, location, error)))
+    let bytes = storage.read(location).await.map_err(|error| error.with_context("table", name.to_string()))?;
+    parse_table(bytes, name, location)
+}
+
+/// The metadata in the bytes of a table's metadata file, which may be packed. `name` and `location` are for messages.
+///
+/// Errors: `ICEBERG_INVALID_METADATA` for bytes that are none, `NOT_SUPPORTED`.
+pub fn parse_table(bytes: Bytes, name: &TableName, location: &str) -> Result<TableMetadata> {
+    guarded(format_args!("metadata file '{location}' of table '{name}'"), || {
+        let json = unpacked(bytes, name, location)?;
+        parse(&json).or_else(|error| mended(&json).ok_or_else(|| explain(&json, name, location, error)))
+    })
 }
 
 /// The metadata as the crate wants it, where the spec has more: a snapshot from the time when the table was of version 1 has no sequence number, which
@@ -52,6 +63,10 @@ fn mended(json: &[u8]) -> Option<TableMetadata> {
 /// Reads the text of a metadata file, unpacked.
 pub(super) async fn read(storage: &Storage, name: &TableName, location: &str) -> Result<Bytes> {
     let bytes = storage.read(location).await.map_err(|error| error.with_context("table", name.to_string()))?;
+    unpacked(bytes, name, location)
+}
+
+fn unpacked(bytes: Bytes, name: &TableName, location: &str) -> Result<Bytes> {
     if !bytes.starts_with(GZIP_MAGIC) {
         return Ok(bytes);
     }

@@ -8,6 +8,7 @@ mod summary;
 use nunatak_core::Error;
 
 pub use append::{Appended, append, append_to_staged};
+pub(crate) use retry::RetryPolicy;
 
 /// Why a compare-and-swap did not happen.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use nunatak_core::{Code, Error, Result};
 
 use super::listed::{ListedFile, bound_types};
 use super::{FileEntry, manifest_header};
-use crate::error::from_iceberg;
+use crate::error::{from_iceberg, guarded};
 use crate::spec::{FormatVersion, ManifestFile, ManifestStatus};
 use crate::storage::Storage;
 
@@ -20,17 +20,27 @@ const SEQUENCE_NUMBER_V1: i64 = 0;
 pub(crate) async fn read_list(storage: &Storage, path: &str, version: FormatVersion) -> Result<Vec<ManifestFile>> {
     let bytes = storage.read(path).await?;
     let location = path.to_owned();
-    blocking(move || {
-        let parsed = ManifestList::parse_with_version(&bytes, version);
-        // A table upgraded from v1 keeps the lists of its old snapshots.
-        let parsed = match parsed {
-            Err(error) if version != FormatVersion::V1 => ManifestList::parse_with_version(&bytes, FormatVersion::V1).map_err(|_| error),
-            parsed => parsed,
-        };
-        let list = parsed.map_err(|error| from_iceberg(error, Code::IcebergInvalidMetadata, format!("cannot read manifest list '{location}'")))?;
-        Ok(list.consume_entries().into_iter().collect())
-    })
-    .await
+    blocking(move || parse_list(&bytes, &location, version)).await
+}
+
+/// The manifests that the bytes of a manifest list name. `path` is for messages.
+///
+/// Errors: `ICEBERG_INVALID_METADATA` for bytes that are none.
+pub fn parse_list(bytes: &[u8], path: &str, version: FormatVersion) -> Result<Vec<ManifestFile>> {
+    let what = format_args!("manifest list '{path}'");
+    manifest_header::check(bytes, what)?;
+    guarded(what, || list_of(bytes, path, version))
+}
+
+fn list_of(bytes: &[u8], path: &str, version: FormatVersion) -> Result<Vec<ManifestFile>> {
+    let parsed = ManifestList::parse_with_version(bytes, version);
+    // A table upgraded from v1 keeps the lists of its old snapshots.
+    let parsed = match parsed {
+        Err(error) if version != FormatVersion::V1 => ManifestList::parse_with_version(bytes, FormatVersion::V1).map_err(|_| error),
+        parsed => parsed,
+    };
+    let list = parsed.map_err(|error| from_iceberg(error, Code::IcebergInvalidMetadata, format!("cannot read manifest list '{path}'")))?;
+    Ok(list.consume_entries().into_iter().collect())
 }
 
 /// Reads the entries of a manifest, those of removed files too.
@@ -39,17 +49,27 @@ pub(super) async fn read_entries(storage: &Storage, manifest: ManifestFile) -> R
         return Err(Error::not_supported(format!("manifest '{}' is encrypted", manifest.manifest_path)));
     }
     let bytes = storage.read(&manifest.manifest_path).await?;
-    blocking(move || {
-        let path = &manifest.manifest_path;
-        let failed = |error| from_iceberg(error, Code::IcebergInvalidMetadata, format!("cannot read manifest '{path}'"));
-        let parsed = match manifest_header::plain(&bytes) {
-            Some(renamed) => Manifest::parse_avro(&renamed),
-            None => Manifest::parse_avro(&bytes),
-        };
-        let (entries, _) = parsed.map_err(failed)?.into_parts();
-        inherit(&entries, &manifest)
-    })
-    .await
+    blocking(move || parse_entries(&bytes, &manifest)).await
+}
+
+/// The entries in the bytes of a manifest, those of removed files too, with what they inherit from its line in the list.
+///
+/// Errors: `ICEBERG_INVALID_METADATA` for bytes that are no manifest.
+pub fn parse_entries(bytes: &[u8], manifest: &ManifestFile) -> Result<Vec<(ManifestStatus, FileEntry)>> {
+    let what = format_args!("manifest '{}'", manifest.manifest_path);
+    manifest_header::check(bytes, what)?;
+    guarded(what, || entries_of(bytes, manifest))
+}
+
+fn entries_of(bytes: &[u8], manifest: &ManifestFile) -> Result<Vec<(ManifestStatus, FileEntry)>> {
+    let path = &manifest.manifest_path;
+    let failed = |error| from_iceberg(error, Code::IcebergInvalidMetadata, format!("cannot read manifest '{path}'"));
+    let parsed = match manifest_header::plain(bytes) {
+        Some(renamed) => Manifest::parse_avro(&renamed),
+        None => Manifest::parse_avro(bytes),
+    };
+    let (entries, _) = parsed.map_err(failed)?.into_parts();
+    inherit(&entries, manifest)
 }
 
 /// Fills in what an entry leaves to its manifest's line in the list.

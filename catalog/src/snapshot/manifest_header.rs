@@ -5,6 +5,9 @@
 //! manifests are read with their partition fields renamed after their ids, and written in Java's spelling. Values are by position: nothing else
 //! changes.
 
+use std::fmt::Display;
+
+use nunatak_core::{Code, Error, Result};
 use serde_json::Value;
 
 use crate::unsupported;
@@ -64,6 +67,18 @@ pub(super) fn plain(manifest: &[u8]) -> Option<Vec<u8>> {
         header.push((key.as_bytes().to_vec(), json.to_string().into_bytes()));
     }
     (!changed.is_empty()).then(|| write(&header, input.0))
+}
+
+/// The longest text, list or block that is read of an Avro file, in elements or bytes. Writers make blocks of some tens of kilobytes.
+const LENGTH_MAX: usize = 16 << 20;
+
+/// Checks what the Avro library believes: it reserves memory for as many entries as a damaged file says that there are, and ends the process when it gets none.
+///
+/// Errors: `ICEBERG_INVALID_METADATA` for a header that is not whole. `what` names the file.
+pub(super) fn check(avro: &[u8], what: impl Display) -> Result<()> {
+    apache_avro::util::max_allocation_bytes(LENGTH_MAX);
+    let header = avro.strip_prefix(MAGIC).map(Input).and_then(|mut input| input.map());
+    header.map(|_| ()).ok_or_else(|| Error::new(Code::IcebergInvalidMetadata, format!("cannot read {what}: it has no whole Avro header")))
 }
 
 fn value<'a>(header: &'a [(Vec<u8>, Vec<u8>)], key: &str) -> Option<&'a [u8]> {

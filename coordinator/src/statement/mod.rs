@@ -1,5 +1,6 @@
 //! The statements: one file per kind. This one only dispatches, and holds what they share.
 
+mod analyze;
 mod copy;
 mod create_table;
 mod drop;
@@ -11,6 +12,7 @@ mod schema;
 mod session;
 mod show;
 mod show_create;
+mod show_stats;
 mod table_properties;
 mod view;
 
@@ -123,7 +125,9 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         }
         Statement::CreateSchema { name, if_not_exists, properties } => schema::create(&context, &name, if_not_exists, &properties).await,
         Statement::DropSchema { name, if_exists } => schema::drop(&context, &name, if_exists).await,
+        Statement::Analyze { name, properties } => analyze::run(context, &name, &properties).await,
         Statement::Show(show) => show::run(&context, show).await,
+        Statement::ShowStats(table) => show_stats::run(&context, &table).await,
         Statement::Use(name) => session::use_schema(&context, &name).await,
         Statement::SetSession { name, value } => session::set(name, value),
         Statement::ResetSession { name } => session::reset(name),
@@ -137,6 +141,7 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         Statement::Insert(insert) => insert::prepare(context, *insert).await,
         Statement::Explain(explain) => Ok(listing(explain::prepare(context, explain).await?, explain::schema())),
         Statement::Show(show) => Ok(listing(no_parameters(), show::schema(&show))),
+        Statement::ShowStats(_) => Ok(listing(no_parameters(), show_stats::schema())),
         Statement::CreateTable(_)
         | Statement::DropTable { .. }
         | Statement::RenameTable { .. }
@@ -145,6 +150,7 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         | Statement::CreateView { .. }
         | Statement::DropView { .. }
         | Statement::CopyInto(_)
+        | Statement::Analyze { .. }
         | Statement::Use(_)
         | Statement::SetSession { .. }
         | Statement::ResetSession { .. } => Ok(update(no_parameters())),

@@ -46,7 +46,7 @@ pub(super) fn encode(
     let rest = Some(Rest { limit: config.limit.map(|rows| rows as u64), preserve_order: config.preserve_order });
     if let Some(source) = config.file_source.downcast_ref::<IcebergSource>() {
         let parquet = FileScanConfigBuilder::from(config.clone())
-            .with_file_groups(with_made_up_values(&config.file_groups, source.made_up_columns()))
+            .with_file_groups(for_wire(source, &config.file_groups))
             .with_source(Arc::new(source.for_wire()?))
             .build();
         let parquet: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(parquet);
@@ -77,17 +77,14 @@ fn deletes_of(groups: &[FileGroup]) -> Vec<DeletesAt> {
     deletes.collect()
 }
 
-/// The groups with so many more values for each file: columns that the reader makes up cross the wire as partition columns.
-fn with_made_up_values(groups: &[FileGroup], columns: usize) -> Vec<FileGroup> {
-    if columns == 0 {
-        return groups.to_vec();
-    }
-    let widened = |file: &PartitionedFile| {
-        let mut file = file.clone();
-        file.partition_values.resize(file.partition_values.len() + columns, ScalarValue::Int64(Some(0)));
+/// The groups with statistics, and with values for the columns that the reader makes up: these cross the wire as partition columns.
+fn for_wire(source: &IcebergSource, groups: &[FileGroup]) -> Vec<FileGroup> {
+    let complete = |file: &PartitionedFile| {
+        let mut file = source.described(file.clone());
+        file.partition_values.resize(file.partition_values.len() + source.made_up_columns(), ScalarValue::Int64(Some(0)));
         file
     };
-    groups.iter().map(|group| FileGroup::new(group.iter().map(widened).collect())).collect()
+    groups.iter().map(|group| FileGroup::new(group.iter().map(complete).collect())).collect()
 }
 
 /// The groups as they were before the wire: without those values, and with the deletes beside their files.

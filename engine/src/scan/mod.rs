@@ -2,7 +2,8 @@
 //!
 //! A scan is a real `DataSourceExec` over a `FileScanConfig`, so that everything which knows those two (repartitioning, statistics, distribution)
 //! works; only the file source is ours ([`source`]). Planning ([`plan`]) walks the snapshot's manifests, prunes by partitions and column bounds
-//! ([`pruning`]), cuts files at their row groups ([`splits`]) and tells DataFusion what Iceberg's metadata knows for certain ([`statistics`]).
+//! ([`pruning`]), cuts files at their row groups ([`splits`]) and tells DataFusion what Iceberg's metadata knows for certain ([`statistics`]), of each file when it
+//! is its turn ([`facts`]).
 //! Columns are matched by field id ([`adapter`]), by name only in files that have no ids ([`names`]); deleted rows are taken out where the files are read ([`deletes`]). Columns that no schema
 //! names, such as the file of a row, are in [`hidden`], and what a scan reads for them in [`columns`].
 
@@ -11,6 +12,7 @@ pub mod bounds;
 pub mod changes;
 mod columns;
 pub mod deletes;
+mod facts;
 pub mod field_id_cast;
 pub mod hidden;
 pub mod metadata_tables;

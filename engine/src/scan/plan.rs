@@ -1,6 +1,6 @@
 //! Which files a scan reads: the snapshot's files, without those that its filters exclude.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use nunatak_catalog::Table;
 use nunatak_catalog::snapshot::{self, FileEntry, ManifestCache};
 use nunatak_catalog::spec::{self, DataFileFormat, ManifestContentType, ManifestFile, SnapshotRef};
+use nunatak_catalog::statistics::distinct_counts;
 use nunatak_core::{Code, Error, Result};
 
 use super::bounds::ColumnSource;
@@ -26,6 +27,7 @@ pub struct ScanShape {
     iceberg_schema: spec::SchemaRef,
     schema: SchemaRef,
     columns: Arc<[Option<ColumnSource>]>,
+    distinct_counts: BTreeMap<i32, u64>,
 }
 
 impl fmt::Debug for ScanShape {
@@ -53,7 +55,8 @@ impl ScanShape {
         });
         let schema = schema.map_err(|error| error.with_context("table", table.name.to_string()))?;
         let columns = ColumnSource::all(&table.metadata, &iceberg_schema, &schema).into();
-        Ok(Self { table, snapshot, iceberg_schema, schema, columns })
+        let distinct_counts = snapshot.as_ref().map(|snapshot| distinct_counts(&table.metadata, snapshot)).unwrap_or_default();
+        Ok(Self { table, snapshot, iceberg_schema, schema, columns, distinct_counts })
     }
 
     /// The table.
@@ -79,6 +82,11 @@ impl ScanShape {
     /// What metadata can tell about each column; `None` for rows, lists and maps.
     pub fn columns(&self) -> &Arc<[Option<ColumnSource>]> {
         &self.columns
+    }
+
+    /// How many distinct values columns have, by field id, where `ANALYZE` or another engine has counted them.
+    pub fn distinct_counts(&self) -> &BTreeMap<i32, u64> {
+        &self.distinct_counts
     }
 
     /// Whether each file has a single value of the named column.

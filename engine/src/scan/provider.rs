@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -32,6 +33,7 @@ use tokio::sync::OnceCell;
 use super::bounds::ColumnSource;
 use super::columns::{ScanColumns, key_column};
 use super::deletes::{DeleteReader, FileDeletes};
+use super::facts::FileFacts;
 use super::hidden::HiddenColumn;
 use super::plan::{ScanFiles, ScanShape, files_of_scan};
 use super::pruning::Pruned;
@@ -243,13 +245,13 @@ impl TableProvider for IcebergTable {
     fn statistics(&self) -> Option<Statistics> {
         let schema = &self.schema;
         let Some(snapshot) = self.shape.snapshot() else { return Some(statistics::of_scan(schema, std::iter::empty())) };
-        let Some(all) = self.files.get() else { return Some(statistics::of_summary(schema, snapshot)) };
+        let with_distinct_counts = |whole| statistics::with_distinct_counts(whole, schema, self.shape.distinct_counts());
+        let Some(all) = self.files.get() else { return Some(with_distinct_counts(statistics::of_summary(schema, snapshot))) };
         let whole = self.statistics.get_or_init(|| {
-            let hidden = self.hidden.iter().map(|_| None);
-            let columns: Vec<Option<&ColumnSource>> = self.shape.columns().iter().map(Option::as_ref).chain(hidden).collect();
-            let of_file = |entry: &Arc<FileEntry>| statistics::of_file(entry, &columns, all.deletes.of(entry).as_ref());
-            let files: Vec<Statistics> = all.files.iter().map(of_file).collect();
-            statistics::of_scan(schema, files.iter())
+            let mut columns = self.shape.columns().to_vec();
+            columns.resize(schema.fields().len(), None);
+            let files = all.files.iter().map(|entry| statistics::of_file(entry, &columns, all.deletes.of(entry).as_ref()));
+            with_distinct_counts(statistics::of_scan(schema, files))
         });
         Some(whole.clone())
     }
@@ -283,7 +285,7 @@ struct ScanBuilder<'a> {
     state: &'a dyn Session,
     projection: Option<&'a Vec<usize>>,
     /// The columns about which statistics are worth collecting: those that are read, in the order of what the scan reads.
-    columns: Vec<Option<&'a ColumnSource>>,
+    columns: Vec<Option<ColumnSource>>,
     limit: Option<usize>,
     /// The hidden columns that are read.
     wanted: Vec<HiddenColumn>,
@@ -300,7 +302,7 @@ impl<'a> ScanBuilder<'a> {
             .columns()
             .iter()
             .enumerate()
-            .map(|(index, column)| column.as_ref().filter(|column| is_used(index) || column.is_partition_value()))
+            .map(|(index, column)| column.as_ref().filter(|column| is_used(index) || column.is_partition_value()).cloned())
             .collect();
         let visible = columns.len();
         let wanted: Vec<_> = (visible..).zip(&table.hidden).filter(|(index, _)| is_used(*index)).map(|(_, column)| *column).collect();
@@ -309,7 +311,7 @@ impl<'a> ScanBuilder<'a> {
 
     /// One `DataSourceExec` for each store that files lie in, which is nearly always one.
     fn build(&self, files: &ScanFiles) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let mut by_store: BTreeMap<String, Vec<&FileEntry>> = BTreeMap::new();
+        let mut by_store: BTreeMap<String, Vec<&Arc<FileEntry>>> = BTreeMap::new();
         for entry in &files.files {
             let url = self.shape.table().storage.store_url(entry.file.file_path()).map_err(into_datafusion)?;
             by_store.entry(url.to_string()).or_default().push(entry);
@@ -339,29 +341,31 @@ impl<'a> ScanBuilder<'a> {
         Ok(Arc::new(EmptyExec::new(schema)))
     }
 
-    fn build_in_store(&self, url: &str, entries: &[&FileEntry], files: &ScanFiles) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    fn build_in_store(&self, url: &str, entries: &[&Arc<FileEntry>], files: &ScanFiles) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let (deletes, pruned) = (files.deletes.of_all(entries), files.pruned);
         let read = ScanColumns::new(self.shape.schema(), &self.wanted, self.missing_keys(&deletes).map_err(into_datafusion)?);
         let schema = read.schema();
         let mut columns = self.columns.clone();
         columns.resize(schema.table_schema().fields().len(), None);
-        let with_deletes = || entries.iter().zip(&deletes);
-        let of_files: Vec<_> = with_deletes().map(|(entry, deletes)| statistics::of_file(entry, &columns, deletes.as_deref())).collect();
-        let whole = statistics::of_scan(schema.table_schema(), of_files.iter());
-        let files = with_deletes().zip(of_files).map(|((entry, deletes), of_file)| {
-            let mut file = self.partitioned_file(entry, deletes.clone())?;
-            file.partition_values = read.constants(entry, self.times.get(entry.file.file_path()).copied());
-            file.statistics = Some(Arc::new(statistics::for_reading(of_file, entry, &columns)));
-            Ok(file)
-        });
-        let files = files.collect::<Result<Vec<_>>>().map_err(into_datafusion)?;
+        let facts = FileFacts::new(columns);
+        let with_deletes = entries.iter().zip(&deletes);
+        let whole = statistics::of_scan(schema.table_schema(), with_deletes.map(|(entry, deletes)| facts.of_file(entry, deletes.as_deref())));
+        let whole = statistics::with_distinct_counts(whole, schema.table_schema(), self.shape.distinct_counts());
+        let file = |split: Split| {
+            let entry = entries[split.file];
+            let file = self.partitioned_file(entry, deletes[split.file].clone())?;
+            let constants = read.constants(entry, self.times.get(entry.file.file_path()).copied());
+            Ok(within(file.with_partition_values(constants), split.range))
+        };
+        let groups = self.file_groups(entries, file).map_err(into_datafusion)?;
         let footers = self.state.runtime_env().cache_manager.get_file_metadata_cache();
-        let source = IcebergSource::new(schema.clone(), self.parquet_options(), footers, Arc::clone(self.context.deletes())).with_pruned(pruned);
+        let source = IcebergSource::new(schema.clone(), self.parquet_options(), footers, Arc::clone(self.context.deletes()));
+        let source = source.with_facts(facts).with_pruned(pruned);
         let all = || (0..self.table.schema.fields().len()).collect();
         let projection = self.projection.cloned().unwrap_or_else(all);
         let source = source.with_projection(&read.projection(&projection, &self.table.hidden, self.shape.schema())?)?;
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(url)?, Arc::new(source))
-            .with_file_groups(self.file_groups(entries, &files))
+            .with_file_groups(groups)
             .with_statistics(whole)
             .with_limit(self.limit)
             .build();
@@ -380,7 +384,7 @@ impl<'a> ScanBuilder<'a> {
         TableParquetOptions { global: self.state.config_options().execution.parquet.clone(), ..TableParquetOptions::default() }
     }
 
-    fn partitioned_file(&self, entry: &FileEntry, deletes: Option<Arc<FileDeletes>>) -> Result<PartitionedFile> {
+    fn partitioned_file(&self, entry: &Arc<FileEntry>, deletes: Option<Arc<FileDeletes>>) -> Result<PartitionedFile> {
         let file = PartitionedFile::new_from_meta(ObjectMeta {
             location: self.shape.table().storage.object_path(entry.file.file_path())?,
             // Data files never change, so the cache of footers needs no time to tell versions apart.
@@ -388,24 +392,25 @@ impl<'a> ScanBuilder<'a> {
             size: entry.file.file_size_in_bytes(),
             e_tag: None,
             version: None,
-        });
+        })
+        .with_extension(Arc::clone(entry));
         Ok(match deletes {
             Some(deletes) => file.with_extension(deletes),
             None => file,
         })
     }
 
-    fn file_groups(&self, entries: &[&FileEntry], files: &[PartitionedFile]) -> Vec<FileGroup> {
+    fn file_groups(&self, entries: &[&Arc<FileEntry>], file: impl Fn(Split) -> Result<PartitionedFile>) -> Result<Vec<FileGroup>> {
         let layouts: Vec<FileLayout<'_>> =
             entries.iter().map(|entry| FileLayout { size: entry.file.file_size_in_bytes(), row_groups: entry.file.split_offsets() }).collect();
         let groups = plan_splits(&layouts, self.state.config().target_partitions());
-        groups.into_iter().map(|splits| FileGroup::new(splits.into_iter().map(|split| file_of(split, files)).collect())).collect()
+        groups.into_iter().map(|splits| Ok(FileGroup::new(splits.into_iter().map(&file).collect::<Result<_>>()?))).collect()
     }
 }
 
-fn file_of(split: Split, files: &[PartitionedFile]) -> PartitionedFile {
-    let file = files[split.file].clone();
-    match split.range {
+/// The file, or the part of it that begins in a range.
+fn within(file: PartitionedFile, range: Option<Range<u64>>) -> PartitionedFile {
+    match range {
         // A file longer than an `i64` can say does not exist.
         Some(range) => file.with_range(range.start as i64, range.end as i64),
         None => file,

@@ -14,7 +14,7 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{ParquetFileReaderFactory, ParquetVirtualColumn};
 use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
@@ -30,6 +30,7 @@ use object_store::ObjectStore;
 use super::adapter::IcebergExprAdapterFactory;
 use super::columns::key_name;
 use super::deletes::{DeleteReader, FileDeletes, WithDeletes, equality_ids};
+use super::facts::{Described, FileFacts};
 use super::pruning::Pruned;
 use super::reader::IcebergReaderFactory;
 use super::types::field_id;
@@ -48,6 +49,8 @@ pub struct IcebergSource {
     footers: Arc<FileMetadataCache>,
     deletes: Arc<DeleteReader>,
     sort: Option<LexOrdering>,
+    /// What tells about files that don't have their statistics with them.
+    facts: Option<Arc<FileFacts>>,
     pruned: Pruned,
 }
 
@@ -62,7 +65,7 @@ impl IcebergSource {
             Some(bytes) => whole.with_metadata_size_hint(bytes),
             None => whole,
         };
-        Self { parquet: whole.clone(), whole, batch_size: None, footers, deletes, sort: None, pruned: Pruned::default() }
+        Self { parquet: whole.clone(), whole, batch_size: None, footers, deletes, sort: None, facts: None, pruned: Pruned::default() }
     }
 
     /// The source that [`Self::for_wire`] was made from, on the node that reads it.
@@ -88,6 +91,20 @@ impl IcebergSource {
         let wire = TableSchema::builder(Arc::clone(schema.file_schema())).with_table_partition_cols(columns).build();
         let whole = ParquetSource::new(wire).with_table_parquet_options(self.whole.table_parquet_options().clone());
         like(&whole, &self.parquet)
+    }
+
+    /// The same source, for files that come with the entries of their manifests.
+    #[must_use]
+    pub(super) fn with_facts(self, facts: FileFacts) -> Self {
+        Self { facts: Some(Arc::new(facts)), ..self }
+    }
+
+    /// The file with its statistics, which it may not have with it.
+    pub fn described(&self, file: PartitionedFile) -> PartitionedFile {
+        match &self.facts {
+            Some(facts) => facts.described(file),
+            None => file,
+        }
     }
 
     /// The same source, with what planning has left out of the scan.
@@ -215,7 +232,11 @@ impl FileSource for IcebergSource {
                 .with_preserve_order(config.preserve_order)
                 .with_expr_adapter(Some(Arc::new(IcebergExprAdapterFactory)))
                 .build();
-            parquet.create_morselizer(Arc::clone(&store), &config, partition)
+            let inner = parquet.create_morselizer(Arc::clone(&store), &config, partition)?;
+            Ok::<Box<dyn Morselizer>, DataFusionError>(match &self.facts {
+                Some(facts) => Box::new(Described { inner, facts: Arc::clone(facts) }),
+                None => inner,
+            })
         };
         let plain = morselizer(&self.parquet, config.limit)?;
         let mut files = config.file_groups.iter().flat_map(|group| group.iter());
@@ -315,7 +336,10 @@ impl FileSource for IcebergSource {
     }
 
     fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
-        self.parquet.reorder_files(files)
+        let Some(facts) = self.facts.as_ref().filter(|_| self.sort.is_some()) else { return self.parquet.reorder_files(files) };
+        let mut files = self.parquet.reorder_files(files.into_iter().map(|file| facts.described(file)).collect());
+        files.iter_mut().for_each(|file| file.statistics = None);
+        files
     }
 
     fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {

@@ -1,5 +1,7 @@
 //! What DataFusion may believe about a scan. What is marked exact is answered from metadata, without reading: so only what Iceberg guarantees is.
 
+use std::collections::BTreeMap;
+
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -8,10 +10,11 @@ use nunatak_catalog::spec::Snapshot;
 
 use super::bounds::{ColumnFacts, ColumnSource};
 use super::deletes::FileDeletes;
+use super::types::field_id;
 
 /// The statistics of one file, in the order of the table's schema. Columns that are `None` are left unknown. With deletes, nothing but the number of
 /// rows that a deletion vector leaves is exact.
-pub fn of_file(entry: &FileEntry, columns: &[Option<&ColumnSource>], deletes: Option<&FileDeletes>) -> Statistics {
+pub fn of_file(entry: &FileEntry, columns: &[Option<ColumnSource>], deletes: Option<&FileDeletes>) -> Statistics {
     let whole = of_whole_file(entry, columns);
     match deletes {
         None => whole,
@@ -24,9 +27,9 @@ pub fn of_file(entry: &FileEntry, columns: &[Option<&ColumnSource>], deletes: Op
 
 /// What the reader of a file may take for granted: the statistics of the file, in which the values of its identity partitions are exact whatever is deleted. A file that
 /// was not written for the table may lack those columns.
-pub fn for_reading(mut of_file: Statistics, entry: &FileEntry, columns: &[Option<&ColumnSource>]) -> Statistics {
+pub fn for_reading(mut of_file: Statistics, entry: &FileEntry, columns: &[Option<ColumnSource>]) -> Statistics {
     for (column, statistics) in columns.iter().zip(&mut of_file.column_statistics) {
-        if let Some(value) = column.and_then(|column| column.constant(entry)).filter(|value| !value.is_null()) {
+        if let Some(value) = column.as_ref().and_then(|column| column.constant(entry)).filter(|value| !value.is_null()) {
             (statistics.min_value, statistics.max_value) = (Precision::Exact(value.clone()), Precision::Exact(value));
             statistics.null_count = Precision::Exact(0);
         }
@@ -34,13 +37,13 @@ pub fn for_reading(mut of_file: Statistics, entry: &FileEntry, columns: &[Option
     of_file
 }
 
-fn of_whole_file(entry: &FileEntry, columns: &[Option<&ColumnSource>]) -> Statistics {
+fn of_whole_file(entry: &FileEntry, columns: &[Option<ColumnSource>]) -> Statistics {
     Statistics {
         num_rows: Precision::Exact(count(entry.file.record_count())),
         total_byte_size: Precision::Exact(count(entry.file.file_size_in_bytes())),
         column_statistics: columns
             .iter()
-            .map(|column| column.map_or_else(ColumnStatistics::new_unknown, |column| of_column(column.facts(entry))))
+            .map(|column| column.as_ref().map_or_else(ColumnStatistics::new_unknown, |column| of_column(column.facts(entry))))
             .collect(),
     }
 }
@@ -60,7 +63,7 @@ fn of_column(facts: ColumnFacts) -> ColumnStatistics {
 }
 
 /// The statistics of all files of a scan together.
-pub fn of_scan<'a>(schema: &SchemaRef, files: impl Iterator<Item = &'a Statistics>) -> Statistics {
+pub fn of_scan(schema: &SchemaRef, files: impl Iterator<Item = Statistics>) -> Statistics {
     let mut whole = Statistics {
         num_rows: Precision::Exact(0),
         total_byte_size: Precision::Exact(0),
@@ -98,6 +101,17 @@ pub fn of_summary(schema: &SchemaRef, snapshot: &Snapshot) -> Statistics {
     let total = |key: &str| snapshot.summary().additional_properties.get(key).and_then(|text| text.parse::<usize>().ok());
     let estimate = |value: Option<usize>| value.map_or(Precision::Absent, Precision::Inexact);
     Statistics::new_unknown(schema).with_num_rows(estimate(total("total-records"))).with_total_byte_size(estimate(total("total-files-size")))
+}
+
+/// The statistics with how many distinct values columns have, by field id. No column of a scan has more of them than the scan has rows.
+pub fn with_distinct_counts(mut whole: Statistics, schema: &SchemaRef, counts: &BTreeMap<i32, u64>) -> Statistics {
+    let rows = whole.num_rows.get_value().copied().unwrap_or(usize::MAX);
+    for (field, column) in schema.fields().iter().zip(&mut whole.column_statistics) {
+        if let Some(values) = field_id(field).and_then(|id| counts.get(&id)) {
+            column.distinct_count = Precision::Inexact(count(*values).min(rows));
+        }
+    }
+    whole
 }
 
 fn count(value: u64) -> usize {

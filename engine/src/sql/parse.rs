@@ -22,12 +22,12 @@ pub const SQL_BYTES_MAX: usize = 16 << 20;
 const NESTING_MAX: usize = 200;
 
 /// How the statements begin that are run.
-const STATEMENTS: &[&str] =
-    &["SELECT", "WITH", "VALUES", "TABLE", "INSERT", "CREATE", "DROP", "ALTER", "COPY", "SHOW", "DESCRIBE", "EXPLAIN", "USE", "SET", "RESET"];
+const STATEMENTS: &[&str] = &[
+    "SELECT", "WITH", "VALUES", "TABLE", "INSERT", "CREATE", "DROP", "ALTER", "ANALYZE", "COPY", "SHOW", "DESCRIBE", "EXPLAIN", "USE", "SET", "RESET",
+];
 
 /// How Trino's other statements begin.
 const OTHER_STATEMENTS: &[&str] = &[
-    "ANALYZE",
     "CALL",
     "COMMENT",
     "COMMIT",
@@ -153,11 +153,13 @@ fn parse_known(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
     let statement = if let Some(statement) = parse_table::parse_create_or_drop(parser)? {
         statement
     } else if let Some(show) = parse_show::parse_show(parser)? {
-        Statement::Show(show)
+        show
     } else if peek_words(parser, &["INSERT"]) {
         Statement::Insert(Box::new(parser.parse_statement()?))
     } else if take_words(parser, &["COPY", "INTO"]) {
         parse_copy(parser)?
+    } else if take_words(parser, &["ANALYZE"]) {
+        Statement::Analyze { name: parser.parse_object_name(false)?, properties: parse_table::parse_properties(parser)? }
     } else if take_words(parser, &["USE"]) {
         Statement::Use(parser.parse_object_name(false)?)
     } else if take_words(parser, &["SET", "SESSION"]) {
@@ -286,9 +288,15 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_says_so() {
-        for sql in
-            ["delete from t", "comment on table t is 'x'", "alter table t add column a int", "show stats for t", "create role r", "drop role r"]
-        {
+        for sql in [
+            "delete from t",
+            "comment on table t is 'x'",
+            "alter table t add column a int",
+            "show stats for (select 1)",
+            "show grants",
+            "create role r",
+            "drop role r",
+        ] {
             assert!(error(sql).starts_with("NOT_SUPPORTED: "), "{}", error(sql));
         }
         assert_eq!(error("create table t (a char(3))"), "NOT_SUPPORTED: line 1:19: type 'char' is not supported: Iceberg has none like it");

@@ -3,23 +3,27 @@
 use datafusion::sql::sqlparser::ast::ObjectName;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::parse::take_word;
-use super::parse_table::refused;
-use super::statement::Show;
+use super::parse_table::{refused, unsupported};
+use super::statement::{Show, Statement};
 
 /// Trino's other listings.
-const NOT_YET: [&str; 6] = ["STATS", "GRANTS", "ROLES", "ROLE", "CURRENT", "BRANCHES"];
+const NOT_YET: [&str; 5] = ["GRANTS", "ROLES", "ROLE", "CURRENT", "BRANCHES"];
 
 type Parsed<T> = Result<T, ParserError>;
 
 /// The listing that starts here, if one does.
-pub(super) fn parse_show(parser: &mut Parser<'_>) -> Parsed<Option<Show>> {
+pub(super) fn parse_show(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
     if take_word(parser, "DESCRIBE") || take_word(parser, "DESC") {
-        return Ok(Some(Show::Columns { table: parser.parse_object_name(false)?, like: None }));
+        return Ok(Some(Statement::Show(Show::Columns { table: parser.parse_object_name(false)?, like: None })));
     }
     if !take_word(parser, "SHOW") {
         return Ok(None);
+    }
+    if take_word(parser, "STATS") {
+        return parse_show_stats(parser).map(Some);
     }
     let show = if take_word(parser, "CATALOGS") {
         Show::Catalogs { like: parse_like(parser)? }
@@ -39,9 +43,17 @@ pub(super) fn parse_show(parser: &mut Parser<'_>) -> Parsed<Option<Show>> {
     } else if take_word(parser, "FUNCTIONS") {
         Show::Functions { like: parse_like(parser)? }
     } else {
-        return refused(parser, "SHOW", &NOT_YET, "CATALOGS, SCHEMAS, TABLES, COLUMNS, CREATE, SESSION or FUNCTIONS");
+        return refused(parser, "SHOW", &NOT_YET, "CATALOGS, SCHEMAS, TABLES, COLUMNS, CREATE, SESSION, STATS or FUNCTIONS");
     };
-    Ok(Some(show))
+    Ok(Some(Statement::Show(show)))
+}
+
+fn parse_show_stats(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    parser.expect_keyword(Keyword::FOR)?;
+    if parser.peek_token_ref().token == Token::LParen {
+        return unsupported("SHOW STATS FOR a query is not supported yet");
+    }
+    Ok(Statement::ShowStats(parser.parse_object_name(false)?))
 }
 
 fn parse_show_create(parser: &mut Parser<'_>) -> Parsed<Show> {

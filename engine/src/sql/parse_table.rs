@@ -58,7 +58,7 @@ pub(super) fn refused<T>(parser: &mut Parser<'_>, verb: &str, others: &[&str], w
     }
 }
 
-fn unsupported<T>(what: &str) -> Parsed<T> {
+pub(super) fn unsupported<T>(what: &str) -> Parsed<T> {
     Err(ParserError::ParserError(what.to_owned()))
 }
 
@@ -128,7 +128,7 @@ fn parse_comment(parser: &mut Parser<'_>) -> Parsed<Option<String>> {
 }
 
 /// `WITH (name = value, ...)`, if it stands here.
-fn parse_properties(parser: &mut Parser<'_>) -> Parsed<Vec<(String, OptionValue)>> {
+pub(super) fn parse_properties(parser: &mut Parser<'_>) -> Parsed<Vec<(String, OptionValue)>> {
     if parser.peek_nth_token_ref(1).token != Token::LParen || !parser.parse_keyword(Keyword::WITH) {
         return Ok(Vec::new());
     }

@@ -73,8 +73,17 @@ pub enum Statement {
     },
     /// `COPY INTO t FROM 'path' (FORMAT csv, ...)`.
     CopyInto(CopyInto),
+    /// `ANALYZE t [WITH (columns = ARRAY[...])]`.
+    Analyze {
+        /// The table.
+        name: ast::ObjectName,
+        /// Its properties.
+        properties: Vec<(String, OptionValue)>,
+    },
     /// `SHOW ...` and `DESCRIBE t`.
     Show(Show),
+    /// `SHOW STATS FOR t`.
+    ShowStats(ast::ObjectName),
     /// `USE [catalog.]schema`.
     Use(ast::ObjectName),
     /// `SET SESSION name = value`.

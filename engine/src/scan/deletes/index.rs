@@ -86,7 +86,7 @@ impl DeleteIndex {
     }
 
     /// What applies to each of these data files; `None` where nothing does.
-    pub fn of_all(&self, files: &[&FileEntry]) -> Vec<Option<Arc<FileDeletes>>> {
+    pub fn of_all(&self, files: &[&Arc<FileEntry>]) -> Vec<Option<Arc<FileDeletes>>> {
         let mut all: Vec<Option<FileDeletes>> = files.iter().map(|data| self.of(data)).collect();
         // What applies to a younger file is a part of what applies to an older one of its partition. With the same list they share one set of values, in
         // which each has its sequence number.

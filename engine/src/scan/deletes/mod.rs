@@ -2,7 +2,7 @@
 //! and equality deletes (which name it by values).
 //!
 //! Planning finds what applies to each data file ([`index`]) and sends it along with the file as [`FileDeletes`]. Where the file is read, [`read`]
-//! gets the deletes (Parquet files in [`positions`] and [`keys`], vectors in [`vector`]), and [`apply`] takes the rows out: positions before anything is
+//! gets the deletes (Parquet files in [`positions`] and [`keys`], vectors by the catalog), and [`apply`] takes the rows out: positions before anything is
 //! decoded, as a row selection of the Parquet reader; values as a filter over its batches.
 //!
 //! Iceberg table spec, sections "Delete Formats" and "Scan Planning".
@@ -12,7 +12,6 @@ mod index;
 mod keys;
 mod positions;
 mod read;
-mod vector;
 
 pub(super) use apply::{WithDeletes, equality_ids};
 pub(super) use index::DeleteIndex;

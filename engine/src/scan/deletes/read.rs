@@ -8,15 +8,15 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use moka::future::Cache;
-use nunatak_catalog::Storage;
 use nunatak_catalog::snapshot::FileEntry;
+use nunatak_catalog::{Storage, deletion_vector};
 use nunatak_core::{Code, Error, Result};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
 use roaring::RoaringTreemap;
 
 use super::index::{self, PositionDeletes};
 use super::keys::{self, KeySet};
-use super::{DeleteFile, DeletionVector, EqualityDeletes, FileDeletes, positions, vector};
+use super::{DeleteFile, DeletionVector, EqualityDeletes, FileDeletes, positions};
 
 /// Memory that deletes may take while nobody uses them, in bytes.
 const CACHE_BYTES_MAX: u64 = 256 << 20;
@@ -88,7 +88,7 @@ impl DeleteReader {
         let end = vector.offset.checked_add(vector.length);
         let range = end.map(|end| vector.offset..end).ok_or_else(|| bad(&vector.path, "its deletion vector ends beyond any file"))?;
         let blob = self.storage.read_range(&vector.path, range).await.map_err(missing)?;
-        vector::decode(&blob, vector.cardinality, &vector.path)
+        deletion_vector::decode(&blob, vector.cardinality, &vector.path)
     }
 
     async fn positions_of(&self, file: &DeleteFile) -> Result<Arc<Positions>> {

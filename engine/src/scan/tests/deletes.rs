@@ -8,6 +8,7 @@ use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
 use iceberg::spec::{ManifestListWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary};
+use nunatak_catalog::deletion_vector::framed;
 use nunatak_catalog::snapshot;
 use nunatak_catalog::spec::{Datum, PrimitiveType, StructType};
 use nunatak_core::Code;
@@ -20,18 +21,23 @@ use super::*;
 use crate::codec::Codec;
 use crate::error::from_datafusion;
 
-const FILE_PATH_ID: i32 = i32::MAX - 101;
-const POSITION_ID: i32 = i32::MAX - 102;
+pub(super) const FILE_PATH_ID: i32 = i32::MAX - 101;
+pub(super) const POSITION_ID: i32 = i32::MAX - 102;
 
 impl Staged {
     /// Commits delete files, in a manifest of their own.
     async fn delete(&mut self, files: Vec<DataFile>) {
+        self.delete_in(self.table.metadata.default_partition_spec_id(), files).await;
+    }
+
+    /// The same, of another partition spec.
+    pub(super) async fn delete_in(&mut self, spec_id: i32, files: Vec<DataFile>) {
         let metadata = &self.table.metadata;
         let io = self.table.storage.file_io();
         let (id, sequence_number) = (1_000 + metadata.next_sequence_number(), metadata.next_sequence_number());
         let head = metadata.current_snapshot().unwrap();
         let manifest = io.new_output(self.path(&format!("{id}-deletes.avro"))).unwrap();
-        let spec = metadata.default_partition_spec().as_ref().clone();
+        let spec = metadata.partition_spec_by_id(spec_id).unwrap().as_ref().clone();
         let builder = ManifestWriterBuilder::new(manifest, Some(id), metadata.current_schema().clone(), spec);
         let v3 = metadata.format_version() == FormatVersion::V3;
         let mut writer = if v3 { builder.build_v3_deletes() } else { builder.build_v2_deletes() };
@@ -63,12 +69,12 @@ impl Staged {
         self.table.metadata = Arc::new(builder.build().unwrap().metadata);
     }
 
-    fn sequence_number(&self) -> i64 {
+    pub(super) fn sequence_number(&self) -> i64 {
         self.table.metadata.last_sequence_number()
     }
 }
 
-fn deletes(content: DataContentType, path: String, rows: usize, bytes: u64) -> DataFileBuilder {
+pub(super) fn deletes(content: DataContentType, path: String, rows: usize, bytes: u64) -> DataFileBuilder {
     let mut builder = data_file(path, rows as u64, bytes, Vec::new());
     builder.content(content);
     builder
@@ -215,12 +221,9 @@ impl Model {
         }
         let rows = &self.data[file].rows;
         let gone: RoaringTreemap = (0..rows.len()).filter(|position| !rows[*position].1).map(|position| position as u64).collect();
-        let mut body = vec![0xD1, 0xD3, 0x39, 0x64];
-        gone.serialize_into(&mut body).unwrap();
-        let mut puffin = b"PFA1".to_vec();
-        puffin.extend_from_slice(&u32::try_from(body.len()).unwrap().to_be_bytes());
-        puffin.extend_from_slice(&body);
-        puffin.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
+        let mut bitmap = Vec::new();
+        gone.serialize_into(&mut bitmap).unwrap();
+        let puffin = [b"PFA1".as_slice(), &framed(&bitmap)].concat();
         let length = puffin.len() - 4;
         std::fs::write(&path, &puffin).unwrap();
         let mut vector = deletes(DataContentType::PositionDeletes, path, usize::try_from(gone.len()).unwrap(), puffin.len() as u64);
@@ -354,7 +357,7 @@ async fn program(seed: u64, version: FormatVersion) {
 }
 
 /// How many programs are tried: `NUNATAK_TEST_PROGRAMS`.
-fn programs() -> u64 {
+pub(super) fn programs() -> u64 {
     std::env::var("NUNATAK_TEST_PROGRAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(25)
 }
 

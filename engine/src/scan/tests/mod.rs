@@ -1,6 +1,7 @@
 //! Scans over real manifests, and over real files of several shapes.
 
 mod deletes;
+mod evolution;
 mod planning;
 mod pruning;
 mod reading;

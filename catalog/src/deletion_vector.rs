@@ -1,4 +1,4 @@
-//! The blob `deletion-vector-v1` of the Puffin spec: length, magic, a 64-bit Roaring bitmap in its portable form, and a checksum.
+//! Deletion vectors: the blob `deletion-vector-v1` of the Puffin spec. Length, magic, a 64-bit Roaring bitmap in its portable form, and a checksum.
 
 use nunatak_core::{Code, Error, Result};
 use roaring::RoaringTreemap;
@@ -10,7 +10,7 @@ const FRAME_BYTES: usize = 12;
 /// Reads a vector's positions. `path` is for messages.
 ///
 /// Errors: `ICEBERG_BAD_DATA` for a blob that is cut, damaged, or has another number of positions than `cardinality`.
-pub(super) fn decode(blob: &[u8], cardinality: u64, path: &str) -> Result<RoaringTreemap> {
+pub fn decode(blob: &[u8], cardinality: u64, path: &str) -> Result<RoaringTreemap> {
     let damaged = |what: String| Error::new(Code::IcebergBadData, format!("a deletion vector in '{path}' is damaged: {what}"));
     let parts = blob.split_first_chunk::<4>().and_then(|(length, rest)| Some((length, rest.split_last_chunk::<4>()?)));
     let Some((length, (body, checksum))) = parts.filter(|_| blob.len() >= FRAME_BYTES) else {
@@ -34,17 +34,24 @@ pub(super) fn decode(blob: &[u8], cardinality: u64, path: &str) -> Result<Roarin
     Ok(positions)
 }
 
+/// A bitmap in its portable form as a blob.
+pub fn framed(bitmap: &[u8]) -> Vec<u8> {
+    let mut body = MAGIC.to_vec();
+    body.extend_from_slice(bitmap);
+    let mut blob = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+    blob.extend_from_slice(&body);
+    blob.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
+    blob
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn blob(positions: &RoaringTreemap) -> Vec<u8> {
-        let mut body = MAGIC.to_vec();
-        positions.serialize_into(&mut body).unwrap();
-        let mut blob = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
-        blob.extend_from_slice(&body);
-        blob.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
-        blob
+        let mut bitmap = Vec::new();
+        positions.serialize_into(&mut bitmap).unwrap();
+        framed(&bitmap)
     }
 
     #[test]

@@ -1,0 +1,10 @@
+//! Deletion vectors. The checksum is made right, or nothing behind it would ever be read.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nunatak_catalog::deletion_vector::{decode, framed};
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = decode(bytes, bytes.len() as u64, "x.puffin");
+    let _ = decode(&framed(bytes), bytes.len() as u64, "x.puffin");
+});
