@@ -51,6 +51,7 @@ bench: ## TPC-H and scans beside DataFusion and DuckDB on the same files (TPCH_S
 
 fuzz: ## fuzzes what reads metadata, manifests, Puffin files and deletion vectors (FUZZ_SECONDS=60 each; needs a nightly toolchain)
 	@$(STEP) setup scripts/setup build fuzz
+	@cp Cargo.lock fuzz/Cargo.lock
 	@for target in metadata manifest_list manifest puffin deletion_vector; do \
 		$(STEP) fuzz-$$target cargo +nightly fuzz run --fuzz-dir fuzz --release $$target -- -max_total_time=$${FUZZ_SECONDS:-60} -rss_limit_mb=4096 -malloc_limit_mb=2048; \
 	done

@@ -6,6 +6,7 @@ use nunatak_catalog::snapshot::parse_entries;
 use nunatak_catalog::spec::{ManifestContentType, ManifestFile};
 
 fuzz_target!(|bytes: &[u8]| {
+    nunatak_fuzz::let_panics_be_caught();
     let line = ManifestFile {
         manifest_path: "file:///t/metadata/1-m0.avro".to_owned(),
         manifest_length: bytes.len() as i64,
