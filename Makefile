@@ -53,7 +53,7 @@ fuzz: ## fuzzes what reads metadata, manifests, Puffin files and deletion vector
 	@$(STEP) setup scripts/setup build fuzz
 	@cp Cargo.lock fuzz/Cargo.lock
 	@for target in metadata manifest_list manifest puffin deletion_vector; do \
-		$(STEP) fuzz-$$target cargo +nightly fuzz run --fuzz-dir fuzz --release $$target -- -max_total_time=$${FUZZ_SECONDS:-60} -rss_limit_mb=4096 -malloc_limit_mb=2048; \
+		$(STEP) fuzz-$$target env ASAN_OPTIONS=detect_odr_violation=0 cargo +nightly fuzz run --fuzz-dir fuzz --release $$target -- -max_total_time=$${FUZZ_SECONDS:-60} -rss_limit_mb=4096 -malloc_limit_mb=2048; \
 	done
 
 clean: ## removes target/ and .cache/

@@ -1,12 +1,16 @@
 //! Columns of types that the v3 spec has and the iceberg crate cannot read: variant, geometry, geography, unknown. A table is usable without them. In its
 //! schemas they stand as binaries whose comment names their type, behind a mark that no comment of a user has; what is marked is never read or written.
 
+use memchr::memmem;
 use serde_json::Value;
 
-use crate::spec::{NestedField, Type};
+use crate::spec::{Literal, NestedField, Type};
 
 /// The types, which may have parameters in parentheses.
 const TYPES: [&str; 4] = ["variant", "geometry", "geography", "unknown"];
+
+/// The keys of a field's default values.
+const DEFAULTS: [&str; 2] = ["initial-default", "write-default"];
 
 /// Stands before and behind the type in a comment.
 const MARK: char = '\u{1}';
@@ -46,16 +50,29 @@ fn mark_field(field: &mut Value) -> bool {
     if field["type"]["type"] == "struct" {
         return mark(&mut field["type"]);
     }
-    let Some(unsupported) = unsupported_within(&field["type"]).map(str::to_owned) else { return false };
+    let unsupported = unsupported_within(&field["type"]).map(str::to_owned);
+    let Some(unsupported) = unsupported.or_else(|| type_with_lost_default(field)) else { return false };
     let comment = field["doc"].as_str().unwrap_or_default();
     field["doc"] = Value::from(format!("{MARK}{unsupported}{MARK}{comment}"));
     field["type"] = Value::from("binary");
     if let Some(field) = field.as_object_mut() {
         // A binary has no such value.
-        field.remove("initial-default");
-        field.remove("write-default");
+        DEFAULTS.iter().for_each(|key| drop(field.remove(*key)));
     }
     true
+}
+
+/// The type of a field whose default the iceberg crate would forget, because it cannot read it: nanoseconds, in 0.10.
+fn type_with_lost_default(field: &Value) -> Option<String> {
+    let name = field["type"].as_str()?;
+    let field_type: Type = serde_json::from_value(field["type"].clone()).ok()?;
+    let is_lost = |default: &Value| !default.is_null() && !matches!(Literal::try_from_json(default.clone(), &field_type), Ok(Some(_)));
+    DEFAULTS.iter().any(|key| is_lost(&field[*key])).then(|| format!("{name} with a default value"))
+}
+
+/// Whether a table's metadata, as it lies in its file, may have default values.
+pub(crate) fn may_have_defaults(json: &[u8]) -> bool {
+    DEFAULTS.iter().any(|key| memmem::find(json, key.as_bytes()).is_some())
 }
 
 /// The elements of lists and maps have no comment of their own: the field around them is marked.
@@ -84,13 +101,16 @@ mod tests {
             {"id": 6, "name": "l", "required": false, "type": {"type": "list", "element-id": 7, "element-required": false, "element": "variant"}},
             {"id": 8, "name": "m", "required": false, "type": {"type": "map", "key-id": 9, "key": "string", "value-id": 10, "value-required": false,
                 "value": {"type": "struct", "fields": [{"id": 11, "name": "x", "required": false, "type": "int"}]}}},
+            {"id": 12, "name": "d", "required": false, "type": "date", "initial-default": "2024-01-01", "write-default": null},
+            {"id": 13, "name": "at", "required": false, "type": "timestamp_ns", "initial-default": "2024-01-01T00:00:00.000000001"},
         ]});
         assert!(mark(&mut json));
         assert!(!mark(&mut json), "what is marked can be read");
         let schema: Schema = serde_json::from_value(json).unwrap();
         let of = |id| schema.field_by_id(id).unwrap();
-        let types = [1, 2, 3, 4, 5, 6, 8].map(|id| unsupported_type(of(id)));
-        assert_eq!(types, [None, Some("variant"), Some("geometry(srid:4326)"), Some("geometry(srid:4326)"), None, Some("variant"), None]);
+        let types = [1, 2, 3, 4, 5, 6, 8, 12].map(|id| unsupported_type(of(id)));
+        assert_eq!(types, [None, Some("variant"), Some("geometry(srid:4326)"), Some("geometry(srid:4326)"), None, Some("variant"), None, None]);
+        assert_eq!(unsupported_type(of(13)), Some("timestamp_ns with a default value"));
         assert_eq!((comment(of(1)), comment(of(2)), comment(of(4)), comment(of(5))), (Some("a key"), Some("anything"), None, None));
     }
 }

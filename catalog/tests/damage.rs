@@ -54,7 +54,8 @@ fn corpus(kind: &str) -> Vec<(String, Vec<u8>)> {
 /// Each file of a kind, as it is and damaged in many ways.
 fn check<T>(kind: &str, mut read: impl FnMut(&[u8], &str) -> Result<T, Error>) {
     for (name, whole) in corpus(kind) {
-        read(&whole, &name).unwrap_or_else(|error| panic!("{kind}/{name} cannot be read: {error}"));
+        let error = read(&whole, &name).err();
+        assert!(error.is_none(), "{kind}/{name} cannot be read: {error:?}");
         for seed in 0..damages() {
             if let Err(error) = read(&damaged(&whole, seed), &name) {
                 // A Puffin file that says that it goes on behind its end is found out by its storage.

@@ -1,5 +1,7 @@
 //! `nunatak coordinator`: plans queries, and runs them on the executors of its cluster.
 
+use std::sync::Arc;
+
 use nunatak_core::telemetry;
 
 use crate::config::ServerArguments;
@@ -25,7 +27,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let bound = server::bind(&config, config.server.cluster).await?;
     let Some((doors, coordinator)) = bound.start(&config, &shutdown).await? else { return Ok(()) };
     terminal::result_line(&format!("ready: flight={} http={}", doors.flight_address(), doors.http_address()))?;
+    let engine = Arc::clone(coordinator.engine());
     doors.serve(coordinator, shutdown).await?;
+    engine.close().await;
     tracing::info!("stopped");
     Ok(())
 }

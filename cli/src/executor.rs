@@ -52,13 +52,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (listener, address) = nunatak_gateway::listen(server::cluster_or_free_port(&loaded), "cluster").await?;
     server::prepare_directory(&config.server.data_dir)?;
     let options = server::executor_options(config, config.executor.coordinator.clone());
-    let engine = engine(&options, &config.server.data_dir.join("spill"))?;
+    let engine = Arc::new(engine(&options, &config.server.data_dir.join("spill"), server::file_cache(config)).await?);
     let executor = tokio::select! {
-        started = nunatak_executor::start(listener, options, Arc::new(engine)) => started?,
+        started = nunatak_executor::start(listener, options, Arc::clone(&engine)) => started?,
         () = shutdown.cancelled() => return Ok(()),
     };
     terminal::result_line(&format!("ready: cluster={address}"))?;
     shutdown.cancelled().await;
     executor.stop().await;
+    engine.close().await;
     Ok(())
 }

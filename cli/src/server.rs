@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nunatak_coordinator::query::{Coordinator, Options};
 use nunatak_core::config::{Config, Loaded};
+use nunatak_engine::file_cache::FileCacheOptions;
 use nunatak_executor::Options as ExecutorOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,7 @@ impl BoundCoordinator {
             data_dir: config.server.data_dir.clone(),
             memory_bytes_max: config.execution.memory_bytes_max,
             slots: config.execution.slots,
+            file_cache: file_cache(config),
             default_catalog: config.server.default_catalog.clone(),
             default_schema: config.server.default_schema.clone(),
             local_bytes_max: config.execution.local_bytes_max,
@@ -60,6 +62,16 @@ pub(crate) fn executor_options(config: &Config, coordinator: String) -> Executor
         memory_bytes: config.execution.memory_bytes_max as u64,
         shuffle_dir: config.server.data_dir.join("shuffle"),
         drain_max: config.executor.drain_max,
+    }
+}
+
+/// What a process with this configuration keeps of data files.
+pub(crate) fn file_cache(config: &Config) -> FileCacheOptions {
+    FileCacheOptions {
+        memory_bytes_max: config.cache.memory_bytes_max,
+        disk_bytes_max: config.cache.disk_bytes_max,
+        folder: config.server.data_dir.join("cache"),
+        local_files: config.cache.local_files,
     }
 }
 

@@ -32,8 +32,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let options = server::executor_options(config, coordinator.cluster_address().to_string());
     let executor = nunatak_executor::start(listener, options, Arc::clone(coordinator.engine())).await?;
     terminal::result_line(&format!("ready: flight={} http={}", doors.flight_address(), doors.http_address()))?;
+    let engine = Arc::clone(coordinator.engine());
     doors.serve(coordinator, shutdown).await?;
     executor.stop().await;
+    engine.close().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -17,6 +17,7 @@ use nunatak_catalog::storage::Storage;
 use nunatak_core::{Code, Error, Result};
 
 use crate::error::{from_datafusion, suggest};
+use crate::file_cache::{FileCache, FileCacheOptions};
 use crate::rules::YieldInJoins;
 use crate::scan::ScanContext;
 use crate::{functions, transform};
@@ -36,6 +37,8 @@ pub struct Options {
     pub slots: usize,
     /// Where queries spill what does not fit into memory.
     pub spill_dir: PathBuf,
+    /// What is kept of data files that were read.
+    pub file_cache: FileCacheOptions,
 }
 
 /// What all queries of a process share. Held in an `Arc`.
@@ -53,7 +56,10 @@ impl fmt::Debug for EngineContext {
 
 impl EngineContext {
     /// Sets everything up. `storage` is the registry that the catalogs use too; its stores become those of the queries.
-    pub fn new(options: &Options, storage: &Arc<Storage>, catalogs: Vec<Arc<dyn Catalog>>) -> Result<Self> {
+    ///
+    /// Errors: `CONFIGURATION_INVALID` if the folder for parts of data files cannot be used.
+    pub async fn start(options: &Options, storage: &Arc<Storage>, catalogs: Vec<Arc<dyn Catalog>>) -> Result<Self> {
+        let file_cache = FileCache::open(&options.file_cache).await?;
         let runtime = build_runtime(options, storage)?;
         let mut base = SessionStateBuilder::new()
             .with_config(session_config(options.slots))
@@ -65,7 +71,7 @@ impl EngineContext {
         let manifest_cache = Arc::new(ManifestCache::new(MANIFEST_CACHE_BYTES_MAX));
         Ok(Self {
             base,
-            scan: Arc::new(ScanContext::new(manifest_cache, Arc::clone(storage))),
+            scan: Arc::new(ScanContext::new(manifest_cache, Arc::clone(storage)).with_file_cache(file_cache)),
             catalogs: catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)).collect(),
         })
     }
@@ -78,6 +84,13 @@ impl EngineContext {
     /// What scans share.
     pub fn scan(&self) -> &Arc<ScanContext> {
         &self.scan
+    }
+
+    /// Keeps for the next process what it can use. To be called when no query runs any more.
+    pub async fn close(&self) {
+        if let Some(cache) = self.scan.file_cache() {
+            cache.close().await;
+        }
     }
 
     /// The catalog of that name. Errors: `CATALOG_NOT_FOUND`.

@@ -7,6 +7,7 @@ pub mod analyze;
 pub mod codec;
 pub mod context;
 pub mod error;
+pub mod file_cache;
 pub mod files;
 pub mod functions;
 pub mod rules;

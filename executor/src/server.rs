@@ -12,6 +12,7 @@ use nunatak_catalog::Storage;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::{EngineContext, Options as EngineOptions};
+use nunatak_engine::file_cache::FileCacheOptions;
 use nunatak_state::ExecutorMember;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -48,17 +49,20 @@ pub struct Options {
 }
 
 /// The engine of an executor that is a process of its own: memory, caches and object stores, and no catalogs. It spills into `spill_dir`.
-pub fn engine(options: &Options, spill_dir: &Path) -> Result<EngineContext> {
+///
+/// Errors: `CONFIGURATION_INVALID` if it cannot write there, or into the folder of `file_cache`.
+pub async fn engine(options: &Options, spill_dir: &Path, file_cache: FileCacheOptions) -> Result<EngineContext> {
     let options = EngineOptions {
         memory_bytes_max: usize::try_from(options.memory_bytes).unwrap_or(usize::MAX),
         slots: options.slots,
         spill_dir: spill_dir.to_owned(),
+        file_cache,
     };
     std::fs::create_dir_all(spill_dir).map_err(|error| {
         Error::new(Code::ConfigurationInvalid, format!("the folder '{}' for what queries spill cannot be written: {error}", spill_dir.display()))
             .with_hint("name another one with --data-dir")
     })?;
-    EngineContext::new(&options, &Storage::new(), Vec::new())
+    EngineContext::start(&options, &Storage::new(), Vec::new()).await
 }
 
 /// Answers on `listener`, and joins the cluster; returns once the coordinator has taken the executor, however long it takes to be there.
@@ -69,7 +73,7 @@ pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineCo
     let id = uuid::Uuid::new_v4().simple().to_string();
     let shuffle = Arc::new(ShuffleFolder::create(&options.shuffle_dir, &id)?);
     let flight = BallistaFlightService::new(shuffle.path());
-    let tasks = Tasks::new(&id, &engine, Codec::new(Arc::clone(engine.scan())), shuffle);
+    let tasks = Tasks::new(&id, &engine, Codec::new(Arc::clone(engine.scan())), Arc::clone(&shuffle));
     let worker = worker::build(&engine, Codec::new(Arc::clone(engine.scan())));
     let in_flight = InFlight::default();
     let member = ExecutorMember {
@@ -98,7 +102,7 @@ pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineCo
     });
     info!(executor = %member, slots = member.slots, "executor serves");
     let announcer = Announcer::start(&options.coordinator, member).await?;
-    Ok(Running { address, announcer, tasks, in_flight, server, stop, drain_max: options.drain_max })
+    Ok(Running { address, announcer, tasks, shuffle, in_flight, server, stop, drain_max: options.drain_max })
 }
 
 /// An executor that serves.
@@ -106,6 +110,7 @@ pub struct Running {
     address: SocketAddr,
     announcer: Announcer,
     tasks: Tasks,
+    shuffle: Arc<ShuffleFolder>,
     in_flight: InFlight,
     server: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -134,6 +139,7 @@ impl Running {
         if tokio::time::timeout(END_MAX, self.server).await.is_err() {
             warn!("connections were still open");
         }
+        self.shuffle.remove();
         info!("executor has stopped");
     }
 }

@@ -59,13 +59,18 @@ impl ShuffleFolder {
         }
         Ok(())
     }
+
+    /// Removes the folder with all that is in it. A process that ends does not wait for the last task to let go of it.
+    pub(crate) fn remove(&self) {
+        remove(&self.path);
+        // If it stays, the next process removes it.
+        let _ = fs::remove_file(&self.lock);
+    }
 }
 
 impl Drop for ShuffleFolder {
     fn drop(&mut self) {
-        remove(&self.path);
-        // If it stays, the next process removes it.
-        let _ = fs::remove_file(&self.lock);
+        self.remove();
     }
 }
 

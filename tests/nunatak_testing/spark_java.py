@@ -41,11 +41,14 @@ class Table:
         written = self._write(writer, self.table.schema(), [dict(zip(columns, row)) for row in rows])
         self.table.newAppend().appendFile(written.toDataFile()).commit()
 
-    def add_column(self, name, type, default):
-        """The default, if there is one, is what old rows have from now on, and what new ones get of whom nobody says a value."""
+    def add_column(self, name, type, default, required):
+        """The default, if there is one, is what old rows have from now on, and what new ones get of whom nobody says a value. `r.x` is a field of the column `r`."""
         type = self.iceberg.types.Types.fromPrimitiveString(type)
         literal = None if default is None else self.iceberg.expressions.Expressions.lit(default).to(type)
-        self.table.updateSchema().addColumn(name, type, None, literal).commit()
+        parent, _, name = name.rpartition(".")
+        update = self.table.updateSchema()
+        add = update.addRequiredColumn if required else update.addColumn
+        add(parent or None, name, type, None, literal).commit()
 
     def _file(self):
         return self.iceberg.io.OutputFileFactory.builderFor(self.table, 1, 1).format(self.iceberg.FileFormat.PARQUET).build().newOutputFile()

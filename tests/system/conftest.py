@@ -6,6 +6,7 @@ import pytest
 
 from nunatak_testing import tpch
 from nunatak_testing.server import BINARY, Cluster, Server
+from nunatak_testing.spark import Spark
 
 
 def pytest_sessionstart(session):
@@ -28,6 +29,14 @@ def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("data") / "nunatak").start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def spark(server):
+    """Spark over the catalog and the warehouse of the module's server, with a schema `spark`."""
+    server.rows("CREATE SCHEMA spark")
+    with Spark(server.data_dir) as spark:
+        yield spark
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,11 @@
 """Tables that Spark writes, over the catalog and the warehouse of a running server: ours must read what Spark reads."""
 
+import os
+
 import pytest
 
-from nunatak_testing.spark import Spark
-
-MODES = ["local", "pipelined", "fault_tolerant"]
-MERGE_ON_READ = "'write.delete.mode'='merge-on-read', 'write.update.mode'='merge-on-read', 'write.merge.mode'='merge-on-read'"
-
-
-@pytest.fixture(scope="module")
-def spark(server):
-    server.rows("CREATE SCHEMA spark")
-    with Spark(server.data_dir) as spark:
-        yield spark
-
-
-def alike(server, spark, sql):
-    """The rows of a query, which are the same in Spark and in all modes of ours."""
-    rows = spark.rows(sql)
-    for mode in MODES:
-        assert server.rows(sql, headers={"nunatak-session": f"execution_mode={mode}"}) == rows, mode
-    return rows
+from nunatak_testing import puffin
+from nunatak_testing.spark import MERGE_ON_READ, MODES, alike
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -289,3 +274,43 @@ def test_changes(server, spark, version):
     assert server.value(f"SELECT count(*) FROM {call(snapshots[3], snapshots[3])}") == 0
     with pytest.raises(Exception, match="does not descend from"):
         server.rows(f"SELECT * FROM {call(snapshots[2], snapshots[1])}")
+
+
+def test_distinct_values(server, spark):
+    """Sketches of the distinct values of columns: Spark's are used, and ours are the same."""
+    columns = "i int, l bigint, d decimal(12,2), s string, b boolean, f double, day date, at timestamp, b2 binary"
+    table = "spark.distinct"
+    spark.run(
+        f"CREATE TABLE {table} ({columns}) USING iceberg",
+        f"INSERT INTO {table} SELECT CAST(id % 500 AS int), id * -3000000000, CAST(id - 300 AS decimal(12,2)) / 4, concat('n', id % 77), id % 2 = 0,"
+        " id / 8, date_add(DATE '2024-01-01', CAST(id % 40 AS int)), timestamp_seconds(id % 60), CAST(concat('b', id % 9) AS binary) FROM range(0, 900)",
+        f"INSERT INTO {table} VALUES (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+        f"CALL lake.system.compute_table_stats(table => '{table}')",
+    )
+
+    def sketches():
+        metadata = server.iceberg().load_table(table).metadata
+        (statistics,) = metadata.statistics
+        assert statistics.snapshot_id == metadata.current_snapshot_id
+        path = "/" + statistics.statistics_path.removeprefix("file:").lstrip("/")
+        assert statistics.file_size_in_bytes == os.path.getsize(path)
+        found = {blob["fields"][0]: (int(blob["properties"]["ndv"]), sketch) for blob, sketch in puffin.blobs(path)}
+        return {field: (count, puffin.hashes(sketch, count)) for field, (count, sketch) in found.items()}
+
+    def shown():
+        return {row[0]: row[2] for row in server.rows(f"SHOW STATS FOR {table}")}
+
+    counts = {"i": 500, "l": 900, "d": 900, "s": 77, "b": 2, "f": 900, "day": 40, "at": 60, "b2": 9, None: None}
+    assert shown() == counts
+    of_spark = sketches()
+    for mode in MODES:
+        assert server.value(f"ANALYZE {table}", headers={"nunatak-session": f"execution_mode={mode}"}) == 901
+        assert sketches() == of_spark, mode
+    assert shown() == counts
+    server.rows(f"ANALYZE {table} WITH (columns = ARRAY['s'])")
+    assert sketches() == of_spark
+    # They hold for what comes later, until somebody counts again.
+    spark.rows(f"INSERT INTO {table} SELECT CAST(id AS int), NULL, NULL, 'x', NULL, NULL, NULL, NULL, NULL FROM range(1000, 1010)")
+    assert shown()["i"] == 500
+    server.rows(f"ANALYZE {table}")
+    assert (shown()["i"], shown()["s"]) == (510, 78)

@@ -40,7 +40,12 @@ pub async fn load(storage: &Storage, name: &TableName, location: &str) -> Result
 pub fn parse_table(bytes: Bytes, name: &TableName, location: &str) -> Result<TableMetadata> {
     guarded(format_args!("metadata file '{location}' of table '{name}'"), || {
         let json = unpacked(bytes, name, location)?;
-        parse(&json).or_else(|error| mended(&json).ok_or_else(|| explain(&json, name, location, error)))
+        let parsed = match unsupported::may_have_defaults(&json) {
+            // The crate forgets those that it cannot read.
+            true => mended(&json).map_or_else(|| parse(&json), Ok),
+            false => parse(&json),
+        };
+        parsed.or_else(|error| mended(&json).ok_or_else(|| explain(&json, name, location, error)))
     })
 }
 

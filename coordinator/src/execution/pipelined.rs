@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -21,13 +23,15 @@ use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJo
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{
-    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedMetricsFormat, SessionStateBuilderExt, WorkerResolver,
-    display_plan_ascii, explain_analyze,
+    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedLeafExec, DistributedMetricsFormat, NetworkBoundaryExt,
+    RouteTasksEvent, RouteTasksEventResponse, RouteTasksHandler, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse, ScaleUpLeafNodeHandler,
+    SessionStateBuilderExt, WorkerResolver, display_plan_ascii, explain_analyze,
 };
 use nunatak_core::{Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::{from_datafusion, into_datafusion};
+use nunatak_engine::scan::affinity;
 use nunatak_state::Joined;
 use url::Url;
 
@@ -95,13 +99,13 @@ async fn distribute(
     if executors.is_empty() {
         return Err(no_executors());
     }
-    let urls = executors.iter().map(|joined| Url::parse(&joined.executor.url()));
-    let urls =
-        urls.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| Error::internal(format!("not the address of an executor: {error}")))?;
+    let workers = Workers::new(executors)?;
     let plan = with_own_buffers(plan, state.config().batch_size()).map_err(from_datafusion)?;
     let state = SessionStateBuilder::new_from_existing(state.clone())
         .with_query_planner(Arc::new(Planned(plan)))
-        .with_distributed_worker_resolver(Workers(urls))
+        .with_distributed_worker_resolver(workers.clone())
+        .with_distributed_scale_up_leaf_node_handler(workers.clone())
+        .with_distributed_route_tasks_handler(workers)
         .with_distributed_desired_task_count_handler(keep_single_partitions)
         .with_distributed_user_codec(Codec::new(Arc::clone(engine.scan())))
         // As in Trino: within a data centre LZ4 takes longer than what it saves.
@@ -167,13 +171,69 @@ pub(super) async fn analyze(
     Ok((rows, text))
 }
 
-/// The executors of one attempt.
+/// The executors of one attempt, in the order of their addresses.
+#[derive(Clone)]
 struct Workers(Vec<Url>);
+
+impl Workers {
+    fn new(executors: &[Joined]) -> Result<Self> {
+        let urls = executors.iter().map(|joined| Url::parse(&joined.executor.url()));
+        let mut urls =
+            urls.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| Error::internal(format!("not the address of an executor: {error}")))?;
+        urls.sort_unstable();
+        Ok(Self(urls))
+    }
+
+    /// The executors that read a scan by so many tasks, in the order of the tasks.
+    fn readers(&self, scan: &FileScanConfig, tasks: usize) -> Vec<&str> {
+        let all: Vec<&str> = self.0.iter().map(Url::as_str).collect();
+        match tasks < all.len() {
+            true => affinity::some_nodes(scan, &all, tasks),
+            // All scans of a stage have the same order.
+            false => all.into_iter().cycle().take(tasks).collect(),
+        }
+    }
+}
 
 impl WorkerResolver for Workers {
     fn get_urls(&self) -> std::result::Result<Vec<Url>, DataFusionError> {
         Ok(self.0.clone())
     }
+}
+
+/// Files go to the executors that have read them before.
+impl ScaleUpLeafNodeHandler for Workers {
+    fn handle(&self, event: ScaleUpLeafNodeEvent) -> Option<DataFusionResult<ScaleUpLeafNodeEventResponse>> {
+        let scan = scan_of(event.plan)?;
+        let partitions = event.plan.output_partitioning().partition_count();
+        let scans = affinity::for_nodes(scan, &self.readers(scan, event.task_count), partitions)?;
+        let scans = scans.into_iter().map(|scan| DataSourceExec::from_data_source(scan) as Arc<dyn ExecutionPlan>);
+        let leaf = DistributedLeafExec::try_new(Arc::clone(event.plan), scans);
+        Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
+    }
+}
+
+/// Each task of a stage goes to the executor that its files were given to; those of the first scan count if there are more and they differ.
+impl RouteTasksHandler for Workers {
+    fn handle(&self, event: RouteTasksEvent) -> Option<DataFusionResult<RouteTasksEventResponse>> {
+        let mut readers = None;
+        let visited = event.plan.apply(|plan| {
+            if plan.as_network_boundary().is_some() {
+                return Ok(TreeNodeRecursion::Jump);
+            }
+            let Some(scan) = plan.downcast_ref::<DistributedLeafExec>().and_then(|leaf| scan_of(leaf.original())) else {
+                return Ok(TreeNodeRecursion::Continue);
+            };
+            readers = Some(self.readers(scan, event.task_count));
+            Ok(TreeNodeRecursion::Stop)
+        });
+        let urls = readers?.into_iter().map(|url| Url::parse(url).map_err(|error| DataFusionError::External(Box::new(error))));
+        Some(visited.and_then(|_| urls.collect::<DataFusionResult<_>>()).map(RouteTasksEventResponse::new))
+    }
+}
+
+fn scan_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
+    plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
 }
 
 /// A planner that has its plan already: the distributed planner asks the one before it.

@@ -16,6 +16,7 @@ use futures::stream::BoxStream;
 use nunatak_core::id::QueryId;
 use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
+use nunatak_engine::file_cache::FileCacheOptions;
 use nunatak_engine::sql;
 use tokio::net::TcpListener;
 use tracing::{Instrument, info, info_span};
@@ -114,6 +115,8 @@ pub struct Options {
     pub memory_bytes_max: usize,
     /// Partitions a query is split into: the number of cores unless set.
     pub slots: usize,
+    /// What is kept of data files that were read.
+    pub file_cache: FileCacheOptions,
     /// The name of the default catalog.
     pub default_catalog: String,
     /// The schema that a session starts in; made when it does not exist.

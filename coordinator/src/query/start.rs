@@ -15,8 +15,13 @@ pub(super) async fn build_engine(options: &Options) -> Result<EngineContext> {
     let data_dir = build_data_dir(&options.data_dir)?;
     let storage = Storage::new();
     let catalog = build_catalog(options, &data_dir, &storage).await?;
-    let engine = EngineOptions { memory_bytes_max: options.memory_bytes_max, slots: options.slots, spill_dir: data_dir.join("spill") };
-    EngineContext::new(&engine, &storage, vec![catalog])
+    let engine = EngineOptions {
+        memory_bytes_max: options.memory_bytes_max,
+        slots: options.slots,
+        spill_dir: data_dir.join("spill"),
+        file_cache: options.file_cache.clone(),
+    };
+    EngineContext::start(&engine, &storage, vec![catalog]).await
 }
 
 /// Makes the directory and everything in it that has to be there, and gives its absolute path.

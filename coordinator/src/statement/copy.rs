@@ -1,5 +1,6 @@
 //! `COPY INTO t FROM 'path or glob' (FORMAT ..., ...)`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, col};
@@ -7,6 +8,7 @@ use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::files::{FileFormat, FileOptions, OptionValue, file_table};
 use nunatak_engine::scan::types::table_schema;
+use nunatak_engine::scan::values::write_defaults;
 use nunatak_engine::sql::option_text;
 use nunatak_engine::sql::statement::CopyInto;
 
@@ -19,7 +21,8 @@ pub(super) async fn run(context: StatementContext, copy: CopyInto) -> Result<Out
     let schema = table_schema(table.metadata.current_schema())?;
     let files =
         file_table(context.planner.state(), format, &copy.pattern, &FileOptions::from_pairs(format, &options)?, Some(Arc::clone(&schema))).await?;
-    let input = cast_to(context.planner.plan_files(files)?, &schema)?;
+    let defaults = write_defaults(table.metadata.current_schema(), &schema);
+    let input = cast_to(context.planner.plan_files(files)?, &schema, &defaults)?;
     let catalog = Arc::clone(context.engine.catalog(&name.catalog)?);
     insert::append_rows(context, catalog, table, input).await
 }
@@ -40,8 +43,8 @@ fn format_and_options(copy: &CopyInto) -> Result<(FileFormat, Vec<(String, Optio
     }
 }
 
-/// Projects a plan to exactly the columns and types of a table; columns that the files lack are NULL.
-fn cast_to(plan: LogicalPlan, schema: &arrow::datatypes::Schema) -> Result<LogicalPlan> {
+/// Projects a plan to exactly the columns and types of a table; columns that the files lack have their default, or NULL.
+fn cast_to(plan: LogicalPlan, schema: &arrow::datatypes::Schema, defaults: &HashMap<String, Expr>) -> Result<LogicalPlan> {
     let expressions = schema
         .fields()
         .iter()
@@ -49,7 +52,7 @@ fn cast_to(plan: LogicalPlan, schema: &arrow::datatypes::Schema) -> Result<Logic
             let found = plan.schema().fields().iter().find(|candidate| candidate.name().eq_ignore_ascii_case(field.name()));
             let expression = match found {
                 Some(found) => col(datafusion::common::Column::new_unqualified(found.name())),
-                None => Expr::Literal(datafusion::common::ScalarValue::Null, None),
+                None => defaults.get(field.name()).cloned().unwrap_or(Expr::Literal(datafusion::common::ScalarValue::Null, None)),
             };
             Ok(expression.cast_to(field.data_type(), plan.schema().as_ref())?.alias(field.name()))
         })

@@ -129,10 +129,10 @@ fn nearest(key: &str) -> Option<String> {
     known_keys()
         .map(|known| {
             let name = known.rsplit('.').next().unwrap_or(&known);
-            let distance = strsim::damerau_levenshtein(key, &known).min(strsim::damerau_levenshtein(last, name));
-            (distance, known)
+            let whole = strsim::damerau_levenshtein(key, &known);
+            (whole.min(strsim::damerau_levenshtein(last, name)), whole, known)
         })
-        .filter(|(distance, _)| *distance <= DISTANCE_MAX.min(last.chars().count() / 2))
+        .filter(|(distance, ..)| *distance <= DISTANCE_MAX.min(last.chars().count() / 2))
         .min()
-        .map(|(_, known)| known)
+        .map(|(.., known)| known)
 }

@@ -3,6 +3,7 @@
 //! A value comes from the defaults, the TOML file, the environment (`NUNATAK_SECTION__KEY`) or a flag; the later wins. What was written ([`Raw`])
 //! and what was checked ([`Config`]) are two types: nothing outside this module sees a value that was not checked.
 
+mod cache;
 mod execution;
 mod executor;
 mod layer;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use figment::Figment;
 use serde::{Deserialize, Serialize};
 
+pub use cache::Cache;
 pub use execution::Execution;
 pub use executor::Executor;
 use layer::Layer;
@@ -31,6 +33,8 @@ pub struct Config {
     pub server: Server,
     /// What queries may use.
     pub execution: Execution,
+    /// What is kept of data files that were read.
+    pub cache: Cache,
     /// Where an executor belongs, and how it ends.
     pub executor: Executor,
     /// What is logged, and how.
@@ -43,6 +47,7 @@ pub struct Config {
 struct Raw {
     server: server::Raw,
     execution: execution::Raw,
+    cache: cache::Raw,
     executor: executor::Raw,
     log: log::Raw,
 }
@@ -57,7 +62,8 @@ pub struct Key {
 }
 
 /// All keys by section, in the order in which they are printed.
-pub const SECTIONS: &[(&str, &[Key])] = &[("server", server::KEYS), ("execution", execution::KEYS), ("executor", executor::KEYS), ("log", log::KEYS)];
+pub const SECTIONS: &[(&str, &[Key])] =
+    &[("server", server::KEYS), ("execution", execution::KEYS), ("cache", cache::KEYS), ("executor", executor::KEYS), ("log", log::KEYS)];
 
 /// A value given on the command line.
 #[derive(Clone, Debug)]
@@ -130,7 +136,13 @@ pub fn load(sources: &Sources) -> Result<Loaded> {
 }
 
 fn check(raw: Raw) -> Result<Config, Invalid> {
-    Ok(Config { server: raw.server.check()?, execution: raw.execution.check()?, executor: raw.executor.check()?, log: raw.log.check()? })
+    Ok(Config {
+        server: raw.server.check()?,
+        execution: raw.execution.check()?,
+        cache: raw.cache.check()?,
+        executor: raw.executor.check()?,
+        log: raw.log.check()?,
+    })
 }
 
 /// A value that does not have the type of its key.

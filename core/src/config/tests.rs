@@ -51,6 +51,7 @@ fn later_sources_win() {
     sources.environment = vec![
         variable("NUNATAK_SERVER__HTTP", "127.0.0.1:11"),
         variable("NUNATAK_EXECUTION__SLOTS", "5"),
+        variable("NUNATAK_CACHE__LOCAL_FILES", "true"),
         variable("NUNATAK_LOG__LEVEL", "debug"),
         variable("NUNATAK_LOG", "error"),
         variable("NUNATAK_PORT", "tcp://10.0.0.1:8080"),
@@ -61,6 +62,7 @@ fn later_sources_win() {
     let config = &loaded.config;
     assert_eq!((config.server.http.port(), config.server.flight.port()), (11, 2));
     assert_eq!((config.execution.slots, config.execution.memory_bytes_max), (7, 1 << 30));
+    assert_eq!(config.cache, Cache { memory_bytes_max: 256 << 20, disk_bytes_max: 0, local_files: true });
     assert_eq!(config.log.level, "debug");
 
     let printed = loaded.to_toml();
@@ -109,6 +111,9 @@ fn wrong_values_name_their_source() {
         ),
         ("execution.memory", "1MiB", "flag --x: execution.memory: 1MiB is less than the minimum of 64MiB"),
         ("execution.slots", "0", "flag --x: execution.slots: 0 is not between 1 and 1024"),
+        ("cache.memory", "1MiB", "flag --x: cache.memory: 1MiB is less than the minimum of 64MiB, and not 0B for none"),
+        ("cache.disk", "much", "flag --x: cache.disk: 'much' is not a size such as 4GiB, 512MiB or 64KB"),
+        ("cache.local_files", "yes", "flag --x: cache.local_files: 'yes' is not 'true', nor 'false'"),
         ("log.format", "xml", "flag --x: log.format: 'xml' is not one of text, json"),
         ("log.level", "a=b=c", "flag --x: log.level: 'a=b=c' is not a log level such as info, or a list such as info,nunatak_engine=debug"),
     ] {

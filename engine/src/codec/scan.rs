@@ -113,7 +113,7 @@ pub(super) fn decode_iceberg(scan: &IcebergScan, decoding: &Decoding<'_>) -> Res
     let config = config_of(&parquet).ok_or_else(|| unreadable("it is no scan of files"))?;
     let source = config.file_source.downcast_ref::<ParquetSource>().ok_or_else(|| unreadable("it is no scan of Parquet files"))?;
     let footers = decoding.context.runtime_env().cache_manager.get_file_metadata_cache();
-    let source = IcebergSource::from_wire(source, footers, Arc::clone(decoding.scan.deletes()))?;
+    let source = IcebergSource::from_wire(source, footers, decoding.scan)?;
     let source = source.with_pruned(scan.pruned.unwrap_or_default());
     let groups = restored(&config.file_groups, source.made_up_columns(), &scan.deletes)?;
     let mut source: Arc<dyn FileSource> = Arc::new(source);

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::{CastOptions, cast_with_options, is_null, nullif};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -155,7 +155,7 @@ fn cast(array: &ArrayRef, target: &Field) -> DataFusionResult<ArrayRef> {
 fn cast_struct(array: &StructArray, from: &Fields, to: &Fields) -> DataFusionResult<ArrayRef> {
     let child = |target: &FieldRef| match child_of(from, target) {
         Some((index, _)) => cast(array.column(index), target),
-        None => missing(target, array.len()),
+        None => missing(target, array),
     };
     let children = to.iter().map(child).collect::<DataFusionResult<Vec<_>>>()?;
     if children.is_empty() {
@@ -175,11 +175,14 @@ fn cast_map(array: &MapArray, entries: &FieldRef, sorted: bool) -> DataFusionRes
     Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, cast_entries, array.nulls().cloned(), sorted)?))
 }
 
-/// The values of a field that the file does not have.
-fn missing(field: &Field, rows: usize) -> DataFusionResult<ArrayRef> {
+/// The values of a field that the file does not have, in these rows: its default, but NULL in a row that is NULL.
+fn missing(field: &Field, rows: &StructArray) -> DataFusionResult<ArrayRef> {
     match field.metadata().get(INITIAL_DEFAULT) {
-        Some(text) => default_scalar(text, field.data_type()).map_err(into_datafusion)?.to_array_of_size(rows),
-        None => Ok(new_null_array(field.data_type(), rows)),
+        Some(text) => {
+            let defaults = default_scalar(text, field.data_type()).map_err(into_datafusion)?.to_array_of_size(rows.len())?;
+            Ok(nullif(&defaults, &is_null(rows)?)?)
+        }
+        None => Ok(new_null_array(field.data_type(), rows.len())),
     }
 }
 
@@ -214,6 +217,23 @@ mod tests {
         let rows = result.as_list::<i32>().values().as_struct().clone();
         assert_eq!(rows.column(0).null_count(), 3);
         assert_eq!(rows.column(1).as_ref(), &Int64Array::from(vec![1, 2, 3]) as &dyn Array);
+    }
+
+    #[test]
+    fn a_row_that_is_null_has_no_defaults() {
+        let from = Fields::from(vec![field(3, "a", DataType::Int32)]);
+        let rows = StructArray::new(from, vec![Arc::new(Int32Array::from(vec![None, Some(1)]))], Some(vec![false, true].into()));
+        let added = |id, name, data_type, default: &str| {
+            let mut metadata = field(id, name, DataType::Null).metadata().clone();
+            metadata.insert(INITIAL_DEFAULT.to_owned(), default.to_owned());
+            Arc::new(Field::new(name, data_type, false).with_metadata(metadata))
+        };
+        let to = Fields::from(vec![field(3, "a", DataType::Int32), added(4, "b", DataType::Int64, "7"), added(5, "c", DataType::Utf8, "x")]);
+        let target = Field::new("r", DataType::Struct(to), true);
+        let result = cast(&(Arc::new(rows) as ArrayRef), &target).unwrap();
+        let rows = result.as_struct();
+        assert_eq!(rows.column(1).as_ref(), &Int64Array::from(vec![None, Some(7)]) as &dyn Array);
+        assert_eq!(rows.column(2).as_ref(), &StringArray::from(vec![None, Some("x")]) as &dyn Array);
     }
 
     #[test]

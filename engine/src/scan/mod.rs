@@ -8,6 +8,7 @@
 //! names, such as the file of a row, are in [`hidden`], and what a scan reads for them in [`columns`].
 
 pub mod adapter;
+pub mod affinity;
 pub mod bounds;
 pub mod changes;
 mod columns;

@@ -41,7 +41,9 @@ use super::source::IcebergSource;
 use super::splits::{FileLayout, Split, plan_splits};
 use super::statistics;
 use super::types::UNSUPPORTED;
+use super::values::write_defaults;
 use crate::error::into_datafusion;
+use crate::file_cache::FileCache;
 
 /// How many files are asked for their times at once.
 const TIMES_MAX: usize = 16;
@@ -51,6 +53,7 @@ const TIMES_MAX: usize = 16;
 pub struct ScanContext {
     manifest_cache: Arc<ManifestCache>,
     deletes: Arc<DeleteReader>,
+    file_cache: Option<Arc<FileCache>>,
 }
 
 impl fmt::Debug for ScanContext {
@@ -62,7 +65,18 @@ impl fmt::Debug for ScanContext {
 impl ScanContext {
     /// A context with a cache of parsed manifests, for tables in `storage`.
     pub fn new(manifest_cache: Arc<ManifestCache>, storage: Arc<Storage>) -> Self {
-        Self { manifest_cache, deletes: Arc::new(DeleteReader::new(storage)) }
+        Self { manifest_cache, deletes: Arc::new(DeleteReader::new(storage)), file_cache: None }
+    }
+
+    /// The same, with a cache of parts of data files.
+    #[must_use]
+    pub fn with_file_cache(self, file_cache: Option<Arc<FileCache>>) -> Self {
+        Self { file_cache, ..self }
+    }
+
+    /// The cache of parts of data files, if there is one.
+    pub fn file_cache(&self) -> Option<&Arc<FileCache>> {
+        self.file_cache.as_ref()
     }
 
     /// What reads deletes.
@@ -88,6 +102,8 @@ pub struct IcebergTable {
     /// The columns behind those of the table's schema.
     hidden: Vec<HiddenColumn>,
     schema: SchemaRef,
+    /// What is written into columns of which an `INSERT` says nothing.
+    defaults: HashMap<String, Expr>,
     /// The locations of the data files that are read, if not all are.
     only: Option<HashSet<String>>,
     context: Arc<ScanContext>,
@@ -107,7 +123,8 @@ impl IcebergTable {
     /// A table at a snapshot that is known already.
     pub fn of_shape(shape: ScanShape, context: Arc<ScanContext>) -> Self {
         let schema = Arc::clone(shape.schema());
-        Self { shape, hidden: Vec::new(), schema, only: None, context, files: OnceCell::new(), statistics: OnceLock::new() }
+        let defaults = write_defaults(shape.iceberg_schema(), &schema);
+        Self { shape, hidden: Vec::new(), schema, defaults, only: None, context, files: OnceCell::new(), statistics: OnceLock::new() }
     }
 
     /// The same table with no other data files than these, by location.
@@ -232,6 +249,10 @@ impl TableProvider for IcebergTable {
 
     fn table_type(&self) -> TableType {
         TableType::Base
+    }
+
+    fn get_column_default(&self, column: &str) -> Option<&Expr> {
+        self.defaults.get(column)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
@@ -359,7 +380,7 @@ impl<'a> ScanBuilder<'a> {
         };
         let groups = self.file_groups(entries, file).map_err(into_datafusion)?;
         let footers = self.state.runtime_env().cache_manager.get_file_metadata_cache();
-        let source = IcebergSource::new(schema.clone(), self.parquet_options(), footers, Arc::clone(self.context.deletes()));
+        let source = IcebergSource::new(schema.clone(), self.parquet_options(), footers, self.context);
         let source = source.with_facts(facts).with_pruned(pruned);
         let all = || (0..self.table.schema.fields().len()).collect();
         let projection = self.projection.cloned().unwrap_or_else(all);
@@ -409,7 +430,7 @@ impl<'a> ScanBuilder<'a> {
 }
 
 /// The file, or the part of it that begins in a range.
-fn within(file: PartitionedFile, range: Option<Range<u64>>) -> PartitionedFile {
+pub(super) fn within(file: PartitionedFile, range: Option<Range<u64>>) -> PartitionedFile {
     match range {
         // A file longer than an `i64` can say does not exist.
         Some(range) => file.with_range(range.start as i64, range.end as i64),

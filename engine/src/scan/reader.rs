@@ -12,7 +12,7 @@ use datafusion::datasource::physical_plan::parquet::metadata::{CachedParquetMeta
 use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetFileReaderFactory};
 use datafusion::error::DataFusionError;
 use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache};
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nunatak_core::{Code, Error};
@@ -26,6 +26,7 @@ use parquet::schema::types::SchemaDescPtr;
 
 use super::deletes::FileDeletes;
 use super::names::{NAME_MAPPING, has_names, with_ids};
+use crate::file_cache::{CachedFile, FileCache};
 
 /// Makes the readers of a scan. Footers are cached as they are needed here, which is without the Arrow schema that a writer may have embedded:
 /// its types and field metadata would stand in for those of the Parquet schema, and the field ids would be lost.
@@ -33,15 +34,42 @@ pub struct IcebergReaderFactory {
     store: Arc<dyn ObjectStore>,
     footers: Arc<FileMetadataCache>,
     bytes: CachedParquetFileReaderFactory,
+    cache: Option<StoreCache>,
     /// The table's schema, if it has names for files without field ids.
     names: Option<SchemaRef>,
+}
+
+/// What is kept of the files of one store, and the counters of one scan.
+#[derive(Clone)]
+struct StoreCache {
+    cache: Arc<FileCache>,
+    store_url: String,
+    scanned: Count,
+    from_memory: Count,
+    from_disk: Count,
+    from_storage: Count,
 }
 
 impl IcebergReaderFactory {
     /// A factory for the files of one store, with the footer cache of the process. `table` is the schema by which they are read.
     pub fn new(store: Arc<dyn ObjectStore>, footers: Arc<FileMetadataCache>, table: &SchemaRef) -> Self {
         let bytes = CachedParquetFileReaderFactory::new(Arc::clone(&store), Arc::clone(&footers));
-        Self { store, footers, bytes, names: has_names(table).then(|| Arc::clone(table)) }
+        Self { store, footers, bytes, cache: None, names: has_names(table).then(|| Arc::clone(table)) }
+    }
+
+    /// The same, for one partition of a scan, through a cache of parts of files, if there is one that keeps those of this store.
+    #[must_use]
+    pub fn with_cache(self, cache: Option<&Arc<FileCache>>, store_url: &str, metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        let counter = |name| MetricBuilder::new(metrics).counter(name, partition);
+        let cache = cache.filter(|cache| cache.keeps(store_url)).map(|cache| StoreCache {
+            cache: Arc::clone(cache),
+            store_url: store_url.to_owned(),
+            scanned: counter("bytes_scanned"),
+            from_memory: counter("bytes_from_memory_cache"),
+            from_disk: counter("bytes_from_disk_cache"),
+            from_storage: counter("bytes_from_storage"),
+        });
+        Self { cache, ..self }
     }
 }
 
@@ -67,7 +95,10 @@ impl ParquetFileReaderFactory for IcebergReaderFactory {
             row_count: row_count(&file),
             names: self.names.clone(),
         };
-        let bytes = self.bytes.create_reader(partition_index, file, metadata_size_hint, metrics)?;
+        let bytes = match &self.cache {
+            Some(cache) => FileBytes::Kept(CachedFile::new(&cache.store_url, file.object_meta), cache.clone()),
+            None => FileBytes::Direct(self.bytes.create_reader(partition_index, file, metadata_size_hint, metrics)?),
+        };
         Ok(Box::new(IcebergReader { footer, bytes }))
     }
 }
@@ -85,18 +116,40 @@ fn row_count(file: &PartitionedFile) -> Option<i64> {
 
 struct IcebergReader {
     footer: FooterReader,
-    bytes: Box<dyn AsyncFileReader + Send>,
+    bytes: FileBytes,
+}
+
+/// Where the bytes of a file come from.
+enum FileBytes {
+    Direct(Box<dyn AsyncFileReader + Send>),
+    Kept(CachedFile, StoreCache),
+}
+
+impl StoreCache {
+    async fn read(&self, file: &CachedFile, store: &dyn ObjectStore, ranges: &[Range<u64>]) -> object_store::Result<Vec<Bytes>> {
+        let (bytes, from) = self.cache.read(store, file, ranges).await?;
+        self.scanned.add(bytes.iter().map(Bytes::len).sum());
+        self.from_memory.add(from.memory);
+        self.from_disk.add(from.disk);
+        self.from_storage.add(from.storage);
+        Ok(bytes)
+    }
 }
 
 impl AsyncFileReader for IcebergReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        let footer = &self.footer;
-        self.bytes.get_bytes(range).map(|read| read.map_err(|error| footer.bytes_failed(error))).boxed()
+        self.get_byte_ranges(vec![range]).map(|read| Ok(read?.into_iter().next().unwrap_or_default())).boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
         let footer = &self.footer;
-        self.bytes.get_byte_ranges(ranges).map(|read| read.map_err(|error| footer.bytes_failed(error))).boxed()
+        let read = match &mut self.bytes {
+            FileBytes::Direct(reader) => reader.get_byte_ranges(ranges),
+            FileBytes::Kept(file, cache) => {
+                async move { cache.read(file, footer.store.as_ref(), &ranges).await.map_err(|error| ParquetError::External(Box::new(error))) }.boxed()
+            }
+        };
+        read.map(|read| read.map_err(|error| footer.bytes_failed(error))).boxed()
     }
 
     fn get_metadata<'a>(&'a mut self, options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {

@@ -31,10 +31,12 @@ use super::adapter::IcebergExprAdapterFactory;
 use super::columns::key_name;
 use super::deletes::{DeleteReader, FileDeletes, WithDeletes, equality_ids};
 use super::facts::{Described, FileFacts};
+use super::provider::ScanContext;
 use super::pruning::Pruned;
 use super::reader::IcebergReaderFactory;
 use super::types::field_id;
 use crate::error::into_datafusion;
+use crate::file_cache::FileCache;
 
 /// Old writers store timestamps in 96 bits; Iceberg's timestamps count microseconds.
 const INT96_UNIT: &str = "us";
@@ -48,6 +50,7 @@ pub struct IcebergSource {
     batch_size: Option<usize>,
     footers: Arc<FileMetadataCache>,
     deletes: Arc<DeleteReader>,
+    cache: Option<Arc<FileCache>>,
     sort: Option<LexOrdering>,
     /// What tells about files that don't have their statistics with them.
     facts: Option<Arc<FileFacts>>,
@@ -56,7 +59,7 @@ pub struct IcebergSource {
 
 impl IcebergSource {
     /// A source for a table's schema (see [`super::types::table_schema`]) that reads with the given options.
-    pub fn new(schema: TableSchema, mut options: TableParquetOptions, footers: Arc<FileMetadataCache>, deletes: Arc<DeleteReader>) -> Self {
+    pub fn new(schema: TableSchema, mut options: TableParquetOptions, footers: Arc<FileMetadataCache>, context: &ScanContext) -> Self {
         options.global.coerce_int96 = Some(INT96_UNIT.to_owned());
         options.global.coerce_int96_tz = None;
         let size_hint = options.global.metadata_size_hint;
@@ -65,15 +68,25 @@ impl IcebergSource {
             Some(bytes) => whole.with_metadata_size_hint(bytes),
             None => whole,
         };
-        Self { parquet: whole.clone(), whole, batch_size: None, footers, deletes, sort: None, facts: None, pruned: Pruned::default() }
+        Self {
+            parquet: whole.clone(),
+            whole,
+            batch_size: None,
+            footers,
+            deletes: Arc::clone(context.deletes()),
+            cache: context.file_cache().cloned(),
+            sort: None,
+            facts: None,
+            pruned: Pruned::default(),
+        }
     }
 
     /// The source that [`Self::for_wire`] was made from, on the node that reads it.
-    pub fn from_wire(parquet: &ParquetSource, footers: Arc<FileMetadataCache>, deletes: Arc<DeleteReader>) -> Result<Self> {
+    pub fn from_wire(parquet: &ParquetSource, footers: Arc<FileMetadataCache>, context: &ScanContext) -> Result<Self> {
         let wire = parquet.table_schema();
         let (counted, constants): (Vec<_>, Vec<_>) = wire.table_partition_cols().iter().cloned().partition(is_row_number);
         let schema = TableSchema::builder(Arc::clone(wire.file_schema())).with_table_partition_cols(constants).with_virtual_columns(counted).build();
-        let mut source = Self::new(schema, parquet.table_parquet_options().clone(), footers, deletes);
+        let mut source = Self::new(schema, parquet.table_parquet_options().clone(), footers, context);
         source.parquet = like(&source.whole, parquet)?;
         Ok(source)
     }
@@ -223,7 +236,8 @@ impl FileSource for IcebergSource {
     }
 
     fn create_morselizer(&self, store: Arc<dyn ObjectStore>, config: &FileScanConfig, partition: usize) -> Result<Box<dyn Morselizer>> {
-        let reader = Arc::new(IcebergReaderFactory::new(Arc::clone(&store), Arc::clone(&self.footers), self.table_schema().file_schema()));
+        let reader = IcebergReaderFactory::new(Arc::clone(&store), Arc::clone(&self.footers), self.table_schema().file_schema());
+        let reader = Arc::new(reader.with_cache(self.cache.as_ref(), config.object_store_url.as_str(), self.parquet.metrics(), partition));
         let morselizer = |parquet: &ParquetSource, limit: Option<usize>| {
             let parquet = parquet.clone().with_parquet_file_reader_factory(Arc::clone(&reader) as Arc<dyn ParquetFileReaderFactory>);
             // The morselizer takes these three from the configuration; a copy of all of it would copy every file of the scan for every partition.

@@ -46,7 +46,7 @@ pub fn plan_splits(files: &[FileLayout<'_>], partitions: usize) -> Vec<Vec<Split
     deal(splits.map(|split| (bytes_of(&split, files), split)).collect(), partitions)
 }
 
-fn bytes_of(split: &Split, files: &[FileLayout<'_>]) -> u64 {
+pub(super) fn bytes_of(split: &Split, files: &[FileLayout<'_>]) -> u64 {
     split.range.as_ref().map_or(files[split.file].size, |range| range.end - range.start)
 }
 
@@ -85,7 +85,7 @@ fn cuts_at(starts: &[u64], size: u64, split_bytes: u64) -> Vec<u64> {
 }
 
 /// The largest split goes first, each to the group that has least so far.
-fn deal(mut splits: Vec<(u64, Split)>, partitions: usize) -> Vec<Vec<Split>> {
+pub(super) fn deal(mut splits: Vec<(u64, Split)>, partitions: usize) -> Vec<Vec<Split>> {
     splits.sort_by_key(|(bytes, split)| (Reverse(*bytes), split.file, split.range.as_ref().map(|range| range.start)));
     let groups = partitions.min(splits.len());
     let mut dealt: Vec<Vec<Split>> = vec![Vec::new(); groups];

@@ -1,8 +1,11 @@
 //! Iceberg's single values as DataFusion's scalars.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use std::collections::HashMap;
+
+use arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
-use nunatak_catalog::spec::{Datum, Literal, PrimitiveLiteral, PrimitiveType};
+use datafusion::logical_expr::Expr;
+use nunatak_catalog::spec::{self, Datum, Literal, PrimitiveLiteral, PrimitiveType};
 use nunatak_core::{Code, Error, Result};
 
 /// A literal as a scalar of exactly `data_type`, if that type can hold it. Types that Iceberg lets a column grow into are covered: a bound that
@@ -59,7 +62,13 @@ pub fn datum_scalar(datum: &Datum, data_type: &DataType) -> Option<ScalarValue> 
 pub fn default_text(default: &Literal, data_type: &DataType, column: &str) -> Result<String> {
     let refuse = || Error::not_supported(format!("the default of column '{column}' is a {data_type}, which is not read yet"));
     let value = default.as_primitive_literal().and_then(|literal| scalar(&literal, data_type)).ok_or_else(refuse)?;
-    let ScalarValue::Utf8(Some(text)) = value.cast_to(&DataType::Utf8).map_err(|_| refuse())? else { return Err(refuse()) };
+    let text = match &value {
+        ScalarValue::FixedSizeBinary(_, Some(bytes)) | ScalarValue::Binary(Some(bytes)) | ScalarValue::BinaryView(Some(bytes)) => hex(bytes),
+        other => match other.cast_to(&DataType::Utf8).map_err(|_| refuse())? {
+            ScalarValue::Utf8(Some(text)) => text,
+            _ => return Err(refuse()),
+        },
+    };
     match default_scalar(&text, data_type) {
         Ok(back) if back == value => Ok(text),
         _ => Err(refuse()),
@@ -68,9 +77,32 @@ pub fn default_text(default: &Literal, data_type: &DataType, column: &str) -> Re
 
 /// The default of a column from the text that [`default_text`] made.
 pub fn default_scalar(text: &str, data_type: &DataType) -> Result<ScalarValue> {
-    ScalarValue::Utf8(Some(text.to_owned()))
-        .cast_to(data_type)
-        .map_err(|error| Error::new(Code::IcebergInvalidMetadata, format!("default value '{text}' is not a {data_type}")).with_source(error))
+    let invalid = || Error::new(Code::IcebergInvalidMetadata, format!("default value '{text}' is not a {data_type}"));
+    let bytes = || from_hex(text).ok_or_else(invalid);
+    match data_type {
+        DataType::FixedSizeBinary(length) => Ok(ScalarValue::FixedSizeBinary(*length, Some(bytes()?))),
+        DataType::Binary => Ok(ScalarValue::Binary(Some(bytes()?))),
+        DataType::BinaryView => Ok(ScalarValue::BinaryView(Some(bytes()?))),
+        _ => ScalarValue::Utf8(Some(text.to_owned())).cast_to(data_type).map_err(|error| invalid().with_source(error)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// What an `INSERT` writes into columns of which it says nothing, by name. A row, list or map has no such value.
+pub fn write_defaults(schema: &spec::Schema, columns: &Schema) -> HashMap<String, Expr> {
+    let of = |(field, column): (&spec::NestedFieldRef, &FieldRef)| {
+        let default = field.write_default.as_ref()?.as_primitive_literal()?;
+        Some((column.name().clone(), Expr::Literal(scalar(&default, column.data_type())?, None)))
+    };
+    schema.as_struct().fields().iter().zip(columns.fields()).filter_map(of).collect()
 }
 
 #[cfg(test)]
@@ -88,6 +120,9 @@ mod tests {
             (Literal::timestamp(1_700_000_000_000_001), DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
             (Literal::double(0.1), DataType::Float64),
             (Literal::bool(true), DataType::Boolean),
+            (Literal::binary(vec![0, 255, 16]), DataType::BinaryView),
+            (Literal::fixed(vec![1, 254]), DataType::FixedSizeBinary(2)),
+            (Literal::uuid(uuid::Uuid::from_u128(7 << 120)), DataType::FixedSizeBinary(16)),
         ];
         for (literal, data_type) in cases {
             let text = default_text(&literal, &data_type, "c").unwrap();

@@ -20,7 +20,26 @@ use datafusion::physical_plan::{ChildrenPropertiesMode, Distribution, ExecutionP
 
 /// The plan as Ballista can cut it into stages.
 pub(super) fn for_stages(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    divide_again(gather_probe_sides(plan)?)
+    divide_again(gather_probe_sides(without_filters_of_movable_joins(plan)?)?)
+}
+
+/// Takes the dynamic filter from each hash join whose sides Ballista may swap when it knows how large they are: it fails then, and the query would hang.
+///
+/// Nothing is lost by it. Such a join reads both sides from other stages, or its right side from one partition; only one that is joined as it is read, with the whole
+/// other side, can leave out what it need not read.
+fn without_filters_of_movable_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|plan| match plan.downcast_ref::<HashJoinExec>() {
+        Some(join) if !join.dynamic_expressions_produced().is_empty() && is_movable(join) => {
+            join.builder().reset_state().build_exec().map(Transformed::yes)
+        }
+        _ => Ok(Transformed::no(plan)),
+    })
+    .data()
+}
+
+/// Whether Ballista may swap the sides of a join, by the rule it has for stages whose input is complete.
+fn is_movable(join: &HashJoinExec) -> bool {
+    *join.partition_mode() != PartitionMode::CollectLeft || join.right().output_partitioning().partition_count() == 1
 }
 
 /// Divides and sorts rows again where they are as they should be only by what is known of their values: what is joined by `a = b` and divided by `a` is divided

@@ -58,7 +58,7 @@ pub(super) fn config(session: &SessionConfig, partitions: Option<usize>, executo
     let options = config.options_mut();
     // Sorting both sides instead takes 2.5 times as long (TPC-H, scale 1).
     options.optimizer.prefer_hash_join = session.options().optimizer.prefer_hash_join;
-    // Ballista switches them off, since its executors make two filters of each. Ours keep them one; what another stage would fill stays empty, and is no harm.
+    // Ballista switches them off, since its executors make two filters of each. Ours keep them one; what another stage would fill stays empty, and is no harm (see [`joins`]).
     options.optimizer.enable_dynamic_filter_pushdown = session.options().optimizer.enable_dynamic_filter_pushdown;
     options.optimizer.enable_join_dynamic_filter_pushdown = session.options().optimizer.enable_join_dynamic_filter_pushdown;
     options.optimizer.enable_topk_dynamic_filter_pushdown = session.options().optimizer.enable_topk_dynamic_filter_pushdown;

@@ -261,6 +261,9 @@ fn random_row(nodes: &[Node], random: &mut StdRng) -> Vec<(i32, Value)> {
 
 type Row = Vec<(i32, Value)>;
 
+/// Which values of a column a condition takes.
+type Condition = Box<dyn Fn(&Value) -> bool>;
+
 struct Written {
     path: String,
     sequence_number: i64,
@@ -503,7 +506,7 @@ impl Model {
     }
 
     /// A condition over a column, and which values meet it.
-    fn condition(&mut self) -> (String, i32, Box<dyn Fn(&Value) -> bool>) {
+    fn condition(&mut self) -> (String, i32, Condition) {
         let simple: Vec<Node> = self.nodes.iter().filter(|node| node.kind.is_simple() && node.kind != Kind::Bool).cloned().collect();
         let node = &simple[self.below(simple.len())];
         let value = loop {
@@ -539,7 +542,7 @@ impl Model {
     /// The rows of a query that gives all columns, by way of the wire.
     async fn rows(&self, condition: &str) -> Vec<Row> {
         let mut config = SessionConfig::new().with_target_partitions(2);
-        config.options_mut().execution.parquet.pushdown_filters = self.files % 2 == 0;
+        config.options_mut().execution.parquet.pushdown_filters = self.files.is_multiple_of(2);
         let context = SessionContext::new_with_config(config);
         context.register_table("t", Arc::new(self.staged.provider())).unwrap();
         let plan = context.sql(&format!("select * from t where {condition}")).await.unwrap().create_physical_plan().await.unwrap();
