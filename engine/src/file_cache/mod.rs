@@ -14,16 +14,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use foyer::{
     BlockEngineConfig, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder, HybridCacheEntry, HybridCachePolicy, PsyncIoEngineConfig,
-    RecoverMode, S3FifoConfig, Source,
+    RecoverMode, S3FifoConfig, Source, Spawner,
 };
 use futures::future::join_all;
 use nunatak_core::{Code, Error, Result};
 use object_store::{ObjectMeta, ObjectStore};
+use tokio::runtime::{Builder, Runtime};
 use tracing::{debug, warn};
 
 use block::{BLOCK_BYTES, BlockKey};
@@ -37,6 +38,14 @@ const DISK_UNIT_BYTES: usize = 16 << 20;
 
 /// Blocks that wait to be written to disk, and those that are being written, may each take so many bytes; what comes on top is not written.
 const DISK_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// The threads that read and write the disk. They never end before the process does: foyer (0.22) takes a lock that it has already, and waits for ever, when it
+/// frees space and its threads do not take the work any more.
+static THREADS: LazyLock<std::io::Result<Runtime>> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(THREADS_COUNT).thread_name("file-cache").enable_all().build());
+
+/// How many threads they are. What waits for the disk has others.
+const THREADS_COUNT: usize = 2;
 
 /// The scheme of files that the system keeps by itself.
 const LOCAL: &str = "file://";
@@ -130,6 +139,13 @@ impl FileCache {
             .with_eviction_config(S3FifoConfig::default())
             .with_weighter(|key: &BlockKey, block: &Bytes| key.file.len() + block.len())
             .storage();
+        let wrong = |error: &dyn fmt::Display| {
+            let folder = options.folder.display();
+            Error::new(Code::ConfigurationInvalid, format!("the folder '{folder}' for parts of data files cannot be used: {error}"))
+                .with_hint("name another data directory with --data-dir, or set cache.disk to 0B")
+        };
+        let threads = THREADS.as_ref().map_err(|error| wrong(error))?;
+        let builder = builder.with_spawner(Spawner::from(threads.handle().clone()));
         let opened = match &folder {
             None => builder.build().await,
             Some(folder) => {
@@ -147,11 +163,7 @@ impl FileCache {
                 }
             }
         };
-        let blocks = opened.map_err(|error| {
-            let folder = options.folder.display();
-            Error::new(Code::ConfigurationInvalid, format!("the folder '{folder}' for parts of data files cannot be used: {error}"))
-                .with_hint("name another data directory with --data-dir, or set cache.disk to 0B")
-        })?;
+        let blocks = opened.map_err(|error| wrong(&error))?;
         Ok(Some(Arc::new(Self { blocks, local_files: options.local_files, _folder: folder })))
     }
 
