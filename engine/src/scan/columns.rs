@@ -45,9 +45,10 @@ pub(super) struct ScanColumns {
 }
 
 impl ScanColumns {
-    /// The columns of a table, what these hidden columns are made of, and `keys`: what rows are deleted by and the table does not have as a column.
-    pub(super) fn new(table: &SchemaRef, wanted: &[HiddenColumn], keys: Vec<FieldRef>) -> Self {
-        if wanted.is_empty() && keys.is_empty() {
+    /// The columns of a table, what these hidden columns are made of, and what rows are deleted by: their numbers in their files (if `counts`), and `keys` that the
+    /// table does not have as a column.
+    pub(super) fn new(table: &SchemaRef, wanted: &[HiddenColumn], keys: Vec<FieldRef>, counts: bool) -> Self {
+        if wanted.is_empty() && keys.is_empty() && !counts {
             return Self { schema: TableSchema::from(Arc::clone(table)) };
         }
         let wants = |column| wanted.contains(&column);
@@ -73,7 +74,7 @@ impl ScanColumns {
             constant(source::SEQUENCE_NUMBER, DataType::Int64, true);
         }
         let mut counted: Vec<FieldRef> = Vec::new();
-        if wants(HiddenColumn::Position) || wants(HiddenColumn::RowId) {
+        if counts || wants(HiddenColumn::Position) || wants(HiddenColumn::RowId) {
             counted.push(Arc::new(Field::new(source::POSITION, DataType::Int64, false).with_extension_type(RowNumber)));
         }
         of_file.extend(keys);

@@ -364,7 +364,8 @@ impl<'a> ScanBuilder<'a> {
 
     fn build_in_store(&self, url: &str, entries: &[&Arc<FileEntry>], files: &ScanFiles) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let (deletes, pruned) = (files.deletes.of_all(entries), files.pruned);
-        let read = ScanColumns::new(self.shape.schema(), &self.wanted, self.missing_keys(&deletes).map_err(into_datafusion)?);
+        let by_position = deletes.iter().flatten().any(|deletes| deletes.has_positions());
+        let read = ScanColumns::new(self.shape.schema(), &self.wanted, self.missing_keys(&deletes).map_err(into_datafusion)?, by_position);
         let schema = read.schema();
         let mut columns = self.columns.clone();
         columns.resize(schema.table_schema().fields().len(), None);

@@ -152,13 +152,13 @@ impl IcebergSource {
         self.sort.as_ref()
     }
 
-    /// The Parquet source with the columns of `keys` behind its own.
+    /// The Parquet source with the columns of `keys` behind its own, and then the positions of rows, if the scan reads them.
     fn with_keys(&self, keys: &BTreeMap<i32, FieldRef>) -> Result<ParquetSource> {
         let schema = self.whole.table_schema().table_schema();
         let mut columns: Vec<ProjectionExpr> = self.parquet.projection().into_iter().flat_map(|projection| projection.iter().cloned()).collect();
-        for (id, field) in keys {
+        for (name, field) in keys.iter().map(|(id, field)| (id.to_string(), field)).chain(self.positions().map(|field| ("pos".to_owned(), field))) {
             // No column that is projected has such a name.
-            columns.push(ProjectionExpr::new(Arc::new(Column::new_with_schema(field.name(), schema)?), format!("\u{1}{id}")));
+            columns.push(ProjectionExpr::new(Arc::new(Column::new_with_schema(field.name(), schema)?), format!("\u{1}{name}")));
         }
         let widened = projected(&self.whole, &ProjectionExprs::new(columns))?;
         let widened = match self.parquet.filter() {
@@ -169,6 +169,11 @@ impl IcebergSource {
             Some(rows) => as_parquet(&widened.with_batch_size(rows)),
             None => Ok(widened),
         }
+    }
+
+    /// The column of the positions of rows, if the scan reads it.
+    fn positions(&self) -> Option<&FieldRef> {
+        self.whole.table_schema().virtual_columns().iter().find(|field| is_row_number(field))
     }
 
     /// The columns by whose values rows are deleted, by field id.
@@ -258,14 +263,14 @@ impl FileSource for IcebergSource {
             return Ok(plain);
         }
         let keys = self.keys(&equality_ids(config))?;
-        let with_keys = match keys.is_empty() {
-            true => None,
-            // Rows are deleted from what it gives, so it must not stop at the limit.
-            false => Some(Arc::from(morselizer(&self.with_keys(&keys)?, None)?)),
-        };
+        // Rows are deleted from what it gives, so it must not stop at the limit.
+        let widened = |keys: &BTreeMap<i32, FieldRef>| Ok::<_, DataFusionError>(Arc::from(morselizer(&self.with_keys(keys)?, None)?));
+        let with_keys = if keys.is_empty() { None } else { Some(widened(&keys)?) };
+        let with_positions = self.positions().map(|_| widened(&BTreeMap::new())).transpose()?;
         let counter = |name| MetricBuilder::new(self.parquet.metrics()).counter(name, partition);
         Ok(Box::new(WithDeletes {
             plain: Arc::from(plain),
+            with_positions,
             with_keys,
             keys,
             reader: Arc::clone(&self.deletes),

@@ -1,12 +1,12 @@
-//! Takes deleted rows out of what the Parquet reader gives: positions before it decodes anything, values as its batches come.
+//! Takes deleted rows out of what the Parquet reader gives: long runs of positions before it decodes anything, scattered positions and values as its batches come.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{FieldRef, Schema};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{and, filter_record_batch};
+use arrow::datatypes::{FieldRef, Int64Type, Schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
@@ -19,7 +19,7 @@ use nunatak_core::Error;
 
 use super::keys::KeySet;
 use super::read::DeleteReader;
-use super::{EqualityDeletes, FileDeletes};
+use super::{EqualityDeletes, FileDeletes, positions};
 use crate::error::into_datafusion;
 
 /// The ids of all columns by which rows of a scan's files are deleted, in increasing order.
@@ -37,7 +37,9 @@ pub(in crate::scan) fn equality_ids(config: &FileScanConfig) -> Vec<i32> {
 pub(in crate::scan) struct WithDeletes {
     /// Reads a file as it is.
     pub(in crate::scan) plain: Arc<dyn Morselizer>,
-    /// Reads a file with the columns of `keys` behind those that are wanted.
+    /// Reads a file with the positions of its rows behind the columns that are wanted; there if rows are deleted by position.
+    pub(in crate::scan) with_positions: Option<Arc<dyn Morselizer>>,
+    /// Reads a file with the columns of `keys` behind those that are wanted, and then, if rows are deleted by position, their positions.
     pub(in crate::scan) with_keys: Option<Arc<dyn Morselizer>>,
     /// The columns by which rows are deleted, as the table has them, by field id.
     pub(in crate::scan) keys: BTreeMap<i32, FieldRef>,
@@ -66,23 +68,29 @@ impl Morselizer for WithDeletes {
 impl WithDeletes {
     /// The plan of a file once its deletes are there.
     async fn load(self, mut file: PartitionedFile, deletes: Arc<FileDeletes>) -> Result<Box<dyn MorselPlanner>> {
-        if let Some(selection) = self.reader.selection(&deletes).await.map_err(into_datafusion)? {
-            // Once for a file that is read in several splits.
-            if file.range.as_ref().is_none_or(|range| range.start == 0) {
-                self.by_position.add(selection.skipped_row_count());
-            }
-            file = file.with_extension(ParquetRowSelection::new(selection));
+        let deleted = self.reader.deleted(&deletes).await.map_err(into_datafusion)?;
+        // Once for a file that is read in several splits.
+        if file.range.as_ref().is_none_or(|range| range.start == 0) {
+            self.by_position.add(usize::try_from(deleted.len()).unwrap_or(usize::MAX));
         }
-        if deletes.equality.is_empty() {
-            return self.plain.plan_file(file);
+        let mut scattered = Vec::new();
+        if positions::are_scattered(&deleted, deletes.row_count) {
+            scattered = deleted.iter().map(|position| i64::try_from(position).unwrap_or(i64::MAX)).collect();
+        } else if !deleted.is_empty() {
+            file = file.with_extension(ParquetRowSelection::new(positions::selection(&deleted, deletes.row_count)));
         }
-        let with_keys = self.with_keys.as_ref().ok_or_else(|| into_datafusion(Error::internal("a scan knows nothing of the keys of its deletes")))?;
-        let inner = with_keys.plan_file(file)?;
-        let filter = Arc::new(self.filter(&deletes).await.map_err(into_datafusion)?);
+        let reader = match (deletes.equality.is_empty(), scattered.is_empty()) {
+            (true, true) => return self.plain.plan_file(file),
+            (true, false) => &self.with_positions,
+            (false, _) => &self.with_keys,
+        };
+        let reader = reader.as_ref().ok_or_else(|| into_datafusion(Error::internal("a scan does not read what its rows are deleted by")))?;
+        let inner = reader.plan_file(file)?;
+        let filter = Arc::new(self.filter(&deletes, scattered).await.map_err(into_datafusion)?);
         Ok(Box::new(Filtering { inner, filter }))
     }
 
-    async fn filter(&self, deletes: &FileDeletes) -> nunatak_core::Result<Filter> {
+    async fn filter(&self, deletes: &FileDeletes, positions: Vec<i64>) -> nunatak_core::Result<Filter> {
         let mut by_columns: BTreeMap<&[i32], Vec<&EqualityDeletes>> = BTreeMap::new();
         for file in &deletes.equality {
             by_columns.entry(&file.field_ids).or_default().push(file);
@@ -90,18 +98,20 @@ impl WithDeletes {
         let mut sets = Vec::with_capacity(by_columns.len());
         for (ids, files) in by_columns {
             let mut fields = Vec::with_capacity(ids.len());
-            let mut positions = Vec::with_capacity(ids.len());
+            let mut places = Vec::with_capacity(ids.len());
             for id in ids {
-                let position = self.keys.keys().position(|key| key == id);
-                let (Some(position), Some(field)) = (position, self.keys.get(id)) else {
+                let place = self.keys.keys().position(|key| key == id);
+                let (Some(place), Some(field)) = (place, self.keys.get(id)) else {
                     return Err(Error::internal(format!("a scan does not know the column of field id {id}")));
                 };
                 fields.push(Arc::clone(field));
-                positions.push(position);
+                places.push(place);
             }
-            sets.push((positions, self.reader.keys(&files, &Arc::new(Schema::new(fields))).await?));
+            sets.push((places, self.reader.keys(&files, &Arc::new(Schema::new(fields))).await?));
         }
-        Ok(Filter { sets, keys: self.keys.len(), sequence_number: deletes.sequence_number, deleted: self.by_value.clone() })
+        let keys = if deletes.equality.is_empty() { 0 } else { self.keys.len() };
+        let has_positions = self.with_positions.is_some();
+        Ok(Filter { positions, has_positions, sets, keys, sequence_number: deletes.sequence_number, deleted: self.by_value.clone() })
     }
 }
 
@@ -120,11 +130,15 @@ impl MorselPlanner for Loading {
     }
 }
 
-/// What equality deletes leave of one file's rows.
+/// What deletes leave of one file's rows.
 struct Filter {
+    /// The positions of rows that are deleted, in increasing order.
+    positions: Vec<i64>,
+    /// Whether the last column of a batch is the positions of its rows.
+    has_positions: bool,
     /// Sets of values, each with the places of its columns among the keys.
     sets: Vec<(Vec<usize>, Arc<KeySet>)>,
-    /// How many columns of a batch are keys: its last ones.
+    /// How many columns of a batch are keys: the last ones but the positions.
     keys: usize,
     sequence_number: i64,
     deleted: Count,
@@ -132,30 +146,36 @@ struct Filter {
 
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Filter").field("sets", &self.sets).finish_non_exhaustive()
+        f.debug_struct("Filter").field("positions", &self.positions.len()).field("sets", &self.sets).finish_non_exhaustive()
     }
 }
 
 impl Filter {
-    /// The rows that are left, without the keys.
+    /// The rows that are left, without keys and positions.
     fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let wanted = batch.num_columns() - self.keys;
+        let wanted = batch.num_columns() - self.keys - usize::from(self.has_positions);
         let keys = &batch.columns()[wanted..];
-        let mut rows = batch.project(&(0..wanted).collect::<Vec<_>>())?;
-        let mut left: Option<BooleanArray> = None;
-        for (positions, set) in &self.sets {
-            let values: Vec<_> = positions.iter().map(|position| Arc::clone(&keys[*position])).collect();
+        let rows = batch.project(&(0..wanted).collect::<Vec<_>>())?;
+        let mut left = match self.positions.is_empty() {
+            true => None,
+            false => positions::left(keys[self.keys].as_primitive::<Int64Type>().values(), &self.positions),
+        };
+        let left_by_position = left.as_ref().map_or(rows.num_rows(), BooleanArray::true_count);
+        for (places, set) in &self.sets {
+            let values: Vec<_> = places.iter().map(|place| Arc::clone(&keys[*place])).collect();
             let of_set = set.left(&values, self.sequence_number).map_err(into_datafusion)?;
             left = Some(match left {
-                Some(before) => arrow::compute::and(&before, &of_set)?,
+                Some(before) => and(&before, &of_set)?,
                 None => of_set,
             });
         }
-        if let Some(left) = left.filter(|left| left.true_count() < left.len()) {
-            self.deleted.add(left.len() - left.true_count());
-            rows = filter_record_batch(&rows, &left)?;
+        let Some(left) = left else { return Ok(rows) };
+        let count = left.true_count();
+        self.deleted.add(left_by_position - count);
+        if count == rows.num_rows() {
+            return Ok(rows);
         }
-        Ok(rows)
+        Ok(filter_record_batch(&rows, &left)?)
     }
 }
 

@@ -2,8 +2,8 @@
 //! and equality deletes (which name it by values).
 //!
 //! Planning finds what applies to each data file ([`index`]) and sends it along with the file as [`FileDeletes`]. Where the file is read, [`read`]
-//! gets the deletes (Parquet files in [`positions`] and [`keys`], vectors by the catalog), and [`apply`] takes the rows out: positions before anything is
-//! decoded, as a row selection of the Parquet reader; values as a filter over its batches.
+//! gets the deletes (Parquet files in [`positions`] and [`keys`], vectors by the catalog), and [`apply`] takes the rows out: long runs of positions before
+//! anything is decoded, as a row selection of the Parquet reader; scattered positions, and values, as a filter over its batches.
 //!
 //! Iceberg table spec, sections "Delete Formats" and "Scan Planning".
 
@@ -86,6 +86,11 @@ pub struct EqualityDeletes {
 }
 
 impl FileDeletes {
+    /// Whether rows may be deleted by their positions.
+    pub(super) fn has_positions(&self) -> bool {
+        self.vector.is_some() || !self.positions.is_empty()
+    }
+
     /// The rows that are left, if that is known without reading the deletes.
     pub(super) fn rows_left(&self) -> Option<u64> {
         match &self.vector {

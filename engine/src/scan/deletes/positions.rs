@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use nunatak_core::Result;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
@@ -56,6 +56,47 @@ pub(super) fn bytes(positions: &Positions) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
+/// Rows that are kept between two deleted ones, on average, from which on the reader skips the deleted ones faster than they are filtered out.
+const RUN_ROWS: u64 = 1024;
+
+/// If more than one row of so many is deleted, decoding them all would cost more than skipping them.
+const DELETED_PART: u64 = 5;
+
+/// Whether deleted rows lie so scattered among the others that all are better read, and the deleted ones taken out of the batches: the reader would stop at each.
+pub(super) fn are_scattered(deleted: &RoaringTreemap, row_count: u64) -> bool {
+    let mut runs = 0;
+    let mut next = None;
+    for position in deleted {
+        runs += u64::from(next != Some(position));
+        next = Some(position + 1);
+    }
+    deleted.len().saturating_mul(DELETED_PART) <= row_count && runs.saturating_mul(RUN_ROWS) > row_count
+}
+
+/// Which rows of a batch are left, by their positions in the file, which increase; `None` for all of them. `deleted` is in increasing order.
+pub(super) fn left(positions: &[i64], deleted: &[i64]) -> Option<BooleanArray> {
+    let (first, last) = (*positions.first()?, *positions.last()?);
+    let from = deleted.partition_point(|position| *position < first);
+    let within = &deleted[from..];
+    let within = &within[..within.partition_point(|position| *position <= last)];
+    if within.is_empty() {
+        return None;
+    }
+    let mut left = BooleanBufferBuilder::new(positions.len());
+    left.append_n(positions.len(), true);
+    let is_gapless = usize::try_from(last - first).is_ok_and(|rows| rows + 1 == positions.len());
+    for position in within {
+        let row = match is_gapless {
+            true => usize::try_from(position - first).ok(),
+            false => positions.binary_search(position).ok(),
+        };
+        if let Some(row) = row {
+            left.set_bit(row, false);
+        }
+    }
+    Some(BooleanArray::new(left.finish(), None))
+}
+
 /// All rows but the deleted ones. Positions are below `row_count`.
 pub(super) fn selection(deleted: &RoaringTreemap, row_count: u64) -> RowSelection {
     let row = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
@@ -81,6 +122,24 @@ mod tests {
 
     fn kept(deleted: &[u64], row_count: u64) -> Vec<RowSelector> {
         selection(&deleted.iter().copied().collect(), row_count).into()
+    }
+
+    #[test]
+    fn the_rest_of_a_batch_is_left() {
+        let of = |positions: &[i64], deleted: &[i64]| left(positions, deleted).map(|left| left.iter().flatten().collect::<Vec<_>>());
+        assert_eq!(of(&[5, 6, 7, 8], &[1, 6, 8, 9]), Some(vec![true, false, true, false]));
+        assert_eq!(of(&[5, 7, 9], &[6, 7, 8]), Some(vec![true, false, true]));
+        assert_eq!((of(&[5, 6], &[1, 4, 7]), of(&[], &[1]), of(&[5], &[])), (None, None, None));
+    }
+
+    #[test]
+    fn only_scattered_rows_are_filtered() {
+        let scattered = |deleted: &[u64], row_count| are_scattered(&deleted.iter().copied().collect(), row_count);
+        assert!(scattered(&[100, 200], 1000));
+        assert!(!scattered(&[100, 200], 10_000), "few runs");
+        assert!(!scattered(&[1, 3, 5], 10), "much is deleted");
+        let run: Vec<u64> = (1000..2000).collect();
+        assert!(!scattered(&run, 10_000), "one run");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use moka::future::Cache;
 use nunatak_catalog::snapshot::FileEntry;
 use nunatak_catalog::{Storage, deletion_vector};
 use nunatak_core::{Code, Error, Result};
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use roaring::RoaringTreemap;
 
 use super::index::{self, PositionDeletes};
@@ -51,10 +51,10 @@ impl DeleteReader {
         &self.storage
     }
 
-    /// The rows of a data file that its position deletes leave; `None` for all of them.
+    /// The positions of a data file's rows that are deleted.
     ///
     /// Errors: `ICEBERG_BAD_DATA` for a delete file that is damaged, or that names a row which the data file does not have.
-    pub(super) async fn selection(&self, deletes: &FileDeletes) -> Result<Option<RowSelection>> {
+    pub(super) async fn deleted(&self, deletes: &FileDeletes) -> Result<RoaringTreemap> {
         let mut deleted = RoaringTreemap::new();
         if let Some(of_vector) = &deletes.vector {
             deleted = self.vector(of_vector).await?;
@@ -68,7 +68,7 @@ impl DeleteReader {
             let what = format!("a delete file names row {last} of data file '{}', which has {} rows", deletes.path, deletes.row_count);
             return Err(Error::new(Code::IcebergBadData, what));
         }
-        Ok((!deleted.is_empty()).then(|| positions::selection(&deleted, deletes.row_count)))
+        Ok(deleted)
     }
 
     /// What a delete file of a snapshot deletes by position, by data file in the order of their names. Equality deletes give nothing.
