@@ -41,7 +41,8 @@ use crate::deliver::Deliveries;
 use crate::describe::describe;
 use crate::shuffle::ShuffleFolder;
 
-/// How long after the end of a job its folder is removed once more: a task that was cancelled may have made a file meanwhile.
+/// How long after the end of a job its tasks are ended and its folder is removed once more: a task that was cancelled may have made a file meanwhile, and one that was
+/// launched before may have come later.
 const SECOND_REMOVAL: Duration = Duration::from_secs(2);
 
 /// The tasks of this process. Cheap to clone.
@@ -128,20 +129,32 @@ impl Tasks {
         )
     }
 
-    /// Runs a task on its own; its outcome goes to `coordinator`.
+    /// Runs a task on its own; its outcome goes to `coordinator`. From now on it can be cancelled: then it has no outcome, and nobody waits for one.
     fn launch(&self, task: TaskDefinition, coordinator: &str) {
-        let tasks = self.clone();
+        let key = TaskKey { job_id: task.job_id.clone(), stage_id: task.stage_id, task_id: task.task_id };
+        let running = RunningTask { tasks: self.clone(), key: key.clone() };
         let coordinator = coordinator.to_owned();
-        tokio::spawn(async move {
-            if let Some(status) = tasks.run(task).await {
-                tasks.0.deliveries.send(&coordinator, status);
-            }
+        let launched = tokio::spawn(async move {
+            let tasks = &running.tasks;
+            let status = tasks.run(task).await;
+            tasks.0.deliveries.send(&coordinator, status);
         });
+        self.0.running.insert(key.clone(), launched.abort_handle());
+        if launched.is_finished() {
+            self.0.running.remove(&key);
+        }
     }
 
-    /// What became of a task; `None` if it was cancelled: nobody waits for it.
-    async fn run(&self, task: TaskDefinition) -> Option<TaskStatus> {
-        let key = TaskKey { job_id: task.job_id.clone(), stage_id: task.stage_id, task_id: task.task_id };
+    /// Ends all tasks of a job.
+    fn abort_job(&self, job: &str) {
+        let tasks = self.0.running.iter().filter(|task| task.key().job_id.to_string() == job);
+        // A task takes itself from the map when it ends, which must not be while the map is read.
+        let handles: Vec<AbortHandle> = tasks.map(|task| task.value().clone()).collect();
+        handles.iter().for_each(AbortHandle::abort);
+    }
+
+    /// What became of a task.
+    async fn run(&self, task: TaskDefinition) -> TaskStatus {
         let mut status = TaskStatus {
             task_id: narrow(task.task_id),
             job_id: task.job_id.to_string(),
@@ -156,19 +169,18 @@ impl Tasks {
         let threads = task.vcores_consumed.max(1) as usize;
         let outcome = match self.prepare(task) {
             Ok((stage, context)) => {
-                let outcome = self.execute(key, Arc::clone(&stage), context, threads).await;
+                let outcome = execute(status.task_id, Arc::clone(&stage), context, threads).await;
                 status.metrics = stage.collect_plan_metrics().into_iter().filter_map(|metrics| metrics.try_into().ok()).collect();
                 outcome.and_then(|partitions| self.success(stage.as_ref(), partitions))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         status.end_exec_time = unix_millis();
         status.status = Some(match outcome {
             Ok(success) => task_status::Status::Successful(success),
-            Err(TaskError::Failed(error)) => task_status::Status::Failed(failure(error)),
-            Err(TaskError::Cancelled) => return None,
+            Err(error) => task_status::Status::Failed(failure(error)),
         });
-        Some(status)
+        status
     }
 
     fn prepare(&self, task: TaskDefinition) -> datafusion::error::Result<(Arc<dyn QueryStageExecutor>, Arc<TaskContext>)> {
@@ -186,27 +198,7 @@ impl Tasks {
         Ok((stage, Arc::new(self.context(Some(identity), task.session_id, task.session_config))))
     }
 
-    async fn execute(
-        &self,
-        key: TaskKey,
-        stage: Arc<dyn QueryStageExecutor>,
-        context: Arc<TaskContext>,
-        threads: usize,
-    ) -> Result<Vec<ShuffleWritePartition>, TaskError> {
-        let task_id = key.task_id;
-        let runtime = TaskRuntime::start(threads)?;
-        let work = runtime.spawn(async move { stage.execute_query_stage(task_id, context).await });
-        self.0.running.insert(key.clone(), work.abort_handle());
-        let outcome = work.await;
-        self.0.running.remove(&key);
-        match outcome {
-            Ok(outcome) => Ok(outcome?),
-            Err(error) if error.is_cancelled() => Err(TaskError::Cancelled),
-            Err(error) => Err(into_datafusion(Error::internal(format!("a task panicked: {error}"))).into()),
-        }
-    }
-
-    fn success(&self, stage: &dyn QueryStageExecutor, partitions: Vec<ShuffleWritePartition>) -> Result<SuccessfulTask, TaskError> {
+    fn success(&self, stage: &dyn QueryStageExecutor, partitions: Vec<ShuffleWritePartition>) -> datafusion::error::Result<SuccessfulTask> {
         Ok(SuccessfulTask {
             executor_id: self.0.executor_id.clone(),
             partitions,
@@ -217,15 +209,30 @@ impl Tasks {
     }
 }
 
-/// Why a task has not succeeded.
-enum TaskError {
-    Cancelled,
-    Failed(DataFusionError),
+/// A task among those that run, until it ends in whatever way.
+struct RunningTask {
+    tasks: Tasks,
+    key: TaskKey,
 }
 
-impl From<DataFusionError> for TaskError {
-    fn from(error: DataFusionError) -> Self {
-        Self::Failed(error)
+impl Drop for RunningTask {
+    fn drop(&mut self) {
+        self.tasks.0.running.remove(&self.key);
+    }
+}
+
+/// Runs the stage of a task, on threads that end when this is dropped.
+async fn execute(
+    task_id: u32,
+    stage: Arc<dyn QueryStageExecutor>,
+    context: Arc<TaskContext>,
+    threads: usize,
+) -> datafusion::error::Result<Vec<ShuffleWritePartition>> {
+    let runtime = TaskRuntime::start(threads)?;
+    let work = runtime.spawn(async move { stage.execute_query_stage(task_id as usize, context).await });
+    match work.await {
+        Ok(outcome) => Ok(outcome?),
+        Err(error) => Err(into_datafusion(Error::internal(format!("a task panicked: {error}")))),
     }
 }
 
@@ -236,10 +243,10 @@ const STACK_BYTES: usize = 8 << 20;
 struct TaskRuntime(Option<Runtime>);
 
 impl TaskRuntime {
-    fn start(threads: usize) -> Result<Self, TaskError> {
+    fn start(threads: usize) -> datafusion::error::Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(threads).thread_name("task").thread_stack_size(STACK_BYTES).enable_all().build();
-        runtime.map(|runtime| Self(Some(runtime))).map_err(|error| TaskError::Failed(DataFusionError::IoError(error)))
+        runtime.map(|runtime| Self(Some(runtime))).map_err(DataFusionError::IoError)
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
@@ -322,9 +329,8 @@ impl ExecutorGrpc for Tasks {
     async fn cancel_tasks(&self, request: Request<CancelTasksParams>) -> Result<Response<CancelTasksResult>, Status> {
         for task in request.into_inner().task_infos {
             let key = TaskKey { job_id: task.job_id.into(), stage_id: task.stage_id as usize, task_id: task.task_id as usize };
-            if let Some(running) = self.0.running.get(&key) {
-                running.abort();
-            }
+            let handle = self.0.running.get(&key).map(|task| task.value().clone());
+            handle.iter().for_each(AbortHandle::abort);
         }
         Ok(Response::new(CancelTasksResult { cancelled: true }))
     }
@@ -335,8 +341,11 @@ impl ExecutorGrpc for Tasks {
         let invalid = |error: Error| Status::invalid_argument(error.to_string());
         shuffle.remove_job(&job_id, &remove_stage_ids).map_err(invalid)?;
         if remove_stage_ids.is_empty() {
+            self.abort_job(&job_id);
+            let tasks = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(SECOND_REMOVAL).await;
+                tasks.abort_job(&job_id);
                 if let Err(error) = shuffle.remove_job(&job_id, &[]) {
                     warn!(%error, "shuffle files cannot be removed");
                 }
