@@ -1,13 +1,14 @@
 //! An executor: runs the tasks of every distributed mode under one memory pool.
 //!
 //! One gRPC server on the cluster port answers three services: Ballista's `ExecutorGrpc`, served by ourselves ([`tasks`]), the Flight service that gives
-//! shuffle files to their readers, and the `Worker` of datafusion-distributed ([`worker`]). [`announce`] keeps the membership, [`deliver`] brings
+//! shuffle files to their readers, and the `Worker` of datafusion-distributed ([`worker`]), whose tasks fetch rows from other executors ([`peers`]). [`announce`] keeps the membership, [`deliver`] brings
 //! what became of a task to the coordinator that asked for it.
 
 mod announce;
 mod deliver;
 mod describe;
 mod in_flight;
+mod peers;
 mod server;
 mod shuffle;
 mod tasks;

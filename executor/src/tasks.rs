@@ -239,13 +239,17 @@ async fn execute(
 /// The stack of each thread: plans are walked by recursion.
 const STACK_BYTES: usize = 8 << 20;
 
+/// After how many steps a thread looks whether it should end. A step of a heavy join takes tens of milliseconds, and tokio's default are 61 of them.
+const STEPS_TO_A_LOOK: u32 = 1;
+
 /// The threads of one task. Ballista starts parts of a task that outlive it when it is dropped; with its threads they all end.
 struct TaskRuntime(Option<Runtime>);
 
 impl TaskRuntime {
     fn start(threads: usize) -> datafusion::error::Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(threads).thread_name("task").thread_stack_size(STACK_BYTES).enable_all().build();
+        builder.worker_threads(threads).thread_name("task").thread_stack_size(STACK_BYTES).event_interval(STEPS_TO_A_LOOK);
+        let runtime = builder.enable_all().build();
         runtime.map(|runtime| Self(Some(runtime))).map_err(DataFusionError::IoError)
     }
 

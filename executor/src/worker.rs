@@ -9,15 +9,18 @@ use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext, WorkerS
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
 
+use crate::peers::Peers;
+
 /// The service. Its tasks share the memory and the caches of `engine`.
 pub(crate) fn build(engine: &Arc<EngineContext>, codec: Codec) -> Worker {
-    let sessions = Sessions { engine: Arc::clone(engine), codec: Arc::new(codec) };
+    let sessions = Sessions { engine: Arc::clone(engine), codec: Arc::new(codec), peers: Peers::default() };
     Worker::from_session_builder(sessions).with_runtime_env(Arc::clone(engine.base().runtime_env())).with_version(env!("CARGO_PKG_VERSION"))
 }
 
 struct Sessions {
     engine: Arc<EngineContext>,
     codec: Arc<Codec>,
+    peers: Peers,
 }
 
 #[async_trait]
@@ -33,6 +36,7 @@ impl WorkerSessionBuilder for Sessions {
         options.sql_parser = ours.sql_parser.clone();
         builder.scalar_functions().get_or_insert_default().extend(nunatak_engine::transform::functions::all().iter().map(Arc::clone));
         builder.aggregate_functions().get_or_insert_default().extend(nunatak_engine::functions::aggregates().iter().map(Arc::clone));
-        Ok(builder.with_distributed_user_codec_arc(Arc::clone(&self.codec) as _).build())
+        let builder = builder.with_distributed_user_codec_arc(Arc::clone(&self.codec) as _);
+        Ok(builder.with_distributed_channel_resolver(self.peers.clone()).build())
     }
 }

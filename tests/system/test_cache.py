@@ -54,35 +54,48 @@ def test_nothing_is_read_twice(trio):
     right = trio.rows(QUERY, headers=headers("local"))
     assert right[0][:2] == (5_000_000, sum(range(5_000_000)))
     assert trio.rows(QUERY, headers=headers("pipelined")) == right
-    for mode in ["local", "pipelined"]:
+    assert trio.rows(QUERY, headers=headers("fault_tolerant")) == right
+    for mode in MODES:
         again = bytes_from(trio, mode)
         assert again["storage"] == 0 and again["memory_cache"] + again["disk_cache"] > 40e6, f"{mode}: {again}"
     # Another column is another part of the files.
     assert bytes_from(trio, "pipelined", "SELECT sum(y) FROM wide")["storage"] > 20e6
-    assert trio.rows(QUERY, headers=headers("fault_tolerant")) == right
 
 
-def test_scans_that_need_some_of_the_executors(trio):
+@pytest.mark.parametrize("mode", ["pipelined", "fault_tolerant"])
+def test_scans_that_need_some_of_the_executors(trio, mode):
     """The same ones read them each time."""
-    part = f"{QUERY} WHERE id < 2500000"
-    right = trio.rows(part, headers=headers("local"))
-    assert trio.rows(part, headers=headers("pipelined")) == right
-    assert bytes_from(trio, "pipelined", part)["storage"] == 0
+    for part in [f"{QUERY} WHERE id < 2500000", f"{QUERY} WHERE id < 500000", "SELECT sum(x) FROM wide WHERE id BETWEEN 600000 AND 800000"]:
+        right = trio.rows(part, headers=headers("local"))
+        assert trio.rows(part, headers=headers(mode)) == right
+        assert bytes_from(trio, mode, part)["storage"] == 0, part
 
 
-def test_all_executors_have_a_part(trio):
+@pytest.mark.parametrize("mode", ["pipelined", "fault_tolerant"])
+def test_scans_beside_each_other(trio, mode):
+    query = (
+        "SELECT count(*), sum(x) FROM (SELECT x FROM wide UNION ALL SELECT y FROM wide WHERE id % 3 = 0"
+        " UNION ALL SELECT a.x FROM wide a JOIN wide b ON a.id = b.id WHERE b.y < 0.5)"
+    )
+    assert trio.rows(query, headers=headers(mode))[0][0] == trio.rows(query, headers=headers("local"))[0][0]
+    assert bytes_from(trio, mode, query)["storage"] == 0
+
+
+@pytest.mark.parametrize("mode", ["pipelined", "fault_tolerant"])
+def test_all_executors_have_a_part(trio, mode):
     before = [executor.cpu_seconds() for executor in trio.executors]
     for _ in range(5):
-        trio.rows("SELECT sum(x * y), count(DISTINCT id % 1000) FROM wide", headers=headers("pipelined"))
+        trio.rows("SELECT sum(x * y), count(DISTINCT id % 1000) FROM wide", headers=headers(mode))
     assert all(executor.cpu_seconds() - start > 0.05 for executor, start in zip(trio.executors, before))
 
 
-def test_a_restart_finds_it_on_disk(trio):
-    trio.rows(QUERY, headers=headers("pipelined"))
+@pytest.mark.parametrize("mode", ["pipelined", "fault_tolerant"])
+def test_a_restart_finds_it_on_disk(trio, mode):
+    trio.rows(QUERY, headers=headers(mode))
     for executor in trio.executors:
         assert executor.stop() == 0
         executor.start()
-    after = bytes_from(trio, "pipelined")
+    after = bytes_from(trio, mode)
     assert after["storage"] == 0 and after["disk_cache"] > 40e6, after
     for executor in trio.executors:
         size = sum(path.stat().st_size for path in executor.data_dir.glob("cache/0/*"))

@@ -127,7 +127,7 @@ def test_work_ends_on_all_executors(cluster, mode, how):
             client.kill()
             client.wait()
         assert eventually(lambda: idle(cluster, 0.2), 10)
-        print(f"{mode}, {how}: idle after {time.monotonic() - start:.1f} s")
+        print(f"{mode}, {how}: idle after {time.monotonic() - start:.1f} s, of which 0.2 s to see it")
     assert eventually(lambda: not shuffle_files(cluster), 10)
 
 

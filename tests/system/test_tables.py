@@ -247,4 +247,23 @@ def test_statistics_are_shown(server, failure):
     assert "INVALID_ANALYZE_PROPERTY" in failure(server, "ANALYZE travel.measured WITH (column = ARRAY['m'])")
     assert "TABLE_NOT_FOUND" in failure(server, "ANALYZE travel.measure")
     assert "TABLE_NOT_FOUND" in failure(server, "SHOW STATS FOR travel.measure")
-    assert "NOT_SUPPORTED" in failure(server, "SHOW STATS FOR (SELECT 1)")
+
+
+def test_statistics_of_a_query_are_shown(server, failure):
+    """What the optimiser expects: exactly where the table's metadata say it, else by an estimate."""
+    server.rows("CREATE TABLE travel.expected AS SELECT id, id % 7 AS m, NULLIF(id % 4, 0) AS n FROM (SELECT unnest(range(1, 101)) AS id)")
+    server.rows("ANALYZE travel.expected")
+    rows = server.rows("SHOW STATS FOR (SELECT m AS seventh, id, n FROM travel.expected)")
+    assert rows == [
+        ("seventh", None, 7.0, 0.0, None, "0", "6"),
+        ("id", None, 100.0, 0.0, None, "1", "100"),
+        ("n", None, 3.0, 0.25, None, "1", "3"),
+        (None, None, None, None, 100.0, None, None),
+    ]
+    assert server.rows("SHOW STATS FOR (SELECT count(*) FROM travel.expected)")[-1][4] == 1.0
+    half = server.rows("SHOW STATS FOR (SELECT id FROM travel.expected WHERE id <= 50)")
+    assert 40 <= half[-1][4] <= 60 and half[0][5:] == ("1", "50")
+    assert server.rows("SHOW STATS FOR (SELECT id FROM travel.expected WHERE id > 100)")[-1][4] == 0.0
+    assert server.rows("SHOW STATS FOR (VALUES (1, 'a'), (2, NULL))")[-1][4] == 2.0
+    assert "COLUMN_NOT_FOUND" in failure(server, "SHOW STATS FOR (SELECT idd FROM travel.expected)")
+    assert "SYNTAX_ERROR" in failure(server, "SHOW STATS FOR (SELECT id FROM travel.expected")

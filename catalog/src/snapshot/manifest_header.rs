@@ -6,7 +6,9 @@
 //! changes.
 
 use std::fmt::Display;
+use std::io::Read;
 
+use flate2::bufread::DeflateDecoder;
 use nunatak_core::{Code, Error, Result};
 use serde_json::Value;
 
@@ -72,13 +74,60 @@ pub(super) fn plain(manifest: &[u8]) -> Option<Vec<u8>> {
 /// The longest text, list or block that is read of an Avro file, in elements or bytes. Writers make blocks of some tens of kilobytes.
 const LENGTH_MAX: usize = 16 << 20;
 
-/// Checks what the Avro library believes: it reserves memory for as many entries as a damaged file says that there are, and ends the process when it gets none.
+/// What a file may unpack to, in bytes. A manifest of the size that writers aim at, 8 MiB, has a tenth of it.
+const UNPACKED_BYTES_MAX: u64 = 1 << 30;
+
+/// Checks what the Avro library believes: it reserves memory for as many entries as a damaged file says that there are, ends the process when it gets none, and unpacks
+/// whatever there is.
 ///
-/// Errors: `ICEBERG_INVALID_METADATA` for a header that is not whole. `what` names the file.
+/// Errors: `ICEBERG_INVALID_METADATA` for a header that is not whole, and for a file that unpacks to more than a GiB. `what` names the file.
 pub(super) fn check(avro: &[u8], what: impl Display) -> Result<()> {
     apache_avro::util::max_allocation_bytes(LENGTH_MAX);
-    let header = avro.strip_prefix(MAGIC).map(Input).and_then(|mut input| input.map());
-    header.map(|_| ()).ok_or_else(|| Error::new(Code::IcebergInvalidMetadata, format!("cannot read {what}: it has no whole Avro header")))
+    let invalid = |why: &str| Error::new(Code::IcebergInvalidMetadata, format!("cannot read {what}: {why}"));
+    let mut input = avro.strip_prefix(MAGIC).map(Input).ok_or_else(|| invalid("it has no whole Avro header"))?;
+    let header = input.map().ok_or_else(|| invalid("it has no whole Avro header"))?;
+    match unpacks_to_more_than(UNPACKED_BYTES_MAX, &header, input) {
+        true => Err(invalid("it unpacks to more than 1 GiB")),
+        false => Ok(()),
+    }
+}
+
+/// Whether the blocks behind a header are longer than so many bytes when they are unpacked. What cannot be unpacked is for the reader to find.
+fn unpacks_to_more_than(limit: u64, header: &[(Vec<u8>, Vec<u8>)], mut blocks: Input<'_>) -> bool {
+    // The most that a byte can become: 258 bytes of two bits by DEFLATE (RFC 1951), a block of 128 KiB of four bytes by Zstandard (RFC 8878). Snappy's is 22.
+    let (is_deflate, growth) = match value(header, "avro.codec") {
+        Some(b"deflate") => (true, 1032),
+        Some(b"zstandard") => (false, 32 << 10),
+        _ => return false,
+    };
+    if blocks.0.len() as u64 * growth <= limit {
+        return false;
+    }
+    let mut left = limit;
+    while let Some(block) = blocks.block() {
+        let unpacked = match is_deflate {
+            true => length(DeflateDecoder::new(block), left),
+            false => zstd::Decoder::with_buffer(block).map_or(0, |decoder| length(decoder, left)),
+        };
+        match left.checked_sub(unpacked) {
+            Some(rest) => left = rest,
+            None => return true,
+        }
+    }
+    false
+}
+
+/// How much there is to read, up to one byte more than `limit`.
+fn length(unpacked: impl Read, limit: u64) -> u64 {
+    let mut length = 0;
+    let mut unpacked = unpacked.take(limit + 1);
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(read) = unpacked.read(&mut buffer)
+        && read > 0
+    {
+        length += read as u64;
+    }
+    length
 }
 
 fn value<'a>(header: &'a [(Vec<u8>, Vec<u8>)], key: &str) -> Option<&'a [u8]> {
@@ -133,7 +182,7 @@ fn write_long(output: &mut Vec<u8>, value: usize) {
 /// The rest of an Avro file that is being read.
 struct Input<'a>(&'a [u8]);
 
-impl Input<'_> {
+impl<'a> Input<'a> {
     fn long(&mut self) -> Option<i64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -152,6 +201,18 @@ impl Input<'_> {
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(bytes.to_vec())
+    }
+
+    /// The next block of a file, packed: the file's marker, the number of entries and the length of all come before it.
+    fn block(&mut self) -> Option<&'a [u8]> {
+        const MARKER_BYTES: usize = 16;
+        let (_, rest) = self.0.split_at_checked(MARKER_BYTES)?;
+        self.0 = rest;
+        self.long()?;
+        let length = usize::try_from(self.long()?).ok()?;
+        let (block, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(block)
     }
 
     /// A map comes in blocks; a negative count is followed by the block's size in bytes.
@@ -174,6 +235,11 @@ impl Input<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::DeflateEncoder;
+
     use super::*;
 
     #[test]
@@ -182,6 +248,40 @@ mod tests {
         assert_eq!(avro_name("2x-day"), "_2x_x2Dday");
         assert_eq!(avro_name("plain_1"), "plain_1");
         assert!(is_plain("plain_1") && !is_plain("1a") && !is_plain("a b") && !is_plain(""));
+    }
+
+    /// What is behind the header of a file of some blocks.
+    fn file_of(blocks: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = vec![7; 16];
+        for block in blocks {
+            write_long(&mut bytes, 1);
+            write_long(&mut bytes, block.len());
+            bytes.extend_from_slice(block);
+            bytes.extend([7; 16]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_unpacks_to_too_much_is_found() {
+        let zeros = vec![0; 600_000];
+        let deflated = {
+            let mut packer = DeflateEncoder::new(Vec::new(), Compression::default());
+            packer.write_all(&zeros).unwrap();
+            packer.finish().unwrap()
+        };
+        let packed = [("deflate", deflated), ("zstandard", zstd::encode_all(&zeros[..], 1).unwrap())];
+        for (codec, block) in packed {
+            let header = [(b"avro.codec".to_vec(), codec.as_bytes().to_vec())];
+            let one = file_of(std::slice::from_ref(&block));
+            let two = file_of(&[block.clone(), block.clone()]);
+            let too_much = |limit: u64, file: &[u8]| unpacks_to_more_than(limit, &header, Input(file));
+            assert!(too_much(599_999, &one) && !too_much(600_000, &one), "{codec}");
+            assert!(too_much(1_199_999, &two) && !too_much(1_200_000, &two), "{codec}");
+            // A file that ends early, or is none of these.
+            assert!(!too_much(1_000_000, &two[..two.len() - 30]) && !too_much(10, &[1, 2, 3]), "{codec}");
+        }
+        assert!(!unpacks_to_more_than(10, &[], Input(&file_of(&[zeros]))));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! execution are named nowhere else in this crate.
 
 mod choice;
+mod connections;
 mod fault_tolerant;
 mod local;
 mod members;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datafusion::common::Statistics;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -22,6 +24,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use futures::StreamExt;
 use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
@@ -35,6 +38,7 @@ use choice::Facts;
 pub use choice::{Choice, Mode};
 use fault_tolerant::FaultTolerant;
 use members::Members;
+use pipelined::Pipelined;
 
 /// How long an executor is taken for alive after its last heartbeat. They come each second.
 const LEASE: Duration = Duration::from_secs(5);
@@ -51,6 +55,7 @@ pub struct Options {
 pub struct Execution {
     engine: Arc<EngineContext>,
     members: Members,
+    pipelined: Pipelined,
     fault_tolerant: FaultTolerant,
     local_bytes_max: u64,
 }
@@ -60,7 +65,9 @@ impl Execution {
     pub async fn start(engine: Arc<EngineContext>, listener: TcpListener, options: &Options) -> Result<Self> {
         let state: Arc<dyn ClusterState> = EmbeddedState::start(LEASE);
         let fault_tolerant = FaultTolerant::start(&engine, Arc::clone(&state), listener).await?;
-        Ok(Self { engine, members: Members::start(state), fault_tolerant, local_bytes_max: options.local_bytes_max })
+        let members = Members::start(state);
+        let pipelined = Pipelined::new(Arc::clone(&engine), members.clone());
+        Ok(Self { engine, members, pipelined, fault_tolerant, local_bytes_max: options.local_bytes_max })
     }
 
     /// Where executors reach this coordinator.
@@ -138,29 +145,34 @@ impl Planned {
 
     /// Runs the plan. Rows come as they are made, in no order between partitions unless the plan gives one.
     pub async fn run(&self) -> Result<SendableRecordBatchStream> {
-        let Execution { engine, members, fault_tolerant, .. } = &self.execution;
+        let Execution { members, pipelined, fault_tolerant, .. } = &self.execution;
         let plan = Arc::clone(&self.plan);
         match self.choice.mode {
             Mode::Local => local::run(plan, self.state.task_ctx()),
-            Mode::Pipelined => pipelined::run(plan, &self.state, engine, members).await,
+            Mode::Pipelined => pipelined.run(plan, &self.state).await,
             Mode::FaultTolerant => fault_tolerant.run(plan, &self.state, members).await,
         }
     }
 
     /// The plan as text, with its stages.
     pub async fn describe(&self, verbose: bool) -> Result<String> {
-        let Execution { engine, members, fault_tolerant, .. } = &self.execution;
+        let Execution { pipelined, fault_tolerant, .. } = &self.execution;
         match self.choice.mode {
-            Mode::Pipelined => pipelined::describe(Arc::clone(&self.plan), &self.state, engine, members).await,
+            Mode::Pipelined => pipelined.describe(Arc::clone(&self.plan), &self.state).await,
             Mode::FaultTolerant => fault_tolerant.describe(Arc::clone(&self.plan), &self.state, verbose),
             Mode::Local => Ok(DisplayableExecutionPlan::new(self.plan.as_ref()).indent(verbose).to_string()),
         }
     }
 
+    /// What is expected of its rows.
+    pub fn statistics(&self) -> Result<Arc<Statistics>> {
+        StatisticsContext::new().compute(self.plan.as_ref(), &StatisticsArgs::new()).map_err(from_datafusion)
+    }
+
     /// Runs the plan to its end, and describes it with what was measured.
     pub async fn analyze(self, verbose: bool) -> Result<Analyzed> {
         let start = Instant::now();
-        let Execution { engine, members, fault_tolerant, .. } = &self.execution;
+        let Execution { members, pipelined, fault_tolerant, .. } = &self.execution;
         let (rows, text) = match self.choice.mode {
             Mode::Local => {
                 let rows = count(self.run().await?).await?;
@@ -168,7 +180,7 @@ impl Planned {
                 let metrics = if verbose { DisplayableExecutionPlan::with_full_metrics(plan) } else { DisplayableExecutionPlan::with_metrics(plan) };
                 (rows, metrics.indent(verbose).to_string())
             }
-            Mode::Pipelined => pipelined::analyze(Arc::clone(&self.plan), &self.state, engine, members).await?,
+            Mode::Pipelined => pipelined.analyze(Arc::clone(&self.plan), &self.state).await?,
             Mode::FaultTolerant => fault_tolerant.analyze(Arc::clone(&self.plan), &self.state, members).await?,
         };
         Ok(Analyzed { rows, elapsed: start.elapsed(), text })

@@ -31,11 +31,14 @@ use nunatak_core::{Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::{from_datafusion, into_datafusion};
-use nunatak_engine::scan::affinity;
+use nunatak_engine::scan::affinity::{self, Node};
+use nunatak_engine::scan::scan_of;
 use nunatak_state::Joined;
+use tokio::sync::mpsc::UnboundedReceiver;
 use url::Url;
 
 use super::choice::no_executors;
+use super::connections::{self, Connections};
 use super::members::{Members, Needed};
 use super::rows::{self, Attempt};
 
@@ -60,62 +63,109 @@ pub(super) fn config(session: &SessionConfig, partitions: Option<usize>, executo
     config
 }
 
-/// Runs a plan.
-pub(super) async fn run(
-    plan: Arc<dyn ExecutionPlan>,
-    state: &SessionState,
-    engine: &Arc<EngineContext>,
-    members: &Members,
-) -> Result<SendableRecordBatchStream> {
-    let schema = plan.schema();
-    let (state, engine, members) = (state.clone(), Arc::clone(engine), members.clone());
-    let first = attempt(&plan, &state, &engine, members.active()).await?;
-    let again = {
-        let members = members.clone();
-        move || {
-            let (plan, state, engine, executors) = (Arc::clone(&plan), state.clone(), Arc::clone(&engine), members.active());
-            async move { attempt(&plan, &state, &engine, executors).await }
-        }
-    };
-    Ok(rows::with_retries(schema, first, again, members))
+/// Runs plans by datafusion-distributed. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Pipelined {
+    engine: Arc<EngineContext>,
+    members: Members,
+    connections: Connections,
 }
 
-/// One attempt, on these executors.
-async fn attempt(plan: &Arc<dyn ExecutionPlan>, state: &SessionState, engine: &EngineContext, executors: Vec<Joined>) -> Result<Attempt> {
-    // What an attempt before this one has left in the operators must not be met again.
-    let plan = reset_plan_states(Arc::clone(plan)).map_err(from_datafusion)?;
-    let (plan, task) = distribute(plan, state, engine, &executors).await?;
-    let rows = execute_stream(plan, task).map_err(from_datafusion)?;
-    Ok(Attempt { rows, needed: Needed::These(executors) })
+/// A plan with exchanges between executors.
+struct Distributed {
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    /// Why a task has not arrived.
+    failed: UnboundedReceiver<Error>,
 }
 
-/// Puts exchanges between executors into a plan. One that needs a single task stays as it is, and runs on the coordinator.
-async fn distribute(
-    plan: Arc<dyn ExecutionPlan>,
-    state: &SessionState,
-    engine: &EngineContext,
-    executors: &[Joined],
-) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
-    if executors.is_empty() {
-        return Err(no_executors());
+impl Distributed {
+    fn run(self) -> Result<SendableRecordBatchStream> {
+        let rows = execute_stream(self.plan, self.task).map_err(from_datafusion)?;
+        Ok(connections::until_failure(rows, self.failed))
     }
-    let workers = Workers::new(executors)?;
-    let plan = with_own_buffers(plan, state.config().batch_size()).map_err(from_datafusion)?;
-    let state = SessionStateBuilder::new_from_existing(state.clone())
-        .with_query_planner(Arc::new(Planned(plan)))
-        .with_distributed_worker_resolver(workers.clone())
-        .with_distributed_scale_up_leaf_node_handler(workers.clone())
-        .with_distributed_route_tasks_handler(workers)
-        .with_distributed_desired_task_count_handler(keep_single_partitions)
-        .with_distributed_user_codec(Codec::new(Arc::clone(engine.scan())))
-        // As in Trino: within a data centre LZ4 takes longer than what it saves.
-        .with_distributed_compression(None)
-        .map_err(from_datafusion)?
-        .with_distributed_planner()
-        .build();
-    let placeholder = LogicalPlanBuilder::empty(false).build().map_err(from_datafusion)?;
-    let plan = state.query_planner().create_physical_plan(&placeholder, &state).await.map_err(from_datafusion)?;
-    Ok((plan, state.task_ctx()))
+}
+
+impl Pipelined {
+    pub(super) fn new(engine: Arc<EngineContext>, members: Members) -> Self {
+        Self { engine, members, connections: Connections::default() }
+    }
+
+    /// Runs a plan.
+    pub(super) async fn run(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState) -> Result<SendableRecordBatchStream> {
+        let schema = plan.schema();
+        let first = self.attempt(&plan, state).await?;
+        let again = {
+            let (pipelined, state) = (self.clone(), state.clone());
+            move || {
+                let (pipelined, plan, state) = (pipelined.clone(), Arc::clone(&plan), state.clone());
+                async move { pipelined.attempt(&plan, &state).await }
+            }
+        };
+        Ok(rows::with_retries(schema, first, again, self.members.clone()))
+    }
+
+    /// One attempt, on the executors that are there.
+    async fn attempt(&self, plan: &Arc<dyn ExecutionPlan>, state: &SessionState) -> Result<Attempt> {
+        let executors = self.members.active();
+        // What an attempt before this one has left in the operators must not be met again.
+        let plan = reset_plan_states(Arc::clone(plan)).map_err(from_datafusion)?;
+        let rows = self.distribute(plan, state, &executors).await?.run()?;
+        Ok(Attempt { rows, needed: Needed::These(executors) })
+    }
+
+    /// The plan with its stages.
+    pub(super) async fn describe(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState) -> Result<String> {
+        let distributed = self.distribute(plan, state, &self.members.active()).await?;
+        Ok(display_plan_ascii(distributed.plan.as_ref(), false))
+    }
+
+    /// Runs a plan to its end: its rows, and the plan with its stages and what they measured.
+    pub(super) async fn analyze(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState) -> Result<(usize, String)> {
+        let distributed = self.distribute(plan, state, &self.members.active()).await?;
+        let plan = Arc::clone(&distributed.plan);
+        let rows = super::count(distributed.run()?).await?;
+        let text = explain_analyze(plan, DistributedMetricsFormat::Aggregated).await.map_err(from_datafusion)?;
+        Ok((rows, text))
+    }
+
+    /// Puts exchanges between executors into a plan. One that needs a single task stays as it is, and runs on the coordinator.
+    async fn distribute(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, executors: &[Joined]) -> Result<Distributed> {
+        if executors.is_empty() {
+            return Err(no_executors());
+        }
+        let executors = addressed(executors)?;
+        let (connections, failed) = self.connections.of_attempt(&executors);
+        let workers = Workers(executors.into_iter().map(|(url, _)| url).collect());
+        let plan = with_own_buffers(plan, state.config().batch_size()).map_err(from_datafusion)?;
+        let state = SessionStateBuilder::new_from_existing(state.clone())
+            .with_query_planner(Arc::new(Planned(plan)))
+            .with_distributed_worker_resolver(workers.clone())
+            .with_distributed_channel_resolver(connections)
+            .with_distributed_scale_up_leaf_node_handler(workers.clone())
+            .with_distributed_route_tasks_handler(workers)
+            .with_distributed_desired_task_count_handler(keep_single_partitions)
+            .with_distributed_user_codec(Codec::new(Arc::clone(self.engine.scan())))
+            // As in Trino: within a data centre LZ4 takes longer than what it saves.
+            .with_distributed_compression(None)
+            .map_err(from_datafusion)?
+            .with_distributed_planner()
+            .build();
+        let placeholder = LogicalPlanBuilder::empty(false).build().map_err(from_datafusion)?;
+        let plan = state.query_planner().create_physical_plan(&placeholder, &state).await.map_err(from_datafusion)?;
+        Ok(Distributed { plan, task: state.task_ctx(), failed })
+    }
+}
+
+/// Executors with their addresses, in the order of these.
+fn addressed(executors: &[Joined]) -> Result<Vec<(Url, Joined)>> {
+    let addressed = executors.iter().map(|joined| match Url::parse(&joined.executor.url()) {
+        Ok(url) => Ok((url, joined.clone())),
+        Err(error) => Err(Error::internal(format!("not the address of an executor: {error}"))),
+    });
+    let mut addressed = addressed.collect::<Result<Vec<_>>>()?;
+    addressed.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+    Ok(addressed)
 }
 
 /// Copies what is sent to all tasks of a join into buffers of its own.
@@ -152,46 +202,19 @@ fn keep_single_partitions(event: DesiredTaskCountEvent<'_>) -> Option<DataFusion
     is_single.then(|| Ok(DesiredTaskCountEventResponse::maximum(1)))
 }
 
-/// The plan with its stages.
-pub(super) async fn describe(plan: Arc<dyn ExecutionPlan>, state: &SessionState, engine: &EngineContext, members: &Members) -> Result<String> {
-    let (plan, _) = distribute(plan, state, engine, &members.active()).await?;
-    Ok(display_plan_ascii(plan.as_ref(), false))
-}
-
-/// Runs a plan to its end: its rows, and the plan with its stages and what they measured.
-pub(super) async fn analyze(
-    plan: Arc<dyn ExecutionPlan>,
-    state: &SessionState,
-    engine: &EngineContext,
-    members: &Members,
-) -> Result<(usize, String)> {
-    let (plan, task) = distribute(plan, state, engine, &members.active()).await?;
-    let rows = super::count(execute_stream(Arc::clone(&plan), task).map_err(from_datafusion)?).await?;
-    let text = explain_analyze(plan, DistributedMetricsFormat::Aggregated).await.map_err(from_datafusion)?;
-    Ok((rows, text))
-}
-
 /// The executors of one attempt, in the order of their addresses.
 #[derive(Clone)]
 struct Workers(Vec<Url>);
 
 impl Workers {
-    fn new(executors: &[Joined]) -> Result<Self> {
-        let urls = executors.iter().map(|joined| Url::parse(&joined.executor.url()));
-        let mut urls =
-            urls.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| Error::internal(format!("not the address of an executor: {error}")))?;
-        urls.sort_unstable();
-        Ok(Self(urls))
-    }
-
     /// The executors that read a scan by so many tasks, in the order of the tasks.
-    fn readers(&self, scan: &FileScanConfig, tasks: usize) -> Vec<&str> {
-        let all: Vec<&str> = self.0.iter().map(Url::as_str).collect();
-        match tasks < all.len() {
-            true => affinity::some_nodes(scan, &all, tasks),
-            // All scans of a stage have the same order.
-            false => all.into_iter().cycle().take(tasks).collect(),
+    fn readers(&self, scan: &FileScanConfig, tasks: usize) -> Vec<&Url> {
+        if tasks < self.0.len() {
+            let nodes: Vec<Node<'_>> = self.0.iter().map(|url| Node { name: url.as_str(), partitions: 1 }).collect();
+            return affinity::ranking(scan, &nodes).into_iter().take(tasks).map(|number| &self.0[number]).collect();
         }
+        // All scans of a stage have the same order.
+        self.0.iter().cycle().take(tasks).collect()
     }
 }
 
@@ -204,9 +227,11 @@ impl WorkerResolver for Workers {
 /// Files go to the executors that have read them before.
 impl ScaleUpLeafNodeHandler for Workers {
     fn handle(&self, event: ScaleUpLeafNodeEvent) -> Option<DataFusionResult<ScaleUpLeafNodeEventResponse>> {
-        let scan = scan_of(event.plan)?;
+        let scan = scan_of(event.plan.as_ref())?;
         let partitions = event.plan.output_partitioning().partition_count();
-        let scans = affinity::for_nodes(scan, &self.readers(scan, event.task_count), partitions)?;
+        let readers = self.readers(scan, event.task_count);
+        let nodes: Vec<Node<'_>> = readers.into_iter().map(|url| Node { name: url.as_str(), partitions }).collect();
+        let scans = affinity::for_nodes(scan, &nodes)?;
         let scans = scans.into_iter().map(|scan| DataSourceExec::from_data_source(scan) as Arc<dyn ExecutionPlan>);
         let leaf = DistributedLeafExec::try_new(Arc::clone(event.plan), scans);
         Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
@@ -221,19 +246,15 @@ impl RouteTasksHandler for Workers {
             if plan.as_network_boundary().is_some() {
                 return Ok(TreeNodeRecursion::Jump);
             }
-            let Some(scan) = plan.downcast_ref::<DistributedLeafExec>().and_then(|leaf| scan_of(leaf.original())) else {
+            let Some(scan) = plan.downcast_ref::<DistributedLeafExec>().and_then(|leaf| scan_of(leaf.original().as_ref())) else {
                 return Ok(TreeNodeRecursion::Continue);
             };
             readers = Some(self.readers(scan, event.task_count));
             Ok(TreeNodeRecursion::Stop)
         });
-        let urls = readers?.into_iter().map(|url| Url::parse(url).map_err(|error| DataFusionError::External(Box::new(error))));
-        Some(visited.and_then(|_| urls.collect::<DataFusionResult<_>>()).map(RouteTasksEventResponse::new))
+        let urls = readers?.into_iter().cloned().collect();
+        Some(visited.map(|_| RouteTasksEventResponse::new(urls)))
     }
-}
-
-fn scan_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
-    plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
 }
 
 /// A planner that has its plan already: the distributed planner asks the one before it.

@@ -127,7 +127,7 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::DropSchema { name, if_exists } => schema::drop(&context, &name, if_exists).await,
         Statement::Analyze { name, properties } => analyze::run(context, &name, &properties).await,
         Statement::Show(show) => show::run(&context, show).await,
-        Statement::ShowStats(table) => show_stats::run(&context, &table).await,
+        Statement::ShowStats(of) => show_stats::run(&context, of).await,
         Statement::Use(name) => session::use_schema(&context, &name).await,
         Statement::SetSession { name, value } => session::set(name, value),
         Statement::ResetSession { name } => session::reset(name),
@@ -141,7 +141,7 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         Statement::Insert(insert) => insert::prepare(context, *insert).await,
         Statement::Explain(explain) => Ok(listing(explain::prepare(context, explain).await?, explain::schema())),
         Statement::Show(show) => Ok(listing(no_parameters(), show::schema(&show))),
-        Statement::ShowStats(_) => Ok(listing(no_parameters(), show_stats::schema())),
+        Statement::ShowStats(of) => Ok(listing(show_stats::prepare(context, of).await?, show_stats::schema())),
         Statement::CreateTable(_)
         | Statement::DropTable { .. }
         | Statement::RenameTable { .. }

@@ -1,19 +1,20 @@
-//! `SHOW STATS FOR t`: what the optimiser knows of a table, with Trino's columns: a row for each column, and one for the table.
+//! `SHOW STATS FOR t`: what the optimiser knows of a table, or expects of a query, with Trino's columns: a row for each column, and one for the whole.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, ScalarValue};
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::sql::sqlparser::ast::ObjectName;
 use nunatak_core::{Error, Result};
 use nunatak_engine::scan::types::field_id;
 use nunatak_engine::scan::{IcebergTable, ScanFiles};
+use nunatak_engine::sql::statement::StatisticsOf;
 
-use super::{Outcome, StatementContext};
+use super::{Outcome, StatementContext, parameters};
 
 pub(super) fn schema() -> SchemaRef {
     let text = |name| Field::new(name, DataType::Utf8, true);
@@ -41,11 +42,24 @@ struct Row {
     high: Option<String>,
 }
 
-pub(super) async fn run(context: &StatementContext, name: &ObjectName) -> Result<Outcome> {
-    let table = context.planner.table(&context.resolve(name)?).await?;
-    let snapshot = table.metadata.current_snapshot().cloned();
-    let table = IcebergTable::new(table, snapshot, Arc::clone(context.engine.scan()))?;
-    let rows = rows(&table).await?;
+/// The parameters of what is asked about.
+pub(super) async fn prepare(context: &StatementContext, of: StatisticsOf) -> Result<SchemaRef> {
+    match of {
+        StatisticsOf::Table(_) => Ok(Arc::new(Schema::empty())),
+        StatisticsOf::Query(query) => parameters::schema(&context.planner.plan_query(*query).await?),
+    }
+}
+
+pub(super) async fn run(context: &StatementContext, of: StatisticsOf) -> Result<Outcome> {
+    let rows = match of {
+        StatisticsOf::Table(name) => of_table(context, &name).await?,
+        StatisticsOf::Query(query) => {
+            let plan = parameters::bind(context.planner.plan_query(*query).await?, context.parameters.as_ref())?;
+            let planned = context.physical_plan(&plan, None).await?;
+            let size = |column: usize, statistics: &Statistics| number(&statistics.column_statistics[column].byte_size);
+            rows(plan.schema().fields(), planned.statistics()?.as_ref(), size)
+        }
+    };
     let texts = |of: &dyn Fn(&Row) -> Option<String>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<StringArray>()) };
     let numbers = |of: &dyn Fn(&Row) -> Option<f64>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<Float64Array>()) };
     let columns = vec![
@@ -61,21 +75,30 @@ pub(super) async fn run(context: &StatementContext, name: &ObjectName) -> Result
     Ok(Outcome::listing(batch))
 }
 
-async fn rows(table: &IcebergTable) -> Result<Vec<Row>> {
+async fn of_table(context: &StatementContext, name: &ObjectName) -> Result<Vec<Row>> {
+    let table = context.planner.table(&context.resolve(name)?).await?;
+    let snapshot = table.metadata.current_snapshot().cloned();
+    let table = IcebergTable::new(table, snapshot, Arc::clone(context.engine.scan()))?;
     let sizes = data_sizes(table.load_files().await?);
     let Some(statistics) = table.statistics() else { return Err(Error::internal("a table has no statistics")) };
+    let schema = table.shape().schema();
+    let size = |column: usize, _: &Statistics| field_id(schema.field(column)).and_then(|id| sizes.get(&id)).map(|bytes| *bytes as f64);
+    Ok(rows(schema.fields(), &statistics, size))
+}
+
+/// A row for each field, and one for the whole.
+fn rows(fields: &Fields, statistics: &Statistics, size: impl Fn(usize, &Statistics) -> Option<f64>) -> Vec<Row> {
     let row_count = number(&statistics.num_rows);
-    let fields = table.shape().schema().fields().iter().zip(&statistics.column_statistics);
-    let of_columns = fields.map(|(field, column)| Row {
+    let of_columns = fields.iter().zip(&statistics.column_statistics).enumerate().map(|(index, (field, column))| Row {
         column: Some(field.name().clone()),
-        data_size: field_id(field).filter(|_| has_varying_size(field.data_type())).and_then(|id| sizes.get(&id)).map(|bytes| *bytes as f64),
+        data_size: size(index, statistics).filter(|_| has_varying_size(field.data_type())),
         distinct_values: distinct_values(column, row_count),
         nulls_fraction: number(&column.null_count).zip(row_count).filter(|(_, rows)| *rows > 0.0).map(|(nulls, rows)| (nulls / rows).min(1.0)),
         row_count: None,
         low: bound(&column.min_value),
         high: bound(&column.max_value),
     });
-    Ok(of_columns.chain([Row { row_count, ..Row::default() }]).collect())
+    of_columns.chain([Row { row_count, ..Row::default() }]).collect()
 }
 
 /// A column of NULLs has no value.

@@ -18,7 +18,7 @@ use super::node::{DeletesAt, IcebergScan, Kind, Rest, RowFileScan};
 use super::unreadable;
 use crate::error::into_datafusion;
 use crate::files::{FileFormat, FileOptions, RowFileSource, SchemaOrigin};
-use crate::scan::{FileDeletes, IcebergSource, ScanContext};
+use crate::scan::{FileDeletes, IcebergSource, ScanContext, scan_of};
 
 /// What a scan is read with.
 pub(super) struct Decoding<'a> {
@@ -42,7 +42,7 @@ pub(super) fn encode(
     codec: &dyn PhysicalExtensionCodec,
     converter: &dyn PhysicalProtoConverterExtension,
 ) -> Result<Option<Kind>> {
-    let Some(config) = config_of(plan) else { return Ok(None) };
+    let Some(config) = scan_of(plan.as_ref()) else { return Ok(None) };
     let rest = Some(Rest { limit: config.limit.map(|rows| rows as u64), preserve_order: config.preserve_order });
     if let Some(source) = config.file_source.downcast_ref::<IcebergSource>() {
         let parquet = FileScanConfigBuilder::from(config.clone())
@@ -102,15 +102,11 @@ fn restored(groups: &[FileGroup], made_up_columns: usize, deletes: &[DeletesAt])
     Ok(groups.into_iter().map(FileGroup::new).collect())
 }
 
-fn config_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
-    plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref()
-}
-
 pub(super) fn decode_iceberg(scan: &IcebergScan, decoding: &Decoding<'_>) -> Result<Arc<dyn ExecutionPlan>> {
     let context = PhysicalPlanDecodeContext::new(decoding.context, decoding.codec);
     let parquet = scan.parquet.as_ref().ok_or_else(|| unreadable("its files are missing"))?;
     let parquet = decoding.converter.proto_to_execution_plan(parquet, &context)?;
-    let config = config_of(&parquet).ok_or_else(|| unreadable("it is no scan of files"))?;
+    let config = scan_of(parquet.as_ref()).ok_or_else(|| unreadable("it is no scan of files"))?;
     let source = config.file_source.downcast_ref::<ParquetSource>().ok_or_else(|| unreadable("it is no scan of Parquet files"))?;
     let footers = decoding.context.runtime_env().cache_manager.get_file_metadata_cache();
     let source = IcebergSource::from_wire(source, footers, decoding.scan)?;

@@ -1,5 +1,6 @@
 //! The folder of a cache on disk.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -18,10 +19,7 @@ pub(super) struct CacheFolder {
 impl CacheFolder {
     /// The first folder within `parent` that no other process has, so that a process finds again what it had before.
     pub(super) fn take(parent: &Path) -> Result<Self> {
-        let wrong = |error: std::io::Error| {
-            Error::new(Code::ConfigurationInvalid, format!("the folder '{}' for parts of data files cannot be written: {error}", parent.display()))
-                .with_hint("name another data directory with --data-dir, or set cache.disk to 0B")
-        };
+        let wrong = |error| unusable(parent, error);
         for number in 0..PROCESSES_MAX {
             let path = parent.join(number.to_string());
             fs::create_dir_all(&path).map_err(wrong)?;
@@ -36,4 +34,10 @@ impl CacheFolder {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The error for a folder in which nothing can be kept.
+pub(super) fn unusable(folder: &Path, why: impl Display) -> Error {
+    Error::new(Code::ConfigurationInvalid, format!("the folder '{}' for parts of data files cannot be used: {why}", folder.display()))
+        .with_hint("name another data directory with --data-dir, or set cache.disk to 0B")
 }

@@ -28,7 +28,7 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::{debug, warn};
 
 use block::{BLOCK_BYTES, BlockKey};
-use folder::CacheFolder;
+use folder::{CacheFolder, unusable};
 
 /// The cache is divided into so many parts, each with a lock of its own.
 const SHARDS: usize = 8;
@@ -139,31 +139,20 @@ impl FileCache {
             .with_eviction_config(S3FifoConfig::default())
             .with_weighter(|key: &BlockKey, block: &Bytes| key.file.len() + block.len())
             .storage();
-        let wrong = |error: &dyn fmt::Display| {
-            let folder = options.folder.display();
-            Error::new(Code::ConfigurationInvalid, format!("the folder '{folder}' for parts of data files cannot be used: {error}"))
-                .with_hint("name another data directory with --data-dir, or set cache.disk to 0B")
-        };
-        let threads = THREADS.as_ref().map_err(|error| wrong(error))?;
+        let threads = THREADS.as_ref().map_err(|error| unusable(&options.folder, error))?;
         let builder = builder.with_spawner(Spawner::from(threads.handle().clone()));
-        let opened = match &folder {
-            None => builder.build().await,
+        let builder = match &folder {
+            None => builder,
             Some(folder) => {
                 let device = FsDeviceBuilder::new(folder.path()).with_capacity(options.disk_bytes_max).build();
-                let engine = device.map(|device| {
-                    let engine = BlockEngineConfig::new(device).with_block_size(DISK_UNIT_BYTES);
-                    engine.with_submit_queue_size_threshold(DISK_QUEUE_BYTES_MAX).with_buffer_pool_size(DISK_QUEUE_BYTES_MAX)
-                });
-                match engine {
-                    Ok(engine) => {
-                        let builder = builder.with_io_engine_config(PsyncIoEngineConfig::default()).with_engine_config(engine);
-                        builder.with_recover_mode(RecoverMode::Quiet).build().await
-                    }
-                    Err(error) => Err(error),
-                }
+                let engine = BlockEngineConfig::new(device.map_err(|error| unusable(&options.folder, error))?)
+                    .with_block_size(DISK_UNIT_BYTES)
+                    .with_submit_queue_size_threshold(DISK_QUEUE_BYTES_MAX)
+                    .with_buffer_pool_size(DISK_QUEUE_BYTES_MAX);
+                builder.with_io_engine_config(PsyncIoEngineConfig::default()).with_engine_config(engine).with_recover_mode(RecoverMode::Quiet)
             }
         };
-        let blocks = opened.map_err(|error| wrong(&error))?;
+        let blocks = builder.build().await.map_err(|error| unusable(&options.folder, error))?;
         Ok(Some(Arc::new(Self { blocks, local_files: options.local_files, _folder: folder })))
     }
 

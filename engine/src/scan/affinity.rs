@@ -20,34 +20,42 @@ use super::splits::{FileLayout, Split, bytes_of, deal, plan_splits};
 /// How much more than the average a node may read, as a part of the average.
 const TOLERANCE: u64 = 10;
 
-/// The scan of an Iceberg table for each node, with `partitions` groups of files each; together they read what `scan` reads. `None` if `scan` is none.
-pub fn for_nodes(scan: &FileScanConfig, nodes: &[&str], partitions: usize) -> Option<Vec<FileScanConfig>> {
+/// A node that takes part in a scan.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a> {
+    /// Its name, by which it is known again.
+    pub name: &'a str,
+    /// How many partitions of the scan it reads.
+    pub partitions: usize,
+}
+
+/// The scan of an Iceberg table for each node, with as many groups of files as it has partitions; together they read what `scan` reads. `None` if `scan` is none.
+pub fn for_nodes(scan: &FileScanConfig, nodes: &[Node<'_>]) -> Option<Vec<FileScanConfig>> {
     if !scan.file_source.is::<IcebergSource>() || nodes.is_empty() {
         return None;
     }
     let files = whole_files(scan);
     let layouts: Vec<FileLayout<'_>> = files.iter().map(layout).collect();
-    let splits: Vec<Split> = plan_splits(&layouts, nodes.len() * partitions).into_iter().flatten().collect();
+    let splits: Vec<Split> = plan_splits(&layouts, partitions_of(nodes)).into_iter().flatten().collect();
     let mut template = scan.clone();
     template.file_groups.clear();
-    let of_node = |splits: Vec<Split>| {
+    let of_node = |(splits, node): (Vec<Split>, &Node<'_>)| {
         let sized = splits.into_iter().map(|split| (bytes_of(&split, &layouts), split)).collect();
-        let mut groups = deal(sized, partitions);
-        // All nodes have the same partitions, some perhaps without files.
-        groups.resize_with(partitions, Vec::new);
+        let mut groups = deal(sized, node.partitions);
+        // Some perhaps have no files.
+        groups.resize_with(node.partitions, Vec::new);
         let file = |split: Split| within(files[split.file].clone(), split.range);
         let mut scan = template.clone();
         scan.file_groups = groups.into_iter().map(|splits| FileGroup::new(splits.into_iter().map(file).collect())).collect();
         scan
     };
-    Some(assign(splits, &files, &layouts, nodes).into_iter().map(of_node).collect())
+    Some(assign(splits, &files, &layouts, nodes).into_iter().zip(nodes).map(of_node).collect())
 }
 
-/// The nodes that read a scan which needs only `count` of them: the same ones in each query over its files.
-pub fn some_nodes<'a>(scan: &FileScanConfig, nodes: &[&'a str], count: usize) -> Vec<&'a str> {
+/// The numbers of the nodes in the order in which a scan that does not need all of them prefers them: the same one in each query over its files.
+pub fn ranking(scan: &FileScanConfig, nodes: &[Node<'_>]) -> Vec<usize> {
     let first = scan.file_groups.iter().flat_map(|group| group.iter()).map(|file| &file.object_meta.location).min();
-    let ranked = ranked(first.map_or("", |path| path.as_ref()), nodes);
-    ranked.into_iter().take(count).map(|node| nodes[node]).collect()
+    ranked(first.map_or("", |path| path.as_ref()), nodes)
 }
 
 /// The files of a scan, each once and whole.
@@ -64,19 +72,23 @@ fn layout(file: &PartitionedFile) -> FileLayout<'_> {
     FileLayout { size: file.object_meta.size, row_groups }
 }
 
+fn partitions_of(nodes: &[Node<'_>]) -> usize {
+    nodes.iter().map(|node| node.partitions).sum()
+}
+
 /// The splits of each node. The largest is given away first.
-fn assign(mut splits: Vec<Split>, files: &[PartitionedFile], layouts: &[FileLayout<'_>], nodes: &[&str]) -> Vec<Vec<Split>> {
+fn assign(mut splits: Vec<Split>, files: &[PartitionedFile], layouts: &[FileLayout<'_>], nodes: &[Node<'_>]) -> Vec<Vec<Split>> {
     let total: u64 = splits.iter().map(|split| bytes_of(split, layouts)).sum();
-    let average = total.div_ceil(nodes.len() as u64);
-    let most = average + average / TOLERANCE;
+    let of_partition = total.div_ceil(partitions_of(nodes).max(1) as u64);
+    let most = |node: usize| (of_partition + of_partition / TOLERANCE) * nodes[node].partitions as u64;
     splits.sort_by_key(|split| (Reverse(bytes_of(split, layouts)), split.file, split.range.as_ref().map(|range| range.start)));
     let mut loads = vec![0; nodes.len()];
     let mut assigned = vec![Vec::new(); nodes.len()];
     for split in splits {
         let bytes = bytes_of(&split, layouts);
         let ranked = ranked(files[split.file].object_meta.location.as_ref(), nodes);
-        let least = || (0..nodes.len()).min_by_key(|node| loads[*node]).unwrap_or_default();
-        let node = ranked.into_iter().find(|node| loads[*node] + bytes <= most).unwrap_or_else(least);
+        let least = || (0..nodes.len()).min_by_key(|node| loads[*node] / nodes[*node].partitions.max(1) as u64).unwrap_or_default();
+        let node = ranked.into_iter().find(|node| loads[*node] + bytes <= most(*node)).unwrap_or_else(least);
         loads[node] += bytes;
         assigned[node].push(split);
     }
@@ -84,17 +96,19 @@ fn assign(mut splits: Vec<Split>, files: &[PartitionedFile], layouts: &[FileLayo
 }
 
 /// The numbers of the nodes in the order in which a file prefers them.
-fn ranked(file: &str, nodes: &[&str]) -> Vec<usize> {
-    let mut ranked: Vec<(u64, usize)> = nodes.iter().enumerate().map(|(number, node)| (hash(file, node), number)).collect();
-    ranked.sort_unstable_by_key(|(hash, number)| (Reverse(*hash), *number));
+fn ranked(file: &str, nodes: &[Node<'_>]) -> Vec<usize> {
+    let mut ranked: Vec<(f64, usize)> = nodes.iter().enumerate().map(|(number, node)| (score(file, node), number)).collect();
+    ranked.sort_unstable_by(|(left, first), (right, second)| right.total_cmp(left).then(first.cmp(second)));
     ranked.into_iter().map(|(_, number)| number).collect()
 }
 
-/// The same in all processes of one version.
-fn hash(file: &str, node: &str) -> u64 {
+/// How much a file prefers a node, the same in all processes of one version. A node with more partitions is preferred by more files (Schindelhauer and Schomaker,
+/// SPAA 2005).
+fn score(file: &str, node: &Node<'_>) -> f64 {
     let mut hasher = std::hash::DefaultHasher::new();
-    (file, node).hash(&mut hasher);
-    hasher.finish()
+    (file, node.name).hash(&mut hasher);
+    let uniform = (hasher.finish() as f64 + 0.5) / (u64::MAX as f64 + 1.0);
+    node.partitions as f64 / -uniform.ln()
 }
 
 #[cfg(test)]
@@ -103,15 +117,19 @@ mod tests {
 
     use super::*;
 
-    const NODES: [&str; 4] = ["http://a:1", "http://b:1", "http://c:1", "http://d:1"];
+    const NODES: [Node<'_>; 4] = [node("http://a:1", 2), node("http://b:1", 2), node("http://c:1", 2), node("http://d:1", 2)];
     const MIB: u64 = 1 << 20;
+
+    const fn node(name: &str, partitions: usize) -> Node<'_> {
+        Node { name, partitions }
+    }
 
     fn files(sizes: impl IntoIterator<Item = u64>) -> Vec<PartitionedFile> {
         sizes.into_iter().enumerate().map(|(number, size)| PartitionedFile::new(format!("data/{number:05}.parquet"), size)).collect()
     }
 
     /// The node of each file that is not cut, and the bytes of each node.
-    fn nodes_of(files: &[PartitionedFile], nodes: &[&str]) -> (BTreeMap<Path, usize>, Vec<u64>) {
+    fn nodes_of(files: &[PartitionedFile], nodes: &[Node<'_>]) -> (BTreeMap<Path, usize>, Vec<u64>) {
         let layouts: Vec<_> = files.iter().map(layout).collect();
         let splits = (0..files.len()).map(|file| Split { file, range: None }).collect();
         let assigned = assign(splits, files, &layouts, nodes);
@@ -128,6 +146,18 @@ mod tests {
             let average = bytes.iter().sum::<u64>() / 4;
             assert!(bytes.iter().all(|bytes| *bytes <= average + average / 8), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn nodes_get_as_much_as_they_have_partitions() {
+        let nodes = [node("http://a:1", 8), node("http://b:1", 2), node("http://c:1", 2)];
+        let all = files(vec![MIB; 1200]);
+        let (before, bytes) = nodes_of(&all, &nodes);
+        assert!(bytes[0].abs_diff(800 * MIB) <= 80 * MIB && bytes[1..].iter().all(|bytes| bytes.abs_diff(200 * MIB) <= 40 * MIB), "{bytes:?}");
+        // A node that is there no more leaves its files; hardly any other one moves.
+        let (without, _) = nodes_of(&all, &nodes[..2]);
+        let moved = without.iter().filter(|(file, node)| before[*file] < 2 && before[*file] != **node).count();
+        assert!(moved < 60, "{moved}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use deletes::{DeleteReader, FileDeletes};
 pub use hidden::HiddenColumn;
 pub use metadata_tables::metadata_table;
 pub use plan::{ScanFiles, ScanShape, files_of_scan};
-pub use provider::{IcebergTable, ScanContext, scan_bytes};
+pub use provider::{IcebergTable, ScanContext, scan_bytes, scan_of};
 pub use pruning::Pruned;
 pub use source::IcebergSource;
 

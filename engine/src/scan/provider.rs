@@ -439,9 +439,14 @@ pub(super) fn within(file: PartitionedFile, range: Option<Range<u64>>) -> Partit
     }
 }
 
+/// The scan of files that a plan's leaf is, of an Iceberg table or not; `None` for other operators.
+pub fn scan_of(plan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
+    plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref()
+}
+
 /// The bytes that all Iceberg scans in a plan read, after pruning.
 pub fn scan_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let of_node = match plan.downcast_ref::<DataSourceExec>().and_then(|exec| exec.data_source().downcast_ref::<FileScanConfig>()) {
+    let of_node = match scan_of(plan.as_ref()) {
         Some(config) if config.file_source.is::<IcebergSource>() => {
             config.file_groups.iter().flat_map(|group| group.iter()).map(PartitionedFile::effective_size).sum()
         }

@@ -6,8 +6,8 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::parse::take_word;
-use super::parse_table::{refused, unsupported};
-use super::statement::{Show, Statement};
+use super::parse_table::refused;
+use super::statement::{Show, Statement, StatisticsOf};
 
 /// Trino's other listings.
 const NOT_YET: [&str; 5] = ["GRANTS", "ROLES", "ROLE", "CURRENT", "BRANCHES"];
@@ -50,10 +50,12 @@ pub(super) fn parse_show(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
 
 fn parse_show_stats(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.expect_keyword(Keyword::FOR)?;
-    if parser.peek_token_ref().token == Token::LParen {
-        return unsupported("SHOW STATS FOR a query is not supported yet");
+    if parser.consume_token(&Token::LParen) {
+        let query = parser.parse_query()?;
+        parser.expect_token(&Token::RParen)?;
+        return Ok(Statement::ShowStats(StatisticsOf::Query(query)));
     }
-    Ok(Statement::ShowStats(parser.parse_object_name(false)?))
+    Ok(Statement::ShowStats(StatisticsOf::Table(parser.parse_object_name(false)?)))
 }
 
 fn parse_show_create(parser: &mut Parser<'_>) -> Parsed<Show> {

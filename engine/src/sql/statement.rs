@@ -82,8 +82,8 @@ pub enum Statement {
     },
     /// `SHOW ...` and `DESCRIBE t`.
     Show(Show),
-    /// `SHOW STATS FOR t`.
-    ShowStats(ast::ObjectName),
+    /// `SHOW STATS FOR t` and `SHOW STATS FOR (SELECT ...)`.
+    ShowStats(StatisticsOf),
     /// `USE [catalog.]schema`.
     Use(ast::ObjectName),
     /// `SET SESSION name = value`.
@@ -152,6 +152,15 @@ pub struct CopyInto {
     pub pattern: String,
     /// Options by lower-case name.
     pub options: Vec<(String, OptionValue)>,
+}
+
+/// What `SHOW STATS` tells of.
+#[derive(Clone, Debug)]
+pub enum StatisticsOf {
+    /// A table.
+    Table(ast::ObjectName),
+    /// The rows of a query, as the optimiser expects them.
+    Query(Box<ast::Query>),
 }
 
 /// The listings.

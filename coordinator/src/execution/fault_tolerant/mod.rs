@@ -5,10 +5,11 @@
 //! hung, when an executor was killed in mid-query. So no job is told of a loss before it was given up.
 //!
 //! Its scheduler is a library here ([`scheduler`]): plans go to it in this process, executors talk to it through a service of ours ([`service`]), and
-//! the membership comes from the cluster's state. [`results`] reads what the last stage has written.
+//! the membership comes from the cluster's state. [`placement`] says which executor reads which files. [`results`] reads what the last stage has written.
 
 mod explain;
 mod joins;
+mod placement;
 mod results;
 mod scheduler;
 mod service;
@@ -122,7 +123,7 @@ impl FaultTolerant {
         let plan = joins::for_stages(plan).map_err(from_datafusion)?;
         let departures = members.departures();
         let context = Arc::new(SessionContext::new_with_state(state.clone()));
-        let (mut job, mut statuses) = start(Arc::clone(&self.scheduler), context, plan, departures).await?;
+        let (mut job, mut statuses) = start(Arc::clone(&self.scheduler), context, plan, &members.active(), departures).await?;
         let ended = job.end(&mut statuses).await;
         if members.departures() != departures {
             return Err(Error::new(Code::RemoteHostGone, "an executor was lost while the query ran").with_hint("run it again"));
@@ -137,11 +138,8 @@ impl FaultTolerant {
 async fn attempt(scheduler: Arc<Scheduler>, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>, members: &Members) -> Result<Attempt> {
     let departures = members.departures();
     let executors = members.active();
-    if executors.is_empty() {
-        return Err(no_executors());
-    }
     let schema = plan.schema();
-    let (job, statuses) = start(scheduler, context, plan, departures).await?;
+    let (job, statuses) = start(scheduler, context, plan, &executors, departures).await?;
     Ok(Attempt { rows: results::read(schema, job, statuses), needed: Needed::AllSince { executors, departures } })
 }
 
@@ -150,8 +148,13 @@ async fn start(
     scheduler: Arc<Scheduler>,
     context: Arc<SessionContext>,
     plan: Arc<dyn ExecutionPlan>,
+    executors: &[Joined],
     departures: u64,
 ) -> Result<(Job, mpsc::Receiver<JobStatus>)> {
+    if executors.is_empty() {
+        return Err(no_executors());
+    }
+    let plan = placement::with_readers(plan, executors).map_err(from_datafusion)?;
     scheduler.wait_until_known(departures).await;
     let (sender, statuses) = mpsc::channel(STATUSES_MAX);
     let id = scheduler.submit(context, plan, sender).await?;

@@ -18,6 +18,7 @@ use ballista_core::serde::protobuf::{
 };
 use ballista_core::serde::scheduler::ExecutorMetadata;
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
+use ballista_scheduler::cluster::memory::InMemoryJobState;
 use ballista_scheduler::cluster::{BallistaCluster, JobState};
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::metrics::default_metrics_collector;
@@ -37,6 +38,8 @@ use nunatak_state::{ClusterState, ExecutorMember, Joined, Membership};
 use tokio::sync::{mpsc, watch};
 use tonic::Request;
 use tracing::{debug, warn};
+
+use super::placement::Placement;
 
 /// The largest message. With gRPC's default, the plan of a wide table does not fit, and is taken for the loss of its executor.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 30;
@@ -84,12 +87,12 @@ impl Scheduler {
             ..SchedulerConfig::default()
         };
         let base = engine.base().clone();
-        let cluster = BallistaCluster::new_memory(
+        let jobs: Arc<dyn JobState> = Arc::new(InMemoryJobState::new(
             config.scheduler_id.clone(),
             Arc::new(move |config| Ok(SessionStateBuilder::new_from_existing(base.clone()).with_config(config).build())),
             Arc::new(SessionConfig::new_with_ballista),
-        );
-        let jobs = cluster.job_state();
+        ));
+        let cluster = BallistaCluster::new(Arc::new(Placement::default()), Arc::clone(&jobs));
         let cannot = |error: BallistaError| Error::internal(format!("the scheduler cannot start: {error}"));
         let endpoint = config.scheduler_endpoint();
         let codec = BallistaCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::new(codec));

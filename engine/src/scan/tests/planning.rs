@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use datafusion::datasource::physical_plan::FileScanConfig;
-use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use nunatak_catalog::spec::{Datum, PrimitiveType};
 
 use super::*;
+use crate::scan::scan_of;
 
 const FILES: usize = 100_000;
 const MANIFESTS: usize = 2_000;
@@ -70,7 +69,6 @@ async fn plans_of_100_000_files() {
 }
 
 fn scan_files(plan: &Arc<dyn ExecutionPlan>) -> usize {
-    let of_node = plan.downcast_ref::<DataSourceExec>().and_then(|exec| exec.data_source().downcast_ref::<FileScanConfig>());
-    let files = of_node.map_or(0, |config| config.file_groups.iter().map(|group| group.len()).sum());
+    let files = scan_of(plan.as_ref()).map_or(0, |config| config.file_groups.iter().map(|group| group.len()).sum());
     plan.children().into_iter().fold(files, |files, child| files + scan_files(child))
 }
