@@ -1,7 +1,20 @@
 //! Deletion vectors: the blob `deletion-vector-v1` of the Puffin spec. Length, magic, a 64-bit Roaring bitmap in its portable form, and a checksum.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use iceberg::puffin::{Blob, CompressionCodec, DELETION_VECTOR_V1, PuffinReader, PuffinWriter};
 use nunatak_core::{Code, Error, Result};
 use roaring::RoaringTreemap;
+
+use crate::error::from_iceberg;
+use crate::storage::Storage;
+
+/// The id of the column `_pos` (table spec, "Reserved Field IDs"), which Java's vectors name as theirs.
+const POSITION_ID: i32 = i32::MAX - 2;
+/// The properties of a vector's blob.
+const REFERENCED_DATA_FILE: &str = "referenced-data-file";
+const CARDINALITY: &str = "cardinality";
 
 const MAGIC: [u8; 4] = [0xD1, 0xD3, 0x39, 0x64];
 /// Length, magic and checksum.
@@ -32,6 +45,54 @@ pub fn decode(blob: &[u8], cardinality: u64, path: &str) -> Result<RoaringTreema
         return Err(damaged(format!("it deletes {} rows, but the table's metadata says {cardinality}", positions.len())));
     }
     Ok(positions)
+}
+
+/// Where a vector lies in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Where its blob begins.
+    pub offset: i64,
+    /// The length of the blob.
+    pub length: i64,
+}
+
+/// Writes the vectors of data files, by their locations, into a Puffin file: where each of them lies, in the same order, and the length of the file.
+///
+/// Errors: those of its storage.
+pub async fn write(storage: &Arc<Storage>, path: &str, vectors: &[(String, RoaringTreemap)]) -> Result<(Vec<Placed>, u64)> {
+    let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write deletion vectors to '{path}'"));
+    let file_io = storage.file_io();
+    let output = file_io.new_output(path).map_err(failed)?;
+    let created_by = HashMap::from([("created-by".to_owned(), format!("nunatak {}", env!("CARGO_PKG_VERSION")))]);
+    let mut writer = PuffinWriter::new(&output, created_by, false).await.map_err(failed)?;
+    for (data_file, positions) in vectors {
+        writer.add(blob(data_file, positions)?, CompressionCodec::None).await.map_err(failed)?;
+    }
+    writer.close().await.map_err(failed)?;
+    // The writer does not tell where it has put them.
+    let reader = PuffinReader::new(file_io.new_input(path).map_err(failed)?);
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let blobs = reader.file_metadata().await.map_err(failed)?.blobs().iter();
+    let placed: Vec<Placed> = blobs.map(|blob| Placed { offset: number(blob.offset()), length: number(blob.length()) }).collect();
+    let size = storage.size_bytes(path).await?.filter(|_| placed.len() == vectors.len());
+    let size = size.ok_or_else(|| Error::new(Code::IcebergFilesystemError, format!("'{path}' is another file right after it was written")))?;
+    Ok((placed, size))
+}
+
+fn blob(data_file: &str, positions: &RoaringTreemap) -> Result<Blob> {
+    let mut bitmap = Vec::with_capacity(positions.serialized_size());
+    positions.serialize_into(&mut bitmap).map_err(|error| Error::internal("a deletion vector cannot be written").with_source(error))?;
+    let properties = [(REFERENCED_DATA_FILE, data_file.to_owned()), (CARDINALITY, positions.len().to_string())];
+    // It inherits both numbers from its commit.
+    let inherited = -1;
+    Ok(Blob::builder()
+        .r#type(DELETION_VECTOR_V1.to_owned())
+        .fields(vec![POSITION_ID])
+        .snapshot_id(inherited)
+        .sequence_number(inherited)
+        .data(framed(&bitmap))
+        .properties(properties.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        .build())
 }
 
 /// A bitmap in its portable form as a blob.

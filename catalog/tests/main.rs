@@ -5,6 +5,7 @@ mod append;
 mod damage;
 mod failures;
 mod namespaces;
+mod row_delta;
 mod snapshots;
 mod storage;
 mod support;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nunatak_core::{Code, Error, Result, Retry};
 
 use super::CommitError;
-use super::producer::Producer;
+use super::producer::{AttemptError, Producer};
 use super::retry::RetryPolicy;
 use crate::backend::Catalog;
 use crate::backend::update;
@@ -60,10 +60,10 @@ pub async fn append_to_staged(staged: &Table, files: Vec<DataFile>, summary: BTr
 
 async fn stage(staged: &Table, producer: &mut Producer, files: Vec<DataFile>, summary: &BTreeMap<String, String>) -> Result<TableMetadata> {
     producer.add_data_files(&staged.metadata, staged.metadata.default_partition_spec_id(), files).await?;
-    let attempt = producer.attempt(staged, 1, summary).await?;
+    let attempt = producer.attempt(staged, 1, summary).await.map_err(failed)?;
     let applied = update::apply(&staged.name, (*staged.metadata).clone(), None, attempt.updates);
     if applied.is_err() {
-        producer.delete(&[attempt.manifest_list]).await;
+        producer.delete(&attempt.files).await;
     }
     Ok(applied?.metadata)
 }
@@ -80,7 +80,7 @@ async fn commit(
     for number in 1.. {
         // Also before the first attempt: writing the files took its time, and a commit on top of an old head is lost work.
         let table = current(catalog, base).await.map_err(CommitError::Failed)?;
-        let attempt = producer.attempt(&table, number, summary).await.map_err(CommitError::Failed)?;
+        let attempt = producer.attempt(&table, number, summary).await.map_err(|error| CommitError::Failed(failed(error)))?;
         let error = match catalog.commit(&table, attempt.requirements, attempt.updates).await {
             Ok(table) => return Ok(table),
             Err(CommitError::Conflict(error)) => error,
@@ -88,17 +88,25 @@ async fn commit(
                 return find(catalog, base, producer.snapshot_id()).await.ok_or(CommitError::Unknown(error));
             }
             Err(CommitError::Failed(error)) => {
-                producer.delete(&[attempt.manifest_list]).await;
+                producer.delete(&attempt.files).await;
                 return Err(CommitError::Failed(error));
             }
         };
-        producer.delete(&[attempt.manifest_list]).await;
+        producer.delete(&attempt.files).await;
         match policy.wait(number, begun.elapsed(), rand::random()) {
             Some(wait) => tokio::time::sleep(wait).await,
             None => return Err(CommitError::Conflict(given_up(base, number, error))),
         }
     }
     Err(CommitError::Failed(Error::internal("a commit ran out of numbers")))
+}
+
+/// An append removes nothing, so that nothing it needs can be gone.
+fn failed(error: AttemptError) -> Error {
+    match error {
+        AttemptError::Failed(error) => error,
+        AttemptError::Gone(path) => Error::internal(format!("an append wants to remove '{path}'")),
+    }
 }
 
 /// The table as it is now, if the files still fit it.
@@ -138,7 +146,7 @@ fn only_adds_columns(before: &Schema, after: &Schema) -> bool {
 }
 
 /// Looks whether the commit with an unknown outcome happened.
-async fn find(catalog: &dyn Catalog, base: &Table, snapshot_id: i64) -> Option<Table> {
+pub(super) async fn find(catalog: &dyn Catalog, base: &Table, snapshot_id: i64) -> Option<Table> {
     for wait in LOOKS_AFTER {
         tokio::time::sleep(wait).await;
         match catalog.load_table(&base.name).await {
@@ -150,8 +158,8 @@ async fn find(catalog: &dyn Catalog, base: &Table, snapshot_id: i64) -> Option<T
     None
 }
 
-fn unknown(base: &Table, producer: &Producer, error: Error) -> Error {
-    Error::new(Code::CommitStateUnknown, format!("it is not known whether rows were added to table '{}'", base.name))
+pub(super) fn unknown(base: &Table, producer: &Producer, error: Error) -> Error {
+    Error::new(Code::CommitStateUnknown, format!("it is not known whether the change of table '{}' was made", base.name))
         .with_hint(format!("look for snapshot {} in the table's history before running the statement again", producer.snapshot_id()))
         .with_source(error)
 }

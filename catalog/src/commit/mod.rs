@@ -3,12 +3,14 @@
 pub mod append;
 mod producer;
 mod retry;
+pub mod row_delta;
 mod summary;
 
 use nunatak_core::Error;
 
 pub use append::{Appended, append, append_to_staged};
-pub(crate) use retry::RetryPolicy;
+pub use retry::RetryPolicy;
+pub use row_delta::{Isolation, RowDelta, row_delta};
 
 /// Why a compare-and-swap did not happen.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! Makes snapshots: writes manifests once and a manifest list per attempt, and says what is to be committed. Shared by every operation that makes
 //! a snapshot; knows nothing of retries or catalogs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use iceberg::io::FileIO;
-use iceberg::spec::{ManifestListWriter, ManifestWriterBuilder};
+use iceberg::spec::{ManifestListWriter, ManifestWriter, ManifestWriterBuilder};
 use nunatak_core::{Code, Error, Result};
 use uuid::Uuid;
 
@@ -13,10 +13,11 @@ use super::retry::number;
 use super::summary::Changes;
 use crate::backend::metadata_file::metadata_folder;
 use crate::error::from_iceberg;
-use crate::snapshot::{main_at, manifest_header, read_list, refs};
+use crate::snapshot::{FileEntry, WholeManifest, main_at, manifest_header, read_list, read_whole, refs};
 use crate::spec::{
-    DataContentType, DataFile, FormatVersion, Literal, MAIN_BRANCH, ManifestFile, Operation, PartitionSpec, Snapshot, SnapshotRef, SnapshotReference,
-    TableMetadata, TableRequirement, TableUpdate, UnboundPartitionField,
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, Literal, MAIN_BRANCH, ManifestContentType, ManifestFile,
+    ManifestStatus, Operation, PartitionSpec, Schema, Snapshot, SnapshotRef, SnapshotReference, TableMetadata, TableRequirement, TableUpdate,
+    UnboundPartitionField,
 };
 use crate::storage::Storage;
 use crate::table::Table;
@@ -36,12 +37,54 @@ pub(super) struct Producer {
     operation: Operation,
     manifests: Vec<ManifestFile>,
     changes: Changes,
+    removed: Removed,
+}
+
+/// A file as manifests list it: a deletion vector shares its file with others, and is told from them by the data file that it is of.
+pub(crate) type FileKey = (String, Option<String>);
+
+/// Files that a snapshot removes.
+#[derive(Clone, Debug, Default)]
+struct Removed {
+    data: BTreeSet<FileKey>,
+    deletes: BTreeSet<FileKey>,
+}
+
+impl Removed {
+    fn of(&self, content: ManifestContentType) -> &BTreeSet<FileKey> {
+        match content {
+            ManifestContentType::Data => &self.data,
+            ManifestContentType::Deletes => &self.deletes,
+        }
+    }
+}
+
+/// Why an attempt cannot be made.
+pub(super) enum AttemptError {
+    /// A file that is to be removed is there no more.
+    Gone(String),
+    /// Anything else.
+    Failed(Error),
+}
+
+impl From<Error> for AttemptError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The manifests of the head, without the files that are removed.
+struct Carried {
+    manifests: Vec<ManifestFile>,
+    /// Those that were written for it.
+    written: Vec<String>,
+    changes: Changes,
 }
 
 /// What one attempt wrote and wants committed.
 pub(super) struct Attempt {
-    /// Its manifest list, to be deleted when it fails.
-    pub(super) manifest_list: String,
+    /// Its manifest list and the manifests that it wrote again, to be deleted when it fails.
+    pub(super) files: Vec<String>,
     /// What must hold for the commit to be right.
     pub(super) requirements: Vec<TableRequirement>,
     /// The commit.
@@ -59,7 +102,13 @@ impl Producer {
             operation,
             manifests: Vec::new(),
             changes: Changes::default(),
+            removed: Removed::default(),
         }
+    }
+
+    /// Removes files. An attempt fails if one of them is there no more.
+    pub(super) fn remove(&mut self, data: BTreeSet<FileKey>, deletes: BTreeSet<FileKey>) {
+        self.removed = Removed { data, deletes };
     }
 
     /// The id that the snapshot will have.
@@ -69,60 +118,157 @@ impl Producer {
 
     /// Writes the manifests of data files that are added, all of them written for one partition spec.
     pub(super) async fn add_data_files(&mut self, metadata: &TableMetadata, spec_id: i32, files: Vec<DataFile>) -> Result<()> {
-        let spec = metadata.partition_spec_by_id(spec_id);
-        let spec = spec.ok_or_else(|| Error::internal(format!("files were written for partition spec {spec_id}, which the table does not have")))?;
+        self.add_files(metadata, spec_id, files, ManifestContentType::Data).await
+    }
+
+    /// Writes the manifests of delete files that are added, all of them for data files of one partition spec.
+    pub(super) async fn add_delete_files(&mut self, metadata: &TableMetadata, spec_id: i32, files: Vec<DataFile>) -> Result<()> {
+        self.add_files(metadata, spec_id, files, ManifestContentType::Deletes).await
+    }
+
+    async fn add_files(&mut self, metadata: &TableMetadata, spec_id: i32, files: Vec<DataFile>, content: ManifestContentType) -> Result<()> {
+        let spec = spec_of(metadata, spec_id)?;
         let (key, default) = MANIFEST_TARGET_BYTES;
         let target_bytes = number(metadata.properties(), key, default)?.max(1);
         for file in &files {
-            check(file, spec)?;
+            check(file, spec, content)?;
             self.changes.add(file, spec_id);
         }
         for files in split_by_bytes(files, target_bytes) {
-            self.write_manifest(metadata, spec, files).await?;
+            let manifest = self.write_manifest(metadata, spec, files, content).await?;
+            self.manifests.push(manifest);
         }
         Ok(())
     }
 
-    async fn write_manifest(&mut self, metadata: &TableMetadata, spec: &PartitionSpec, files: Vec<DataFile>) -> Result<()> {
+    async fn write_manifest(
+        &self,
+        metadata: &TableMetadata,
+        spec: &PartitionSpec,
+        files: Vec<DataFile>,
+        content: ManifestContentType,
+    ) -> Result<ManifestFile> {
         let path = format!("{}/{}-m{}.avro", metadata_folder(metadata), self.commit_uuid, self.manifests.len());
         let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
-        let output = self.file_io.new_output(&path).map_err(failed)?;
-        let spec = avro_spec(spec, metadata)?;
-        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), metadata.current_schema().clone(), spec);
-        let mut writer = match metadata.format_version() {
-            FormatVersion::V1 => builder.build_v1(),
-            FormatVersion::V2 => builder.build_v2_data(),
-            FormatVersion::V3 => builder.build_v3_data(),
-        };
+        let mut writer = self.writer(metadata, metadata.current_schema(), spec, content, &path)?;
         for file in files {
             writer.add_file(file, INHERIT_SEQUENCE_NUMBER).map_err(failed)?;
         }
-        self.manifests.push(writer.write_manifest_file().await.map_err(failed)?);
-        Ok(())
+        writer.write_manifest_file().await.map_err(failed)
     }
 
-    /// Writes the manifest list of one attempt on top of `table`: the new manifests and all those of the main branch's head.
-    pub(super) async fn attempt(&self, table: &Table, attempt: u32, extra: &BTreeMap<String, String>) -> Result<Attempt> {
+    fn writer(
+        &self,
+        metadata: &TableMetadata,
+        schema: &Arc<Schema>,
+        spec: &PartitionSpec,
+        content: ManifestContentType,
+        path: &str,
+    ) -> Result<ManifestWriter> {
+        let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
+        let output = self.file_io.new_output(path).map_err(failed)?;
+        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), Arc::clone(schema), avro_spec(spec, metadata)?);
+        Ok(match (metadata.format_version(), content) {
+            (FormatVersion::V1, _) => builder.build_v1(),
+            (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
+            (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+            (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
+            (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
+        })
+    }
+
+    /// Writes the manifest list of one attempt on top of `table`: the new manifests and those of the main branch's head, without the files that are removed.
+    pub(super) async fn attempt(&self, table: &Table, attempt: u32, extra: &BTreeMap<String, String>) -> Result<Attempt, AttemptError> {
         let metadata = &table.metadata;
         let head = head(metadata);
-        let carried = match &head {
+        let of_head = match &head {
             Some(head) => read_list(&self.storage, head.manifest_list(), metadata.format_version()).await?,
             None => Vec::new(),
         };
+        let mut carried = Carried { manifests: Vec::with_capacity(of_head.len()), written: Vec::new(), changes: self.changes.clone() };
         let path = format!("{}/snap-{}-{attempt}-{}.avro", metadata_folder(metadata), self.snapshot_id, self.commit_uuid);
-        let written = self.write_list(metadata, head.as_ref(), carried, &path).await;
-        let prepared = match written {
-            Ok(added_rows) => self.prepare(metadata, head.as_ref(), &path, added_rows, extra),
-            Err(error) => Err(error),
+        let prepared = async {
+            self.carry(metadata, of_head, attempt, &mut carried).await?;
+            let added_rows = self.write_list(metadata, head.as_ref(), &carried.manifests, &path).await?;
+            self.prepare(metadata, head.as_ref(), &carried.changes, &path, added_rows, extra).map_err(AttemptError::Failed)
         };
-        if prepared.is_err() {
-            self.delete(&[path]).await;
+        let prepared = prepared.await;
+        let mut files = carried.written;
+        files.push(path);
+        match prepared {
+            Ok((requirements, updates)) => Ok(Attempt { files, requirements, updates }),
+            Err(error) => {
+                self.delete(&files).await;
+                Err(error)
+            }
         }
-        prepared
+    }
+
+    /// Carries manifests over. Those with files that are removed are written again without them.
+    async fn carry(&self, metadata: &TableMetadata, of_head: Vec<ManifestFile>, attempt: u32, carried: &mut Carried) -> Result<(), AttemptError> {
+        let mut left = self.removed.clone();
+        for manifest in of_head {
+            let wanted = match manifest.content {
+                ManifestContentType::Data => &mut left.data,
+                ManifestContentType::Deletes => &mut left.deletes,
+            };
+            if wanted.is_empty() {
+                carried.manifests.push(manifest);
+                continue;
+            }
+            let whole = read_whole(&self.storage, manifest.clone()).await?;
+            let before = wanted.len();
+            for (status, entry) in &whole.inherited {
+                if *status != ManifestStatus::Deleted {
+                    wanted.remove(&key(entry));
+                }
+            }
+            let manifest = match wanted.len() == before {
+                true => manifest,
+                false => self.write_again(metadata, &manifest, &whole, attempt, carried).await?,
+            };
+            carried.manifests.push(manifest);
+        }
+        match left.data.into_iter().chain(left.deletes).next() {
+            Some((path, _)) => Err(AttemptError::Gone(path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a manifest again, with the files that are removed marked as such.
+    async fn write_again(
+        &self,
+        metadata: &TableMetadata,
+        manifest: &ManifestFile,
+        whole: &WholeManifest,
+        attempt: u32,
+        carried: &mut Carried,
+    ) -> Result<ManifestFile> {
+        let path = format!("{}/{}-a{attempt}-m{}.avro", metadata_folder(metadata), self.commit_uuid, carried.written.len());
+        let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
+        let spec = spec_of(metadata, manifest.partition_spec_id)?;
+        let mut writer = self.writer(metadata, &whole.schema, spec, manifest.content, &path)?;
+        carried.written.push(path.clone());
+        let removed = self.removed.of(manifest.content);
+        for (entry, (status, inherited)) in whole.entries.iter().zip(&whole.inherited) {
+            let file = with_row_id(&entry.data_file, inherited, metadata.format_version())?;
+            let (data_number, file_number) = (inherited.data_sequence_number, Some(inherited.file_sequence_number));
+            let added = match status {
+                // Of an older snapshot.
+                ManifestStatus::Deleted => Ok(()),
+                _ if removed.contains(&key(inherited)) => {
+                    carried.changes.remove(&file, inherited.spec_id);
+                    writer.add_delete_file(file, data_number, file_number)
+                }
+                _ => writer.add_existing_file(file, inherited.snapshot_id, data_number, file_number),
+            };
+            added.map_err(failed)?;
+        }
+        writer.write_manifest_file().await.map_err(failed)
     }
 
     /// Returns the number of rows that got a row id (v3).
-    async fn write_list(&self, metadata: &TableMetadata, head: Option<&SnapshotRef>, carried: Vec<ManifestFile>, path: &str) -> Result<u64> {
+    async fn write_list(&self, metadata: &TableMetadata, head: Option<&SnapshotRef>, carried: &[ManifestFile], path: &str) -> Result<u64> {
         let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest list '{path}'"));
         let output = self.file_io.new_output(path).map_err(failed)?.writer().await.map_err(failed)?;
         let (id, parent, sequence_number) = (self.snapshot_id, head.map(|head| head.snapshot_id()), metadata.next_sequence_number());
@@ -132,7 +278,7 @@ impl Producer {
             FormatVersion::V2 => ManifestListWriter::v2(output, id, parent, sequence_number),
             FormatVersion::V3 => ManifestListWriter::v3(output, id, parent, sequence_number, Some(first_row_id)),
         };
-        list.add_manifests(self.manifests.iter().cloned().chain(carried)).map_err(failed)?;
+        list.add_manifests(self.manifests.iter().chain(carried).cloned()).map_err(failed)?;
         let next_row_id = list.next_row_id().unwrap_or(first_row_id);
         list.close().await.map_err(failed)?;
         Ok(next_row_id - first_row_id)
@@ -142,11 +288,12 @@ impl Producer {
         &self,
         metadata: &TableMetadata,
         head: Option<&SnapshotRef>,
+        changes: &Changes,
         path: &str,
         added_rows: u64,
         extra: &BTreeMap<String, String>,
-    ) -> Result<Attempt> {
-        let summary = self.changes.summary(self.operation.clone(), head.map(|head| head.summary()), extra);
+    ) -> Result<(Vec<TableRequirement>, Vec<TableUpdate>)> {
+        let summary = changes.summary(self.operation.clone(), head.map(|head| head.summary()), extra);
         let builder = Snapshot::builder()
             .with_snapshot_id(self.snapshot_id)
             .with_parent_snapshot_id(head.map(|head| head.snapshot_id()))
@@ -166,7 +313,7 @@ impl Producer {
         ];
         let reference = main_reference(metadata, self.snapshot_id)?;
         let updates = vec![TableUpdate::AddSnapshot { snapshot }, TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference }];
-        Ok(Attempt { manifest_list: path.to_owned(), requirements, updates })
+        Ok((requirements, updates))
     }
 
     /// Deletes the manifests, when it is certain that no attempt was committed.
@@ -222,10 +369,54 @@ fn avro_spec(spec: &PartitionSpec, metadata: &TableMetadata) -> Result<Partition
         .map_err(|error| from_iceberg(error, Code::NotSupported, format!("partition spec {} has a field name that Avro cannot hold", spec.spec_id())))
 }
 
+fn spec_of(metadata: &TableMetadata, id: i32) -> Result<&Arc<PartitionSpec>> {
+    metadata
+        .partition_spec_by_id(id)
+        .ok_or_else(|| Error::internal(format!("files were written for partition spec {id}, which the table does not have")))
+}
+
+fn key(entry: &FileEntry) -> FileKey {
+    let of_data_file = entry.file.referenced_data_file().filter(|_| entry.file.file_format() == DataFileFormat::Puffin);
+    (entry.file.file_path().to_owned(), of_data_file.map(str::to_owned))
+}
+
+/// The file with the id of its first row written out: it may have been inherited from a manifest that is there no more.
+fn with_row_id(file: &DataFile, inherited: &FileEntry, version: FormatVersion) -> Result<DataFile> {
+    if version < FormatVersion::V3 || file.first_row_id() == inherited.first_row_id {
+        return Ok(file.clone());
+    }
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(file.content_type())
+        .file_path(file.file_path().to_owned())
+        .file_format(file.file_format())
+        .partition(file.partition().clone())
+        .partition_spec_id(inherited.spec_id)
+        .record_count(file.record_count())
+        .file_size_in_bytes(file.file_size_in_bytes())
+        .column_sizes(file.column_sizes().clone())
+        .value_counts(file.value_counts().clone())
+        .null_value_counts(file.null_value_counts().clone())
+        .nan_value_counts(file.nan_value_counts().clone())
+        .lower_bounds(file.lower_bounds().clone())
+        .upper_bounds(file.upper_bounds().clone())
+        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
+        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
+        .equality_ids(file.equality_ids())
+        .first_row_id(inherited.first_row_id)
+        .referenced_data_file(file.referenced_data_file())
+        .content_offset(file.content_offset())
+        .content_size_in_bytes(file.content_size_in_bytes());
+    if let Some(order) = file.sort_order_id() {
+        builder.sort_order_id(order);
+    }
+    builder.build().map_err(|error| Error::internal(format!("the entry of '{}' cannot be written again", file.file_path())).with_source(error))
+}
+
 /// The crate's writer trusts these and panics where they do not hold.
-fn check(file: &DataFile, spec: &PartitionSpec) -> Result<()> {
-    if file.content_type() != DataContentType::Data {
-        return Err(Error::internal(format!("'{}' is not a data file and cannot be appended", file.file_path())));
+fn check(file: &DataFile, spec: &PartitionSpec, content: ManifestContentType) -> Result<()> {
+    if (file.content_type() == DataContentType::Data) != (content == ManifestContentType::Data) {
+        return Err(Error::internal(format!("'{}' cannot be added: data files and files of deletes have manifests of their own", file.file_path())));
     }
     let values = file.partition().fields();
     let primitive = values.iter().flatten().all(|value| matches!(value, Literal::Primitive(_)));

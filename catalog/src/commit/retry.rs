@@ -10,7 +10,7 @@ use crate::spec::TableProperties;
 
 /// The rule of one commit.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RetryPolicy {
+pub struct RetryPolicy {
     retries_max: u32,
     wait_min: Duration,
     wait_max: Duration,
@@ -19,7 +19,7 @@ pub(crate) struct RetryPolicy {
 
 impl RetryPolicy {
     /// The rule that a table's properties set; Iceberg's defaults are 4 retries, 100 ms to 60 s apart, within 30 minutes.
-    pub(crate) fn from_properties(properties: &HashMap<String, String>) -> Result<Self> {
+    pub fn from_properties(properties: &HashMap<String, String>) -> Result<Self> {
         use TableProperties as P;
         let retries_max = number(properties, P::PROPERTY_COMMIT_NUM_RETRIES, P::PROPERTY_COMMIT_NUM_RETRIES_DEFAULT as u64)?;
         let wait_min_ms = number(properties, P::PROPERTY_COMMIT_MIN_RETRY_WAIT_MS, P::PROPERTY_COMMIT_MIN_RETRY_WAIT_MS_DEFAULT)?;
@@ -35,7 +35,7 @@ impl RetryPolicy {
 
     /// How long to wait after the failure of `attempt` (counted from 1); `None` when that was the last one. `chance` is between 0 and 1: it
     /// spreads writers that met once, so that they do not meet again.
-    pub(crate) fn wait(&self, attempt: u32, elapsed: Duration, chance: f64) -> Option<Duration> {
+    pub fn wait(&self, attempt: u32, elapsed: Duration, chance: f64) -> Option<Duration> {
         if attempt > self.retries_max {
             return None;
         }

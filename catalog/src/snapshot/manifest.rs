@@ -10,7 +10,7 @@ use nunatak_core::{Code, Error, Result};
 use super::listed::{ListedFile, bound_types};
 use super::{FileEntry, manifest_header};
 use crate::error::{from_iceberg, guarded};
-use crate::spec::{FormatVersion, ManifestFile, ManifestStatus};
+use crate::spec::{FormatVersion, ManifestFile, ManifestStatus, SchemaRef};
 use crate::storage::Storage;
 
 /// Sequence number of everything that v1 wrote.
@@ -62,14 +62,43 @@ pub fn parse_entries(bytes: &[u8], manifest: &ManifestFile) -> Result<Vec<(Manif
 }
 
 fn entries_of(bytes: &[u8], manifest: &ManifestFile) -> Result<Vec<(ManifestStatus, FileEntry)>> {
+    Ok(whole_of(bytes, manifest)?.inherited)
+}
+
+/// A manifest as it is to be written again.
+pub(crate) struct WholeManifest {
+    /// The schema that it was written with, which names the columns of its partition spec.
+    pub(crate) schema: SchemaRef,
+    /// Its entries.
+    pub(crate) entries: Vec<Arc<ManifestEntry>>,
+    /// The same, with what they inherit.
+    pub(crate) inherited: Vec<(ManifestStatus, FileEntry)>,
+}
+
+/// Reads a manifest that is to be written again.
+pub(crate) async fn read_whole(storage: &Storage, manifest: ManifestFile) -> Result<WholeManifest> {
+    if manifest.key_metadata.is_some() {
+        return Err(Error::not_supported(format!("manifest '{}' is encrypted", manifest.manifest_path)));
+    }
+    let bytes = storage.read(&manifest.manifest_path).await?;
+    blocking(move || {
+        let what = format_args!("manifest '{}'", manifest.manifest_path);
+        manifest_header::check(&bytes, what)?;
+        guarded(what, || whole_of(&bytes, &manifest))
+    })
+    .await
+}
+
+fn whole_of(bytes: &[u8], manifest: &ManifestFile) -> Result<WholeManifest> {
     let path = &manifest.manifest_path;
     let failed = |error| from_iceberg(error, Code::IcebergInvalidMetadata, format!("cannot read manifest '{path}'"));
     let parsed = match manifest_header::plain(bytes) {
         Some(renamed) => Manifest::parse_avro(&renamed),
         None => Manifest::parse_avro(bytes),
     };
-    let (entries, _) = parsed.map_err(failed)?.into_parts();
-    inherit(&entries, manifest)
+    let (entries, metadata) = parsed.map_err(failed)?.into_parts();
+    let inherited = inherit(&entries, manifest)?;
+    Ok(WholeManifest { schema: Arc::clone(metadata.schema()), entries, inherited })
 }
 
 /// Fills in what an entry leaves to its manifest's line in the list.

@@ -20,7 +20,7 @@ use crate::table::Table;
 
 pub use cache::ManifestCache;
 pub use listed::{ColumnMetrics, ListedFile};
-pub(crate) use manifest::read_list;
+pub(crate) use manifest::{WholeManifest, read_list, read_whole};
 pub use manifest::{parse_entries, parse_list};
 pub(crate) use version::main_at;
 pub use version::{Version, refs, resolve};

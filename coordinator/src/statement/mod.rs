@@ -3,6 +3,7 @@
 mod analyze;
 mod copy;
 mod create_table;
+mod delete;
 mod drop;
 mod explain;
 mod insert;
@@ -52,8 +53,13 @@ impl StatementContext {
         parameters: Option<RecordBatch>,
     ) -> Result<Self> {
         let settings = Settings::from_properties(&session.properties)?;
-        let planner = Planner::new(engine, &session.user, &session.catalog, session.schema.as_deref(), settings.task_concurrency);
+        let planner = planner(engine, session, &settings);
         Ok(Self { engine: Arc::clone(engine), execution: execution.clone(), planner, session: session.clone(), settings, parameters, id })
+    }
+
+    /// From now on tables are as they are now.
+    fn forget_tables(&mut self) {
+        self.planner = planner(&self.engine, &self.session, &self.settings);
     }
 
     /// What `name` means in this session.
@@ -65,6 +71,10 @@ impl StatementContext {
     async fn physical_plan(&self, plan: &LogicalPlan, target: Option<&WriteTarget>) -> Result<Planned> {
         self.execution.plan(self.settings.execution_mode, plan, self.planner.state(), target).await
     }
+}
+
+fn planner(engine: &Arc<EngineContext>, session: &Session, settings: &Settings) -> Planner {
+    Planner::new(engine, &session.user, &session.catalog, session.schema.as_deref(), settings.task_concurrency)
 }
 
 /// A statement that was accepted.
@@ -115,6 +125,7 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::Query(query) => rows::run(&context, *query).await,
         Statement::Explain(explain) => explain::run(&context, explain).await,
         Statement::Insert(insert) => insert::run(context, *insert).await,
+        Statement::Delete(delete) => delete::run(context, *delete).await,
         Statement::CreateTable(create) => create_table::run(context, *create).await,
         Statement::CopyInto(copy) => copy::run(context, copy).await,
         Statement::DropTable { name, if_exists } => drop::table(&context, &name, if_exists).await,
@@ -139,6 +150,7 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
     match statement {
         Statement::Query(query) => rows::prepare(context, *query).await,
         Statement::Insert(insert) => insert::prepare(context, *insert).await,
+        Statement::Delete(delete) => delete::prepare(context, &delete).await,
         Statement::Explain(explain) => Ok(listing(explain::prepare(context, explain).await?, explain::schema())),
         Statement::Show(show) => Ok(listing(no_parameters(), show::schema(&show))),
         Statement::ShowStats(of) => Ok(listing(show_stats::prepare(context, of).await?, show_stats::schema())),

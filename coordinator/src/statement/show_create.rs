@@ -1,5 +1,6 @@
 //! `SHOW CREATE TABLE`, `VIEW` and `SCHEMA`: the statement that makes the same again.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
@@ -43,6 +44,12 @@ fn properties(metadata: &TableMetadata) -> Vec<String> {
     let sorted_by = sorted_by(metadata);
     if !sorted_by.is_empty() {
         lines.push(format!("sorted_by = ARRAY[{}]", sorted_by.join(",")));
+    }
+    let extra: BTreeMap<&String, &String> = metadata.properties().iter().filter(|(key, _)| *key != "comment").collect();
+    if !extra.is_empty() {
+        let texts = |texts: Vec<&&String>| texts.into_iter().map(|text| literal(text)).collect::<Vec<_>>().join(",");
+        let (keys, values) = (texts(extra.keys().collect()), texts(extra.values().collect()));
+        lines.insert(0, format!("extra_properties = MAP(ARRAY[{keys}], ARRAY[{values}])"));
     }
     lines
 }

@@ -11,7 +11,7 @@ use nunatak_engine::files::OptionValue;
 use nunatak_engine::sql::option_text;
 
 /// The names there are.
-const NAMES: [&str; 5] = ["format", "format_version", "location", "partitioning", "sorted_by"];
+const NAMES: [&str; 6] = ["extra_properties", "format", "format_version", "location", "partitioning", "sorted_by"];
 
 /// Checked properties, with columns as field ids of the new table's schema.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ impl TableProperties {
 
     fn set(&mut self, name: &str, value: &OptionValue, schema: &Schema) -> Result<()> {
         match name {
+            "extra_properties" => extra_properties(value).map(|properties| self.iceberg.extend(properties)),
             "format" => check_format(&option_text(value)),
             "format_version" => format_version(&option_text(value)).map(|version| self.format_version = version),
             "location" => {
@@ -67,6 +68,21 @@ fn unknown(name: &str) -> Error {
     suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), name, NAMES)
 }
 
+/// Iceberg's own properties, by their names.
+fn extra_properties(value: &OptionValue) -> Result<HashMap<String, String>> {
+    let OptionValue::Map(pairs) = value else {
+        return Err(wrong("table property 'extra_properties' must be a map of texts")
+            .with_hint("write extra_properties = MAP(ARRAY['name'], ARRAY['value'])"));
+    };
+    let mut properties = HashMap::new();
+    for (key, value) in pairs {
+        if properties.insert(key.clone(), value.clone()).is_some() {
+            return Err(wrong(format!("'{key}' is twice in extra_properties")));
+        }
+    }
+    Ok(properties)
+}
+
 fn texts(name: &str, value: &OptionValue) -> Result<Vec<String>> {
     match value {
         OptionValue::List(texts) => Ok(texts.clone()),
@@ -86,7 +102,7 @@ fn format_version(version: &str) -> Result<FormatVersion> {
     match version {
         "1" => Ok(FormatVersion::V1),
         "2" => Ok(FormatVersion::V2),
-        "3" => Err(Error::not_supported("tables of format version 3 can't be made yet").with_hint("format_version = 2")),
+        "3" => Ok(FormatVersion::V3),
         _ => Err(wrong(format!("'{version}' is not a format version")).with_hint("format_version = 2")),
     }
 }

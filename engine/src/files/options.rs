@@ -54,6 +54,8 @@ pub enum OptionValue {
     Boolean(bool),
     /// `ARRAY['a', 'b']`.
     List(Vec<String>),
+    /// `MAP(ARRAY['key'], ARRAY['value'])`.
+    Map(Vec<(String, String)>),
 }
 
 /// What becomes of a row that cannot be read.

@@ -1,5 +1,6 @@
 //! From a statement's text to a logical plan: Trino's dialect, the kinds of statements, and names resolved at pinned snapshots.
 
+mod deletes;
 mod dialect;
 mod functions;
 mod hidden_columns;
@@ -20,6 +21,7 @@ mod select_items;
 pub mod statement;
 mod types;
 
+pub use deletes::{DeletePlan, target as delete_target};
 pub use names::{QualifiedName, like_matches, parts};
 pub use options::option_text;
 pub use outward::{outward_batch, outward_schema, outward_table_schema};

@@ -23,7 +23,8 @@ const NESTING_MAX: usize = 200;
 
 /// How the statements begin that are run.
 const STATEMENTS: &[&str] = &[
-    "SELECT", "WITH", "VALUES", "TABLE", "INSERT", "CREATE", "DROP", "ALTER", "ANALYZE", "COPY", "SHOW", "DESCRIBE", "EXPLAIN", "USE", "SET", "RESET",
+    "SELECT", "WITH", "VALUES", "TABLE", "INSERT", "DELETE", "CREATE", "DROP", "ALTER", "ANALYZE", "COPY", "SHOW", "DESCRIBE", "EXPLAIN", "USE",
+    "SET", "RESET",
 ];
 
 /// How Trino's other statements begin.
@@ -32,7 +33,6 @@ const OTHER_STATEMENTS: &[&str] = &[
     "COMMENT",
     "COMMIT",
     "DEALLOCATE",
-    "DELETE",
     "DENY",
     "EXECUTE",
     "GRANT",
@@ -156,6 +156,8 @@ fn parse_known(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
         show
     } else if peek_words(parser, &["INSERT"]) {
         Statement::Insert(Box::new(parser.parse_statement()?))
+    } else if peek_words(parser, &["DELETE"]) {
+        parse_delete(parser)?
     } else if take_words(parser, &["COPY", "INTO"]) {
         parse_copy(parser)?
     } else if take_words(parser, &["ANALYZE"]) {
@@ -172,6 +174,17 @@ fn parse_known(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
         return Ok(None);
     };
     Ok(Some(statement))
+}
+
+fn parse_delete(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    if !peek_words(parser, &["DELETE", "FROM"]) {
+        parser.next_token();
+        return parser.expected("FROM", parser.peek_token());
+    }
+    match parser.parse_statement()? {
+        ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
+        other => Err(ParserError::ParserError(format!("DELETE was read as {other}"))),
+    }
 }
 
 fn starts_query(parser: &Parser<'_>) -> bool {
@@ -283,12 +296,15 @@ mod tests {
         assert!(error("select 1 from t where").starts_with("SYNTAX_ERROR"), "{}", error("select 1 from t where"));
         assert_eq!(error(" ; "), "SYNTAX_ERROR: the statement is empty");
         assert_eq!(error("selec 1"), "SYNTAX_ERROR: line 1:1: expected: an SQL statement, found: selec (did you mean 'SELECT'?)");
+        assert_eq!(error("delete t where a = 1"), "SYNTAX_ERROR: line 1:8: expected: FROM, found: t");
         assert_eq!(error("select (1\n  + 2 "), "SYNTAX_ERROR: line 2:6: expected: ), found: EOF");
     }
 
     #[test]
     fn what_is_not_there_yet_says_so() {
-        for sql in ["delete from t", "comment on table t is 'x'", "alter table t add column a int", "show grants", "create role r", "drop role r"] {
+        for sql in
+            ["update t set a = 1", "comment on table t is 'x'", "alter table t add column a int", "show grants", "create role r", "drop role r"]
+        {
             assert!(error(sql).starts_with("NOT_SUPPORTED: "), "{}", error(sql));
         }
         assert_eq!(error("create table t (a char(3))"), "NOT_SUPPORTED: line 1:19: type 'char' is not supported: Iceberg has none like it");

@@ -20,6 +20,7 @@ use nunatak_catalog::spec::SnapshotRef;
 use nunatak_catalog::{Catalog, Table, View, snapshot};
 use nunatak_core::{Code, Error, Location, Result};
 
+use super::deletes::{self, DeletePlan};
 use super::hidden_columns::{self, HIDDEN_MARK};
 use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName};
 use super::place::Places;
@@ -121,6 +122,26 @@ impl Planner {
             }
             other => Err(Error::internal(format!("INSERT was planned as {}", other.display()))),
         }
+    }
+
+    /// Plans a `DELETE`: finds out its rows.
+    pub async fn plan_delete(&self, delete: &ast::Delete) -> Result<DeletePlan> {
+        let name = self.resolve(deletes::target(delete)?)?;
+        let rows = self.plan_query(deletes::query(delete)?).await;
+        let marked = QualifiedName { table: format!("{}{HIDDEN_MARK}", name.table), ..name.clone() };
+        // What is no table has no such rows, and the query failed for that.
+        let Some(table) = self.looked_up.get(&marked).or_else(|| self.looked_up.get(&name)) else {
+            rows?;
+            return Err(Error::internal(format!("{name} was planned but not looked up")));
+        };
+        let Some(table) = table.downcast_ref::<IcebergTable>() else {
+            return Err(Error::not_supported(format!("'{name}' is not a table whose rows can be deleted")));
+        };
+        if ![HiddenColumn::Path, HiddenColumn::Position].iter().all(|column| table.hidden_columns().contains(column)) {
+            return Err(Error::not_supported(format!("table '{name}' has a column named like one that DELETE needs: \"$path\" or _pos")));
+        }
+        let table = IcebergTable::new(table.table().clone(), table.snapshot().cloned(), Arc::clone(self.context.scan()))?;
+        Ok(DeletePlan { table, rows: rows? })
     }
 
     /// The rows of files, as a plan. `schema` is that of the table they go to, if they go to one.

@@ -15,6 +15,8 @@ pub enum Statement {
     Explain(Explain),
     /// `INSERT INTO t [(columns)] query`: kept whole, since DataFusion maps its columns.
     Insert(Box<ast::Statement>),
+    /// `DELETE FROM t [WHERE condition]`.
+    Delete(Box<ast::Delete>),
     /// `CREATE TABLE`, with or without `AS`.
     CreateTable(Box<CreateTable>),
     /// `DROP TABLE [IF EXISTS] t`.

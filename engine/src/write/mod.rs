@@ -16,6 +16,7 @@ mod metrics_mode;
 mod partition;
 mod properties;
 mod report;
+mod row_deletes;
 mod shape;
 mod task;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use nunatak_catalog::spec::DataFile;
 use nunatak_core::Result;
 
 pub use exec::IcebergWriteExec;
+pub use row_deletes::{discard_deletes, row_deletes};
 
 /// Where rows are written, and for which query.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use nunatak_core::{Code, Error, Result};
 use super::{DeleteFile, DeletionVector, EqualityDeletes, FileDeletes};
 
 /// The id of the column `file_path` in files of position deletes (spec, "Reserved Field IDs").
-pub(super) const FILE_PATH_ID: i32 = i32::MAX - 101;
+pub(crate) const FILE_PATH_ID: i32 = i32::MAX - 101;
 
 /// The deletes of a snapshot, by what they apply to.
 #[derive(Debug, Default)]

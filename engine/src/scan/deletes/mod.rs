@@ -15,6 +15,8 @@ mod read;
 
 pub(super) use apply::{WithDeletes, equality_ids};
 pub(super) use index::DeleteIndex;
+pub(crate) use index::FILE_PATH_ID;
+pub(crate) use positions::schema as position_delete_schema;
 pub use read::DeleteReader;
 
 /// The deletes of one data file. An extension of its `PartitionedFile`, which crosses the wire beside it.
@@ -87,7 +89,7 @@ pub struct EqualityDeletes {
 
 impl FileDeletes {
     /// Whether rows may be deleted by their positions.
-    pub(super) fn has_positions(&self) -> bool {
+    pub(crate) fn has_positions(&self) -> bool {
         self.vector.is_some() || !self.positions.is_empty()
     }
 

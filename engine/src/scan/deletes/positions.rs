@@ -17,7 +17,7 @@ use super::read::{Positions, bad};
 const POSITION_ID: i32 = i32::MAX - 102;
 
 /// The columns of a file of position deletes.
-pub(super) fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     let field = |name: &str, id: i32, data_type| {
         Field::new(name, data_type, true).with_metadata(HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())]))
     };

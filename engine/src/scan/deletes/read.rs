@@ -54,7 +54,7 @@ impl DeleteReader {
     /// The positions of a data file's rows that are deleted.
     ///
     /// Errors: `ICEBERG_BAD_DATA` for a delete file that is damaged, or that names a row which the data file does not have.
-    pub(super) async fn deleted(&self, deletes: &FileDeletes) -> Result<RoaringTreemap> {
+    pub(crate) async fn deleted(&self, deletes: &FileDeletes) -> Result<RoaringTreemap> {
         let mut deleted = RoaringTreemap::new();
         if let Some(of_vector) = &deletes.vector {
             deleted = self.vector(of_vector).await?;

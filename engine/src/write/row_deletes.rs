@@ -1,0 +1,210 @@
+//! The deletes of a statement: which rows of which data files are gone becomes files of position deletes (version 2) or deletion vectors (version 3) beside
+//! them. A data file of which no row is left is removed instead.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Schema;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use nunatak_catalog::commit::RowDelta;
+use nunatak_catalog::deletion_vector;
+use nunatak_catalog::snapshot::FileEntry;
+use nunatak_catalog::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion};
+use nunatak_core::{Error, Result};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use roaring::RoaringTreemap;
+
+use super::location::{data_folder, file_name};
+use super::upload::from_parquet;
+use crate::scan::deletes::{FileDeletes, position_delete_schema};
+use crate::scan::{IcebergTable, ScanContext};
+
+/// How many files are read or written at the same time.
+const FILES_MAX: usize = 8;
+
+/// A data file with rows that are deleted.
+struct Touched {
+    entry: Arc<FileEntry>,
+    /// What deletes rows of it already.
+    before: Option<FileDeletes>,
+    /// All rows that are deleted by their positions, those from before too.
+    deleted: RoaringTreemap,
+    /// How many more they are than before.
+    added: RoaringTreemap,
+}
+
+impl Touched {
+    fn path(&self) -> &str {
+        self.entry.file.file_path()
+    }
+
+    fn is_empty_now(&self) -> bool {
+        self.deleted.len() == self.entry.file.record_count()
+    }
+}
+
+/// Writes what deletes these rows, by data file, of the snapshot that `table` is at: a change to commit. Nobody sees the files before.
+///
+/// Errors: `NOT_SUPPORTED` for tables of version 1, whose rows cannot be deleted where they are; those of reading deletes and of writing files. Then the files
+/// that were written are removed again.
+pub async fn row_deletes(table: &IcebergTable, scan: &ScanContext, rows: BTreeMap<String, RoaringTreemap>, query_id: &str) -> Result<RowDelta> {
+    let touched = touched(table, scan, rows).await?;
+    let mut delta = RowDelta::default();
+    let version = table.table().metadata.format_version();
+    for file in &touched {
+        let is_removed = file.is_empty_now();
+        if is_removed {
+            delta.removed_data.insert(file.path().to_owned());
+        }
+        // A vector is of one data file; a file of position deletes may be of several.
+        if let Some(vector) = file.before.as_ref().and_then(|before| before.vector.as_ref()) {
+            delta.removed_deletes.insert((vector.path.clone(), Some(file.path().to_owned())));
+        }
+    }
+    let kept: Vec<Touched> = touched.into_iter().filter(|file| !file.is_empty_now()).collect();
+    delta.deletes = match version {
+        _ if kept.is_empty() => Vec::new(),
+        FormatVersion::V1 => {
+            return Err(Error::not_supported(format!(
+                "table '{}' is of format version 1, in which rows can only be deleted with their whole data file",
+                table.table().name
+            ))
+            .with_hint("upgrade the table to format version 2"));
+        }
+        FormatVersion::V2 => position_deletes(table, &kept, query_id).await?,
+        FormatVersion::V3 => vectors(table, &kept, query_id).await?,
+    };
+    Ok(delta)
+}
+
+/// Deletes the files of a change that will not be committed. Best effort: nothing refers to them.
+pub async fn discard_deletes(table: &IcebergTable, delta: &RowDelta) {
+    let paths: BTreeSet<String> = delta.deletes.iter().map(|(_, file)| file.file_path().to_owned()).collect();
+    discard(table, paths.into_iter().collect()).await;
+}
+
+async fn discard(table: &IcebergTable, paths: Vec<String>) {
+    if let Err(error) = table.table().storage.delete_files(&paths).await {
+        tracing::warn!(table = %table.table().name, %error, "files of a failed change could not be deleted");
+    }
+}
+
+async fn touched(table: &IcebergTable, scan: &ScanContext, mut rows: BTreeMap<String, RoaringTreemap>) -> Result<Vec<Touched>> {
+    let files = table.load_files().await?;
+    let found: Vec<(Arc<FileEntry>, RoaringTreemap)> =
+        files.files.iter().filter_map(|entry| Some((Arc::clone(entry), rows.remove(entry.file.file_path())?))).collect();
+    if let Some((path, _)) = rows.first_key_value() {
+        return Err(Error::internal(format!("rows of '{path}' are to be deleted, which the snapshot does not have")));
+    }
+    let touched = found.into_iter().map(|(entry, added)| async {
+        let before = files.deletes.of(&entry);
+        let mut deleted = match before.as_ref().filter(|before| before.has_positions()) {
+            Some(before) => scan.deletes().deleted(before).await?,
+            None => RoaringTreemap::new(),
+        };
+        deleted |= &added;
+        Ok(Touched { entry, before, deleted, added })
+    });
+    stream::iter(touched).buffered(FILES_MAX).try_collect().await
+}
+
+/// The folder of the data file, if it is one of the table's, else that of the table's data.
+fn folder(table: &IcebergTable, data_file: &str) -> String {
+    let of_table = data_folder(&table.table().metadata);
+    match data_file.rsplit_once('/') {
+        Some((folder, _)) if folder.starts_with(&of_table) => folder.to_owned(),
+        _ => of_table,
+    }
+}
+
+/// A file of position deletes for each data file.
+async fn position_deletes(table: &IcebergTable, files: &[Touched], query_id: &str) -> Result<Vec<(i32, DataFile)>> {
+    let named: Vec<(&Touched, String)> = files
+        .iter()
+        .enumerate()
+        .map(|(number, file)| {
+            let name = file_name(number, query_id, 0);
+            let name = name.strip_suffix(".parquet").unwrap_or(&name);
+            (file, format!("{}/{name}-deletes.parquet", folder(table, file.path())))
+        })
+        .collect();
+    let paths = named.iter().map(|(_, path)| path.clone()).collect();
+    let writes: Vec<_> = named.into_iter().map(|(file, path)| position_delete_file(table, file, path).boxed()).collect();
+    let written = stream::iter(writes).buffered(FILES_MAX).try_collect().await;
+    if written.is_err() {
+        discard(table, paths).await;
+    }
+    written
+}
+
+async fn position_delete_file(table: &IcebergTable, file: &Touched, path: String) -> Result<(i32, DataFile)> {
+    let bytes = encoded(file, &path)?;
+    let size = bytes.len() as u64;
+    table.table().storage.write(&path, bytes.into()).await?;
+    let name = HashMap::from([(crate::scan::deletes::FILE_PATH_ID, Datum::string(file.path()))]);
+    let mut builder = described(file, path, size);
+    builder.file_format(DataFileFormat::Parquet).record_count(file.added.len()).lower_bounds(name.clone()).upper_bounds(name);
+    Ok((file.entry.spec_id, built(&builder)?))
+}
+
+/// Rows of a file's path and a position, in order (table spec, "Position Delete Files").
+fn encoded(file: &Touched, path: &str) -> Result<Vec<u8>> {
+    const ROWS: usize = 64 << 10;
+    let failed = |error| from_parquet(error, path);
+    let fields = position_delete_schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(false)).collect::<Vec<_>>();
+    let schema = Arc::new(Schema::new(fields));
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options).map_err(failed)?;
+    let positions: Vec<i64> = file.added.iter().map(|position| i64::try_from(position).unwrap_or(i64::MAX)).collect();
+    for positions in positions.chunks(ROWS) {
+        let paths = StringArray::from_iter_values(std::iter::repeat_n(file.path(), positions.len()));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(paths), Arc::new(Int64Array::from(positions.to_vec()))]);
+        let batch = batch.map_err(|error| Error::internal("positions make no batch").with_source(error))?;
+        writer.write(&batch).map_err(failed)?;
+    }
+    writer.into_inner().map_err(failed)
+}
+
+/// A deletion vector for each data file, all in one file.
+async fn vectors(table: &IcebergTable, files: &[Touched], query_id: &str) -> Result<Vec<(i32, DataFile)>> {
+    let name = file_name(0, query_id, 0);
+    let path = format!("{}/{}-deletes.puffin", data_folder(&table.table().metadata), name.strip_suffix(".parquet").unwrap_or(&name));
+    let contents: Vec<(String, RoaringTreemap)> = files.iter().map(|file| (file.path().to_owned(), file.deleted.clone())).collect();
+    let written = async {
+        let (placed, size) = deletion_vector::write(&table.table().storage, &path, &contents).await?;
+        let described = files.iter().zip(placed).map(|(file, placed)| {
+            let mut builder = described(file, path.clone(), size);
+            builder.file_format(DataFileFormat::Puffin).record_count(file.deleted.len());
+            builder.content_offset(Some(placed.offset)).content_size_in_bytes(Some(placed.length));
+            Ok((file.entry.spec_id, built(&builder)?))
+        });
+        described.collect::<Result<Vec<_>>>()
+    };
+    let written = written.await;
+    if written.is_err() {
+        discard(table, vec![path.clone()]).await;
+    }
+    written
+}
+
+/// What all deletes of a data file have in common.
+fn described(file: &Touched, path: String, size: u64) -> DataFileBuilder {
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(DataContentType::PositionDeletes)
+        .file_path(path)
+        .file_size_in_bytes(size)
+        .partition_spec_id(file.entry.spec_id)
+        .partition(file.entry.file.partition().clone())
+        .referenced_data_file(Some(file.path().to_owned()));
+    builder
+}
+
+fn built(builder: &DataFileBuilder) -> Result<DataFile> {
+    builder.build().map_err(|error| Error::internal("a file of deletes is described incompletely").with_source(error))
+}
