@@ -73,7 +73,7 @@ def test_others_read_it_and_delete_more(server, spark, version):
         rows = spark.rows(f"SELECT count(*), count(DISTINCT referenced_data_file) FROM {table}.delete_files")[0]
         files = spark.rows(f"SELECT count(*) FROM {table}.files WHERE content = 0")[0][0]
         assert rows[0] == rows[1] <= files
-    summary = dict(server.value(f'SELECT summary FROM "{table}$snapshots" ORDER BY committed_at DESC LIMIT 1'.replace('"spark.', 'spark."')))
+    summary = dict(server.value(f'SELECT summary FROM spark."both{version}$snapshots" ORDER BY committed_at DESC LIMIT 1'))
     assert int(summary["total-data-files"]) == spark.rows(f"SELECT count(*) FROM {table}.data_files")[0][0]
 
 
