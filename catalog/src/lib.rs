@@ -7,6 +7,7 @@ pub mod backend;
 pub mod commit;
 pub mod deletion_vector;
 mod error;
+pub mod evolution;
 pub mod snapshot;
 pub mod spec;
 pub mod statistics;

@@ -11,4 +11,4 @@ pub use iceberg::spec::{
     PrimitiveType, Schema, SchemaRef, Snapshot, SnapshotRef, SortDirection, SortField, SortOrder, Struct, StructType, TableMetadata,
     TableMetadataBuilder, Transform, Type, UnboundPartitionField, UnboundPartitionSpec, ViewMetadata,
 };
-pub use iceberg::{TableRequirement, TableUpdate};
+pub use iceberg::{Error as IcebergError, TableRequirement, TableUpdate};

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
 
 use iceberg::puffin::{APACHE_DATASKETCHES_THETA_V1, Blob, CompressionCodec, PuffinReader, PuffinWriter};
 use iceberg::spec::BlobMetadata;
@@ -12,7 +11,8 @@ use uuid::Uuid;
 
 use crate::backend::Catalog;
 use crate::backend::metadata_file::metadata_folder;
-use crate::commit::{CommitError, RetryPolicy};
+use crate::commit::CommitError;
+use crate::commit::attempts::{self, Attempt, Change};
 use crate::error::{from_iceberg, guarded_async};
 use crate::spec::{Snapshot, StatisticsFile, TableMetadata, TableRequirement, TableUpdate};
 use crate::storage::Storage;
@@ -70,11 +70,11 @@ pub async fn write(catalog: &dyn Catalog, table: &Table, snapshot: &Snapshot, co
     }
     let path = format!("{}/{}-{}.stats", metadata_folder(&table.metadata), snapshot.snapshot_id(), Uuid::new_v4());
     let committed = match write_file(table, &path, snapshot, blobs).await {
-        Ok(file) => set(catalog, table, snapshot, file).await,
+        Ok(file) => attempts::commit(catalog, table, &NewStatistics { base: table, file }).await,
         Err(error) => Err(CommitError::Failed(error)),
     };
     match committed {
-        Ok(()) => Ok(()),
+        Ok(_) => Ok(()),
         Err(CommitError::Unknown(error)) => {
             Err(Error::new(Code::CommitStateUnknown, format!("it is not known whether the statistics of table '{}' were written", table.name))
                 .with_hint("run the statement again")
@@ -158,28 +158,27 @@ async fn sizes(table: &Table, path: &str) -> Result<(i64, i64)> {
     Ok((i64::try_from(size).unwrap_or(i64::MAX), footer))
 }
 
-/// Commits the file. Nothing that others do is in its way, as long as the snapshot is there.
-async fn set(catalog: &dyn Catalog, base: &Table, snapshot: &Snapshot, statistics: StatisticsFile) -> Result<(), CommitError> {
-    let policy = RetryPolicy::from_properties(base.metadata.properties()).map_err(CommitError::Failed)?;
-    let begun = Instant::now();
-    for number in 1.. {
-        let table = catalog.load_table(&base.name).await.map_err(CommitError::Failed)?;
-        let is_same =
-            |table: &Table| table.metadata.uuid() == base.metadata.uuid() && table.metadata.snapshot_by_id(snapshot.snapshot_id()).is_some();
-        let Some(table) = table.filter(is_same) else { return Err(CommitError::Conflict(gone(base))) };
-        let requirements = vec![TableRequirement::UuidMatch { uuid: table.metadata.uuid() }];
-        let updates = vec![TableUpdate::SetStatistics { statistics: statistics.clone() }];
-        let error = match catalog.commit(&table, requirements, updates).await {
-            Ok(_) => return Ok(()),
-            Err(CommitError::Conflict(error)) => error,
-            Err(error) => return Err(error),
-        };
-        match policy.wait(number, begun.elapsed(), rand::random()) {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => return Err(CommitError::Conflict(error)),
+/// A file on its way. Nothing that others do is in its way, as long as the snapshot is there.
+struct NewStatistics<'a> {
+    base: &'a Table,
+    file: StatisticsFile,
+}
+
+impl Change for NewStatistics<'_> {
+    async fn attempt(&self, table: &Table, _number: u32) -> Result<Attempt, CommitError> {
+        if table.metadata.snapshot_by_id(self.file.snapshot_id).is_none() {
+            return Err(CommitError::Conflict(gone(self.base)));
         }
+        Ok(Attempt {
+            requirements: vec![TableRequirement::UuidMatch { uuid: table.metadata.uuid() }],
+            updates: vec![TableUpdate::SetStatistics { statistics: self.file.clone() }],
+            ..Attempt::default()
+        })
     }
-    Err(CommitError::Failed(Error::internal("a commit ran out of numbers")))
+
+    fn is_in(&self, table: &Table) -> bool {
+        table.metadata.statistics_for_snapshot(self.file.snapshot_id) == Some(&self.file)
+    }
 }
 
 fn gone(base: &Table) -> Error {

@@ -104,6 +104,7 @@ codes! {
     ColumnNotFound = "COLUMN_NOT_FOUND", 47, User, "There is no column of that name.";
     SchemaAlreadyExists = "SCHEMA_ALREADY_EXISTS", 49, User, "A schema of that name exists already.";
     TableAlreadyExists = "TABLE_ALREADY_EXISTS", 50, User, "A table or view of that name exists already.";
+    ColumnAlreadyExists = "COLUMN_ALREADY_EXISTS", 51, User, "A column of that name exists already.";
     DuplicateNamedQuery = "DUPLICATE_NAMED_QUERY", 53, User, "Two queries of a WITH clause have the same name.";
     DuplicateColumnName = "DUPLICATE_COLUMN_NAME", 54, User, "Two columns have the same name.";
     MissingColumnName = "MISSING_COLUMN_NAME", 55, User, "A column needs a name.";
@@ -121,11 +122,12 @@ codes! {
     InvalidArguments = "INVALID_ARGUMENTS", 76, User, "The arguments of a statement or table function are wrong.";
     InvalidParameterUsage = "INVALID_PARAMETER_USAGE", 80, User, "Query parameters are missing, too many, or of the wrong type.";
     ViewIsRecursive = "VIEW_IS_RECURSIVE", 82, User, "A view refers to itself.";
+    MergeTargetRowMultipleMatches = "MERGE_TARGET_ROW_MULTIPLE_MATCHES", 119, User, "A row of the table is to be changed more than once by one statement.";
     GenericInternalError = "GENERIC_INTERNAL_ERROR", 65_536, Internal, "A defect in nunatak; please report it with the query id.";
     NoNodesAvailable = "NO_NODES_AVAILABLE", 65_541, Internal, "There is no executor to run the query on.";
     RemoteTaskError = "REMOTE_TASK_ERROR", 65_542, Internal, "A task on an executor failed.";
     ServerShuttingDown = "SERVER_SHUTTING_DOWN", 65_545, Internal, "The server is shutting down.";
-    RemoteHostGone = "REMOTE_HOST_GONE", 65_552, Internal, "An executor was lost while the query ran.";
+    RemoteHostGone = "REMOTE_HOST_GONE", 65_558, Internal, "An executor was lost while the query ran.";
     GenericInsufficientResources = "GENERIC_INSUFFICIENT_RESOURCES", 131_072, InsufficientResources, "A limit was reached.";
     QueryQueueFull = "QUERY_QUEUE_FULL", 131_074, InsufficientResources, "Too many queries are waiting.";
     ExceededTimeLimit = "EXCEEDED_TIME_LIMIT", 131_075, InsufficientResources, "The query ran longer than its limit.";
@@ -137,11 +139,11 @@ codes! {
     IcebergInvalidSnapshotId = "ICEBERG_INVALID_SNAPSHOT_ID", 84_148_235, User, "The table has no such snapshot.";
     IcebergCommitError = "ICEBERG_COMMIT_ERROR", 84_148_236, External, "A change to a table could not be committed.";
     IcebergCatalogError = "ICEBERG_CATALOG_ERROR", 84_148_237, External, "The catalog failed.";
-    CatalogUnavailable = "CATALOG_UNAVAILABLE", 117_440_512, External, "The catalog's server cannot be reached.";
+    CatalogUnavailable = "CATALOG_UNAVAILABLE", 125, External, "The catalog's server cannot be reached.";
     StorageAccessDenied = "STORAGE_ACCESS_DENIED", 117_440_513, External, "Storage refused the credentials.";
     StorageUnavailable = "STORAGE_UNAVAILABLE", 117_440_514, External, "Storage cannot be reached.";
     CommitStateUnknown = "COMMIT_STATE_UNKNOWN", 117_440_515, External, "It is not known whether the change was committed; look at the table's history before trying again.";
-    ConfigurationInvalid = "CONFIGURATION_INVALID", 117_440_516, User, "The configuration is wrong.";
+    ConfigurationInvalid = "CONFIGURATION_INVALID", 65_559, User, "The configuration is wrong.";
     BadFileRow = "BAD_FILE_ROW", 117_440_517, User, "A row of an input file cannot be read as the wanted columns.";
 }
 

@@ -1,16 +1,21 @@
 //! Commits: what a change writes before it, what it requires, and what happens when another writer was faster.
 
 pub mod append;
+pub(crate) mod attempts;
+mod metadata;
 mod producer;
 mod retry;
 pub mod row_delta;
+mod snapshot;
 mod summary;
 
 use nunatak_core::Error;
 
-pub use append::{Appended, append, append_to_staged};
+pub use append::{append, append_to_staged};
+pub use metadata::change_metadata;
 pub use retry::RetryPolicy;
 pub use row_delta::{Isolation, RowDelta, row_delta};
+pub use snapshot::Appended;
 
 /// Why a compare-and-swap did not happen.
 #[derive(Debug)]
@@ -21,6 +26,12 @@ pub enum CommitError {
     Unknown(Error),
     /// It did not happen and will not.
     Failed(Error),
+}
+
+impl From<Error> for CommitError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl CommitError {

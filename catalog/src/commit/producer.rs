@@ -9,15 +9,16 @@ use iceberg::spec::{ManifestListWriter, ManifestWriter, ManifestWriterBuilder};
 use nunatak_core::{Code, Error, Result};
 use uuid::Uuid;
 
+use super::CommitError;
+use super::attempts::{Attempt, changed, delete_files};
 use super::retry::number;
 use super::summary::Changes;
 use crate::backend::metadata_file::metadata_folder;
 use crate::error::from_iceberg;
-use crate::snapshot::{FileEntry, WholeManifest, main_at, manifest_header, read_list, read_whole, refs};
+use crate::snapshot::{FileEntry, FileKey, WholeManifest, main_at, manifest_header, read_list, read_whole, refs};
 use crate::spec::{
-    DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, Literal, MAIN_BRANCH, ManifestContentType, ManifestFile,
-    ManifestStatus, Operation, PartitionSpec, Schema, Snapshot, SnapshotRef, SnapshotReference, TableMetadata, TableRequirement, TableUpdate,
-    UnboundPartitionField,
+    DataContentType, DataFile, DataFileBuilder, FormatVersion, Literal, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestStatus, Operation,
+    PartitionSpec, Schema, Snapshot, SnapshotRef, SnapshotReference, TableMetadata, TableRequirement, TableUpdate, UnboundPartitionField,
 };
 use crate::storage::Storage;
 use crate::table::Table;
@@ -40,9 +41,6 @@ pub(super) struct Producer {
     removed: Removed,
 }
 
-/// A file as manifests list it: a deletion vector shares its file with others, and is told from them by the data file that it is of.
-pub(crate) type FileKey = (String, Option<String>);
-
 /// Files that a snapshot removes.
 #[derive(Clone, Debug, Default)]
 struct Removed {
@@ -59,36 +57,12 @@ impl Removed {
     }
 }
 
-/// Why an attempt cannot be made.
-pub(super) enum AttemptError {
-    /// A file that is to be removed is there no more.
-    Gone(String),
-    /// Anything else.
-    Failed(Error),
-}
-
-impl From<Error> for AttemptError {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
 /// The manifests of the head, without the files that are removed.
 struct Carried {
     manifests: Vec<ManifestFile>,
     /// Those that were written for it.
     written: Vec<String>,
     changes: Changes,
-}
-
-/// What one attempt wrote and wants committed.
-pub(super) struct Attempt {
-    /// Its manifest list and the manifests that it wrote again, to be deleted when it fails.
-    pub(super) files: Vec<String>,
-    /// What must hold for the commit to be right.
-    pub(super) requirements: Vec<TableRequirement>,
-    /// The commit.
-    pub(super) updates: Vec<TableUpdate>,
 }
 
 impl Producer {
@@ -178,7 +152,7 @@ impl Producer {
     }
 
     /// Writes the manifest list of one attempt on top of `table`: the new manifests and those of the main branch's head, without the files that are removed.
-    pub(super) async fn attempt(&self, table: &Table, attempt: u32, extra: &BTreeMap<String, String>) -> Result<Attempt, AttemptError> {
+    pub(super) async fn attempt(&self, table: &Table, attempt: u32, extra: &BTreeMap<String, String>) -> Result<Attempt, CommitError> {
         let metadata = &table.metadata;
         let head = head(metadata);
         let of_head = match &head {
@@ -188,9 +162,9 @@ impl Producer {
         let mut carried = Carried { manifests: Vec::with_capacity(of_head.len()), written: Vec::new(), changes: self.changes.clone() };
         let path = format!("{}/snap-{}-{attempt}-{}.avro", metadata_folder(metadata), self.snapshot_id, self.commit_uuid);
         let prepared = async {
-            self.carry(metadata, of_head, attempt, &mut carried).await?;
+            self.carry(table, of_head, attempt, &mut carried).await?;
             let added_rows = self.write_list(metadata, head.as_ref(), &carried.manifests, &path).await?;
-            self.prepare(metadata, head.as_ref(), &carried.changes, &path, added_rows, extra).map_err(AttemptError::Failed)
+            Ok(self.prepare(metadata, head.as_ref(), &carried.changes, &path, added_rows, extra)?)
         };
         let prepared = prepared.await;
         let mut files = carried.written;
@@ -198,14 +172,14 @@ impl Producer {
         match prepared {
             Ok((requirements, updates)) => Ok(Attempt { files, requirements, updates }),
             Err(error) => {
-                self.delete(&files).await;
+                delete_files(&self.storage, &files).await;
                 Err(error)
             }
         }
     }
 
     /// Carries manifests over. Those with files that are removed are written again without them.
-    async fn carry(&self, metadata: &TableMetadata, of_head: Vec<ManifestFile>, attempt: u32, carried: &mut Carried) -> Result<(), AttemptError> {
+    async fn carry(&self, table: &Table, of_head: Vec<ManifestFile>, attempt: u32, carried: &mut Carried) -> Result<(), CommitError> {
         let mut left = self.removed.clone();
         for manifest in of_head {
             let wanted = match manifest.content {
@@ -220,17 +194,17 @@ impl Producer {
             let before = wanted.len();
             for (status, entry) in &whole.inherited {
                 if *status != ManifestStatus::Deleted {
-                    wanted.remove(&key(entry));
+                    wanted.remove(&entry.key());
                 }
             }
             let manifest = match wanted.len() == before {
                 true => manifest,
-                false => self.write_again(metadata, &manifest, &whole, attempt, carried).await?,
+                false => self.write_again(&table.metadata, &manifest, &whole, attempt, carried).await?,
             };
             carried.manifests.push(manifest);
         }
         match left.data.into_iter().chain(left.deletes).next() {
-            Some((path, _)) => Err(AttemptError::Gone(path)),
+            Some((path, _)) => Err(CommitError::Conflict(changed(table, &format!("file '{path}' is there no more")))),
             None => Ok(()),
         }
     }
@@ -256,7 +230,7 @@ impl Producer {
             let added = match status {
                 // Of an older snapshot.
                 ManifestStatus::Deleted => Ok(()),
-                _ if removed.contains(&key(inherited)) => {
+                _ if removed.contains(&inherited.key()) => {
                     carried.changes.remove(&file, inherited.spec_id);
                     writer.add_delete_file(file, data_number, file_number)
                 }
@@ -319,14 +293,7 @@ impl Producer {
     /// Deletes the manifests, when it is certain that no attempt was committed.
     pub(super) async fn clean_up(&self) {
         let manifests: Vec<String> = self.manifests.iter().map(|manifest| manifest.manifest_path.clone()).collect();
-        self.delete(&manifests).await;
-    }
-
-    /// Deletes files that nothing refers to. What cannot be deleted is garbage and no reason to fail.
-    pub(super) async fn delete(&self, files: &[String]) {
-        if let Err(error) = self.storage.delete_files(files).await {
-            tracing::warn!(%error, snapshot_id = self.snapshot_id, "files of a failed commit were left behind");
-        }
+        delete_files(&self.storage, &manifests).await;
     }
 }
 
@@ -373,11 +340,6 @@ fn spec_of(metadata: &TableMetadata, id: i32) -> Result<&Arc<PartitionSpec>> {
     metadata
         .partition_spec_by_id(id)
         .ok_or_else(|| Error::internal(format!("files were written for partition spec {id}, which the table does not have")))
-}
-
-fn key(entry: &FileEntry) -> FileKey {
-    let of_data_file = entry.file.referenced_data_file().filter(|_| entry.file.file_format() == DataFileFormat::Puffin);
-    (entry.file.file_path().to_owned(), of_data_file.map(str::to_owned))
 }
 
 /// The file with the id of its first row written out: it may have been inherited from a manifest that is there no more.

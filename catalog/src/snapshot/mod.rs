@@ -15,7 +15,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use nunatak_core::{Error, Result};
 
-use crate::spec::{ManifestContentType, ManifestFile, ManifestStatus, Snapshot, SnapshotRef};
+use crate::spec::{DataFileFormat, ManifestContentType, ManifestFile, ManifestStatus, Snapshot, SnapshotRef};
 use crate::table::Table;
 
 pub use cache::ManifestCache;
@@ -43,6 +43,17 @@ pub struct FileEntry {
     pub spec_id: i32,
     /// `_row_id` of its first row (v3), inherited where the manifest has none for it.
     pub first_row_id: Option<i64>,
+}
+
+/// A file as manifests list it: a deletion vector shares its file with others, and is told from them by the data file that it is of.
+pub type FileKey = (String, Option<String>);
+
+impl FileEntry {
+    /// What tells it from all others.
+    pub fn key(&self) -> FileKey {
+        let of_data_file = self.file.referenced_data_file().filter(|_| self.file.file_format() == DataFileFormat::Puffin);
+        (self.file.file_path().to_owned(), of_data_file.map(str::to_owned))
+    }
 }
 
 /// The live files of a snapshot.

@@ -86,9 +86,9 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
             catalog.create_table(&staged.name, metadata).await
         };
         match created.await {
-            Ok(_) => Ok(Some(written.rows())),
+            Ok(_) => Ok(Some(written.changed_rows())),
             Err(error) => {
-                written.discard_unless_unknown(&staged, &error).await;
+                insert::discard_unless_unknown(&written, &staged, &error).await;
                 if own_location && error.code() != Code::CommitStateUnknown {
                     discard_folder(&staged).await;
                 }

@@ -10,8 +10,9 @@ use nunatak_core::{Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::Statement;
 use nunatak_engine::sql::statement::Explain;
+use nunatak_engine::write::WriteTarget;
 
-use super::{Outcome, StatementContext, insert, parameters};
+use super::{Outcome, StatementContext, change, insert, parameters};
 use crate::execution::{Choice, Planned};
 
 /// The one column, as Trino names it.
@@ -26,15 +27,12 @@ pub(super) async fn prepare(context: &StatementContext, explain: Explain) -> Res
 }
 
 pub(super) async fn run(context: &StatementContext, explain: Explain) -> Result<Outcome> {
-    let (plan, table) = logical(context, *explain.statement).await?;
+    let (plan, target) = logical(context, *explain.statement).await?;
     let plan = parameters::bind(plan, context.parameters.as_ref())?;
-    if explain.analyze && table.is_some() {
+    if explain.analyze && target.is_some() {
         return Err(Error::not_supported("EXPLAIN ANALYZE of a statement that writes is not supported yet").with_hint("leave out ANALYZE"));
     }
-    let planned = match &table {
-        Some(table) => insert::writer(context, table, &plan).await?,
-        None => context.physical_plan(&plan, None).await?,
-    };
+    let planned = context.physical_plan(&plan, target.as_ref()).await?;
     if explain.analyze {
         return Ok(analyze(planned, explain.verbose));
     }
@@ -52,19 +50,24 @@ fn header(choice: &Choice) -> String {
     format!("Execution mode: {} ({})\n", choice.mode, choice.reason)
 }
 
-/// The plan of a statement, and the table it writes if it writes one.
-async fn logical(context: &StatementContext, statement: Statement) -> Result<(LogicalPlan, Option<nunatak_catalog::Table>)> {
+/// The plan of a statement, and where it writes its rows if it writes them.
+async fn logical(context: &StatementContext, statement: Statement) -> Result<(LogicalPlan, Option<WriteTarget>)> {
     match statement {
         Statement::Query(query) => Ok((context.planner.plan_query(*query).await?, None)),
         Statement::Insert(statement) => {
             let plan = context.planner.plan_insert(*statement).await?;
-            Ok((plan.input, Some(plan.table)))
+            Ok((plan.input, Some(insert::target(context, &plan.table))))
+        }
+        Statement::Change(change) => {
+            let plan = change::plan(context, &change).await?;
+            let target = change::target(context, &plan);
+            Ok((plan.rows, Some(target)))
         }
         Statement::CreateTable(create) => match create.query {
             Some(query) => Ok((context.planner.plan_query(*query).await?, None)),
             None => Err(Error::not_supported("EXPLAIN of CREATE TABLE without AS has no plan to show")),
         },
-        _ => Err(Error::not_supported("EXPLAIN shows the plans of queries, INSERT and CREATE TABLE AS")),
+        _ => Err(Error::not_supported("EXPLAIN shows the plans of queries, INSERT, DELETE, UPDATE, MERGE and CREATE TABLE AS")),
     }
 }
 

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::StreamExt;
-use nunatak_catalog::spec::DataFile;
 use nunatak_catalog::{Catalog, Table, commit};
-use nunatak_core::Result;
+use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::InsertPlan;
-use nunatak_engine::write::{WriteTarget, data_files, discard};
+use nunatak_engine::write::{Rows, WriteTarget, Written, discard};
 
 use super::{Outcome, StatementContext, parameters};
 use crate::execution::Planned;
@@ -24,9 +23,9 @@ pub(super) async fn run(context: StatementContext, insert: Statement) -> Result<
     let name = match &insert {
         Statement::Insert(insert) => match &insert.table {
             datafusion::sql::sqlparser::ast::TableObject::TableName(name) => context.resolve(name)?,
-            other => return Err(nunatak_core::Error::not_supported(format!("INSERT INTO {other} is not supported"))),
+            other => return Err(Error::not_supported(format!("INSERT INTO {other} is not supported"))),
         },
-        _ => return Err(nunatak_core::Error::internal("not an INSERT")),
+        _ => return Err(Error::internal("not an INSERT")),
     };
     let InsertPlan { table, input } = context.planner.plan_insert(insert).await?;
     let input = parameters::bind(input, context.parameters.as_ref())?;
@@ -44,14 +43,14 @@ pub(super) async fn append_rows(context: StatementContext, catalog: Arc<dyn Cata
     let writer = writer(&context, &table, &input).await?;
     Ok(Outcome::update(async move {
         let written = write(&writer, &table).await?;
-        let count = written.rows();
+        let count = written.changed_rows();
         if written.files.is_empty() {
             return Ok(Some(0));
         }
         match commit::append(catalog.as_ref(), &table, written.files.clone(), context.summary()).await {
             Ok(_) => Ok(Some(count)),
             Err(error) => {
-                written.discard_unless_unknown(&table, &error).await;
+                discard_unless_unknown(&written, &table, &error).await;
                 Err(error)
             }
         }
@@ -67,41 +66,31 @@ impl StatementContext {
 
 /// The plan that writes `input`'s rows into files of `table`.
 pub(super) async fn writer(context: &StatementContext, table: &Table, input: &LogicalPlan) -> Result<Planned> {
-    let target = WriteTarget { table: table.clone(), query_id: context.id.to_string() };
-    context.physical_plan(input, Some(&target)).await
+    context.physical_plan(input, Some(&target(context, table))).await
 }
 
-/// Files that were written and that no snapshot names yet.
-pub(super) struct Written {
-    pub(super) files: Vec<DataFile>,
+/// Where new rows go.
+pub(super) fn target(context: &StatementContext, table: &Table) -> WriteTarget {
+    WriteTarget { table: table.clone(), query_id: context.id.to_string(), rows: Rows::New }
 }
 
-impl Written {
-    pub(super) fn rows(&self) -> u64 {
-        self.files.iter().map(DataFile::record_count).sum()
-    }
-
-    /// Removes the files after a commit that failed, but not when it may have happened.
-    pub(super) async fn discard_unless_unknown(&self, table: &Table, error: &nunatak_core::Error) {
-        if error.code() != nunatak_core::Code::CommitStateUnknown {
-            discard(table, &self.files).await;
-        }
+/// Removes the files after a commit that failed, but not when it may have happened.
+pub(super) async fn discard_unless_unknown(written: &Written, table: &Table, error: &Error) {
+    if error.code() != Code::CommitStateUnknown {
+        discard(table, &written.files).await;
     }
 }
 
-/// Runs a writer to its end.
+/// Runs a writer to its end. What it gives is in no snapshot yet.
 pub(super) async fn write(writer: &Planned, table: &Table) -> Result<Written> {
     let mut reports = writer.run().await?;
-    let mut written = Written { files: Vec::new() };
+    let mut written = Written::default();
     while let Some(report) = reports.next().await {
-        match report.map_err(from_datafusion).and_then(|report| data_files(&[report], table)) {
-            Ok(files) => written.files.extend(files),
-            Err(error) => {
-                // A task that fails removes its own files; those of tasks that had ended are known here.
-                drop(reports);
-                discard(table, &written.files).await;
-                return Err(error);
-            }
+        if let Err(error) = report.map_err(from_datafusion).and_then(|report| written.add(&report, table)) {
+            // A task that fails removes its own files; those of tasks that had ended are known here.
+            drop(reports);
+            discard(table, &written.files).await;
+            return Err(error);
         }
     }
     Ok(written)

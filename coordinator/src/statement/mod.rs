@@ -1,9 +1,10 @@
 //! The statements: one file per kind. This one only dispatches, and holds what they share.
 
+mod alter;
 mod analyze;
+mod change;
 mod copy;
 mod create_table;
-mod delete;
 mod drop;
 mod explain;
 mod insert;
@@ -125,11 +126,12 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::Query(query) => rows::run(&context, *query).await,
         Statement::Explain(explain) => explain::run(&context, explain).await,
         Statement::Insert(insert) => insert::run(context, *insert).await,
-        Statement::Delete(delete) => delete::run(context, *delete).await,
+        Statement::Change(change) => change::run(context, change).await,
         Statement::CreateTable(create) => create_table::run(context, *create).await,
         Statement::CopyInto(copy) => copy::run(context, copy).await,
         Statement::DropTable { name, if_exists } => drop::table(&context, &name, if_exists).await,
         Statement::RenameTable { name, to, if_exists } => drop::rename(&context, &name, &to, if_exists).await,
+        Statement::AlterTable { name, if_exists, change } => alter::run(&context, &name, if_exists, &change).await,
         Statement::DropView { name, if_exists } => drop::view(&context, &name, if_exists).await,
         Statement::CreateView { name, or_replace, comment, query, text, .. } => {
             view::create(&context, view::NewView { name, or_replace, comment, query: *query, text }).await
@@ -150,13 +152,14 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
     match statement {
         Statement::Query(query) => rows::prepare(context, *query).await,
         Statement::Insert(insert) => insert::prepare(context, *insert).await,
-        Statement::Delete(delete) => delete::prepare(context, &delete).await,
+        Statement::Change(change) => change::prepare(context, &change).await,
         Statement::Explain(explain) => Ok(listing(explain::prepare(context, explain).await?, explain::schema())),
         Statement::Show(show) => Ok(listing(no_parameters(), show::schema(&show))),
         Statement::ShowStats(of) => Ok(listing(show_stats::prepare(context, of).await?, show_stats::schema())),
         Statement::CreateTable(_)
         | Statement::DropTable { .. }
         | Statement::RenameTable { .. }
+        | Statement::AlterTable { .. }
         | Statement::CreateSchema { .. }
         | Statement::DropSchema { .. }
         | Statement::CreateView { .. }

@@ -63,7 +63,7 @@ fn wrong(what: impl Into<String>) -> Error {
     Error::new(Code::InvalidTableProperty, what)
 }
 
-fn unknown(name: &str) -> Error {
+pub(super) fn unknown(name: &str) -> Error {
     let unknown = wrong(format!("table property '{name}' does not exist"));
     suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), name, NAMES)
 }

@@ -76,6 +76,15 @@ pub(super) struct Rest {
     pub(super) preserve_order: bool,
 }
 
+/// What the rows of a write are, see [`crate::write::Rows`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum Rows {
+    New = 0,
+    Changes = 1,
+    Rewritten = 2,
+}
+
 /// An `IcebergWriteExec`; its input is the plan node's.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct IcebergWrite {
@@ -90,4 +99,6 @@ pub(super) struct IcebergWrite {
     /// The table's metadata, as in its file.
     #[prost(string, tag = "5")]
     pub(super) metadata: String,
+    #[prost(enumeration = "Rows", tag = "6")]
+    pub(super) rows: i32,
 }

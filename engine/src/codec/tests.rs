@@ -19,7 +19,7 @@ use super::Codec;
 use crate::files::{FileFormat, FileOptions, file_table};
 use crate::scan::IcebergTable;
 use crate::scan::tests::scan_context;
-use crate::write::{WriteTarget, data_files, write_plan};
+use crate::write::{Rows, WriteTarget, Written, write_plan};
 
 const ROWS: i64 = 10_000;
 
@@ -69,10 +69,10 @@ async fn written(folder: &std::path::Path, context: &SessionContext) -> Table {
         datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::clone(function)).unwrap();
         context.register_udf(function.as_ref().clone());
     }
-    let target = WriteTarget { table: table.clone(), query_id: "q1".to_owned() };
+    let target = WriteTarget { table: table.clone(), query_id: "q1".to_owned(), rows: Rows::New };
     let plan = write_plan(rows(), &target, &state).unwrap();
     let reports = collect(crossed(&plan, context), context.task_ctx()).await.unwrap();
-    let files = data_files(&reports, &table).unwrap();
+    let files = Written::from_batches(&reports, &table).unwrap().files;
     assert_eq!(files.iter().map(|file| file.record_count()).sum::<u64>(), ROWS as u64);
     table.metadata = Arc::new(append_to_staged(&table, files, BTreeMap::new()).await.unwrap());
     table

@@ -8,15 +8,15 @@ use nunatak_catalog::storage::Storage;
 use nunatak_catalog::{Table, TableName};
 use nunatak_core::Error;
 
-use super::node::{IcebergWrite, Kind};
+use super::node::{self, IcebergWrite, Kind};
 use super::unreadable;
 use crate::error::into_datafusion;
-use crate::write::{IcebergWriteExec, WriteTarget};
+use crate::write::{IcebergWriteExec, Rows, WriteTarget};
 
 /// The message of a write; `None` for any other node.
 pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
     let Some(write) = plan.downcast_ref::<IcebergWriteExec>() else { return Ok(None) };
-    let WriteTarget { table, query_id } = write.target();
+    let WriteTarget { table, query_id, rows } = write.target();
     let metadata = serde_json::to_string(table.metadata.as_ref()).map_err(|error| into_datafusion(Error::internal(error.to_string())))?;
     Ok(Some(Kind::IcebergWrite(IcebergWrite {
         query_id: query_id.clone(),
@@ -24,6 +24,7 @@ pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
         table: table.name.table.clone(),
         metadata_location: table.metadata_location.clone(),
         metadata,
+        rows: rows_message(*rows).into(),
     })))
 }
 
@@ -36,6 +37,19 @@ pub(super) fn decode(write: &IcebergWrite, inputs: &[Arc<dyn ExecutionPlan>], st
         metadata_location: write.metadata_location.clone(),
         storage: Arc::clone(storage),
     };
-    let target = WriteTarget { table, query_id: write.query_id.clone() };
+    let rows = match write.rows() {
+        node::Rows::New => Rows::New,
+        node::Rows::Changes => Rows::Changes,
+        node::Rows::Rewritten => Rows::Rewritten,
+    };
+    let target = WriteTarget { table, query_id: write.query_id.clone(), rows };
     Ok(Arc::new(IcebergWriteExec::try_new(Arc::clone(input), target)?))
+}
+
+fn rows_message(rows: Rows) -> node::Rows {
+    match rows {
+        Rows::New => node::Rows::New,
+        Rows::Changes => node::Rows::Changes,
+        Rows::Rewritten => node::Rows::Rewritten,
+    }
 }

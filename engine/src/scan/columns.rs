@@ -22,10 +22,6 @@ use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, RowNumber};
 use super::hidden::{HiddenColumn, modified_type};
 use super::types::table_schema;
 
-/// Reserved field ids of the spec.
-const ROW_ID_ID: i32 = i32::MAX - 107;
-const LAST_UPDATED_SEQUENCE_NUMBER_ID: i32 = i32::MAX - 108;
-
 /// Names of columns that no query sees. No name that a user writes begins like them.
 mod source {
     pub(super) const PATH: &str = "\u{1}path";
@@ -52,9 +48,9 @@ impl ScanColumns {
             return Self { schema: TableSchema::from(Arc::clone(table)) };
         }
         let wants = |column| wanted.contains(&column);
-        let stored = |name: &str, id: i32| {
-            let metadata = [(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())].into();
-            Arc::new(Field::new(name, DataType::Int64, true).with_metadata(metadata))
+        let stored = |name: &str, column: HiddenColumn| {
+            let metadata = column.stored().map(|field| (PARQUET_FIELD_ID_META_KEY.to_owned(), field.id.to_string()));
+            Arc::new(Field::new(name, DataType::Int64, true).with_metadata(metadata.into_iter().collect()))
         };
         let mut of_file: Vec<FieldRef> = table.fields().iter().cloned().collect();
         let mut constants: Vec<FieldRef> = Vec::new();
@@ -66,11 +62,11 @@ impl ScanColumns {
             constant(source::MODIFIED, modified_type(), true);
         }
         if wants(HiddenColumn::RowId) {
-            of_file.push(stored(source::ROW_ID, ROW_ID_ID));
+            of_file.push(stored(source::ROW_ID, HiddenColumn::RowId));
             constant(source::FIRST_ROW_ID, DataType::Int64, true);
         }
         if wants(HiddenColumn::LastUpdatedSequenceNumber) {
-            of_file.push(stored(source::LAST_UPDATED, LAST_UPDATED_SEQUENCE_NUMBER_ID));
+            of_file.push(stored(source::LAST_UPDATED, HiddenColumn::LastUpdatedSequenceNumber));
             constant(source::SEQUENCE_NUMBER, DataType::Int64, true);
         }
         let mut counted: Vec<FieldRef> = Vec::new();

@@ -3,7 +3,7 @@
 //! How a scan makes them is in [`super::columns`].
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use nunatak_catalog::spec::FormatVersion;
+use nunatak_catalog::spec::{FormatVersion, NestedField, PrimitiveType, Type};
 
 use super::plan::ScanShape;
 
@@ -50,6 +50,16 @@ impl HiddenColumn {
         };
         let is_free = |column: &Self| shape.schema().field_with_name(column.name()).is_err();
         Self::ALL.into_iter().filter(|column| is_there(column) && is_free(column)).collect()
+    }
+
+    /// The field under which data files hold the column, for those that they can hold (table spec, "Reserved Field IDs").
+    pub(crate) fn stored(self) -> Option<NestedField> {
+        let id = match self {
+            Self::RowId => i32::MAX - 107,
+            Self::LastUpdatedSequenceNumber => i32::MAX - 108,
+            Self::Path | Self::FileModifiedTime | Self::Position => return None,
+        };
+        Some(NestedField::optional(id, self.name(), Type::Primitive(PrimitiveType::Long)))
     }
 
     /// The column as queries see it.

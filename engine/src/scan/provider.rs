@@ -133,6 +133,12 @@ impl IcebergTable {
         Self { only: Some(locations), ..self }
     }
 
+    /// The same table with these files, whatever its snapshot says.
+    #[must_use]
+    pub fn with_files(self, files: ScanFiles) -> Self {
+        Self { files: OnceCell::new_with(Some(files)), ..self }
+    }
+
     /// The same table with its hidden columns behind those of its schema.
     #[must_use]
     pub fn with_hidden_columns(self) -> Self {

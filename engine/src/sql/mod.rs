@@ -1,15 +1,17 @@
 //! From a statement's text to a logical plan: Trino's dialect, the kinds of statements, and names resolved at pinned snapshots.
 
-mod deletes;
+mod changes;
 mod dialect;
 mod functions;
 mod hidden_columns;
 mod information_schema;
+mod merge;
 mod names;
 mod nested_values;
 mod options;
 mod outward;
 mod parse;
+mod parse_alter;
 mod parse_show;
 mod parse_table;
 mod place;
@@ -17,11 +19,12 @@ mod planner;
 mod queries;
 mod relations;
 mod rewrite;
+mod row_values;
 mod select_items;
 pub mod statement;
 mod types;
 
-pub use deletes::{DeletePlan, target as delete_target};
+pub use changes::{Change, ChangePlan};
 pub use names::{QualifiedName, like_matches, parts};
 pub use options::option_text;
 pub use outward::{outward_batch, outward_schema, outward_table_schema};

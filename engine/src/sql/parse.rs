@@ -6,8 +6,10 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 use nunatak_core::{Code, Error, Location, Result};
 
+use super::changes::Change;
 use super::dialect::TrinoDialect;
 use super::options::{option_text, option_value};
+use super::parse_alter;
 use super::parse_show;
 use super::parse_table;
 use super::rewrite::rewrite;
@@ -23,28 +25,12 @@ const NESTING_MAX: usize = 200;
 
 /// How the statements begin that are run.
 const STATEMENTS: &[&str] = &[
-    "SELECT", "WITH", "VALUES", "TABLE", "INSERT", "DELETE", "CREATE", "DROP", "ALTER", "ANALYZE", "COPY", "SHOW", "DESCRIBE", "EXPLAIN", "USE",
-    "SET", "RESET",
+    "SELECT", "WITH", "VALUES", "TABLE", "INSERT", "DELETE", "UPDATE", "MERGE", "CREATE", "DROP", "ALTER", "TRUNCATE", "COMMENT", "ANALYZE", "COPY",
+    "SHOW", "DESCRIBE", "EXPLAIN", "USE", "SET", "RESET",
 ];
 
 /// How Trino's other statements begin.
-const OTHER_STATEMENTS: &[&str] = &[
-    "CALL",
-    "COMMENT",
-    "COMMIT",
-    "DEALLOCATE",
-    "DENY",
-    "EXECUTE",
-    "GRANT",
-    "MERGE",
-    "PREPARE",
-    "REFRESH",
-    "REVOKE",
-    "ROLLBACK",
-    "START",
-    "TRUNCATE",
-    "UPDATE",
-];
+const OTHER_STATEMENTS: &[&str] = &["CALL", "COMMIT", "DEALLOCATE", "DENY", "EXECUTE", "GRANT", "PREPARE", "REFRESH", "REVOKE", "ROLLBACK", "START"];
 
 type Parsed<T> = std::result::Result<T, ParserError>;
 
@@ -158,6 +144,12 @@ fn parse_known(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
         Statement::Insert(Box::new(parser.parse_statement()?))
     } else if peek_words(parser, &["DELETE"]) {
         parse_delete(parser)?
+    } else if peek_words(parser, &["UPDATE"]) || peek_words(parser, &["MERGE"]) {
+        parse_update_or_merge(parser)?
+    } else if take_words(parser, &["TRUNCATE", "TABLE"]) {
+        Statement::Change(Change::Truncate(parser.parse_object_name(false)?))
+    } else if take_words(parser, &["COMMENT"]) {
+        parse_alter::parse_comment_on(parser)?
     } else if take_words(parser, &["COPY", "INTO"]) {
         parse_copy(parser)?
     } else if take_words(parser, &["ANALYZE"]) {
@@ -182,8 +174,17 @@ fn parse_delete(parser: &mut Parser<'_>) -> Parsed<Statement> {
         return parser.expected("FROM", parser.peek_token());
     }
     match parser.parse_statement()? {
-        ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
+        ast::Statement::Delete(delete) => Ok(Statement::Change(Change::Delete(Box::new(delete)))),
         other => Err(ParserError::ParserError(format!("DELETE was read as {other}"))),
+    }
+}
+
+fn parse_update_or_merge(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    match parser.parse_statement()? {
+        ast::Statement::Update(update) => Ok(Statement::Change(Change::Update(Box::new(update)))),
+        ast::Statement::Merge(merge) if merge.clauses.is_empty() => parser.expected("WHEN", parser.peek_token()),
+        ast::Statement::Merge(merge) => Ok(Statement::Change(Change::Merge(Box::new(merge)))),
+        other => Err(ParserError::ParserError(format!("UPDATE or MERGE was read as {other}"))),
     }
 }
 
@@ -302,9 +303,15 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_says_so() {
-        for sql in
-            ["update t set a = 1", "comment on table t is 'x'", "alter table t add column a int", "show grants", "create role r", "drop role r"]
-        {
+        for sql in [
+            "call system.x()",
+            "comment on view v is 'x'",
+            "alter table t execute optimize",
+            "alter table t add column a int not null",
+            "show grants",
+            "create role r",
+            "drop role r",
+        ] {
             assert!(error(sql).starts_with("NOT_SUPPORTED: "), "{}", error(sql));
         }
         assert_eq!(error("create table t (a char(3))"), "NOT_SUPPORTED: line 1:19: type 'char' is not supported: Iceberg has none like it");

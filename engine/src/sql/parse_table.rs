@@ -1,4 +1,4 @@
-//! `CREATE` and `DROP` of tables, schemas and views, and `ALTER TABLE ... RENAME TO`, with Trino's properties and types.
+//! `CREATE` and `DROP` of tables, schemas and views, with Trino's properties and types.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -8,6 +8,7 @@ use nunatak_core::Location;
 
 use super::options::option_value;
 use super::parse::take_word;
+use super::parse_alter::parse_alter;
 use super::statement::{ColumnDefinition, CreateTable, Statement};
 use super::types::parse_type;
 use crate::files::OptionValue;
@@ -62,7 +63,7 @@ pub(super) fn unsupported<T>(what: &str) -> Parsed<T> {
     Err(ParserError::ParserError(what.to_owned()))
 }
 
-fn parse_if_not_exists(parser: &mut Parser<'_>) -> bool {
+pub(super) fn parse_if_not_exists(parser: &mut Parser<'_>) -> bool {
     parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS])
 }
 
@@ -123,7 +124,7 @@ pub(super) fn parse_column(parser: &mut Parser<'_>) -> Parsed<ColumnDefinition> 
     }
 }
 
-fn parse_comment(parser: &mut Parser<'_>) -> Parsed<Option<String>> {
+pub(super) fn parse_comment(parser: &mut Parser<'_>) -> Parsed<Option<String>> {
     if parser.parse_keyword(Keyword::COMMENT) { parser.parse_literal_string().map(Some) } else { Ok(None) }
 }
 
@@ -156,13 +157,4 @@ fn parse_drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
         Keyword::VIEW => Statement::DropView { name, if_exists },
         _ => Statement::DropSchema { name, if_exists },
     })
-}
-
-fn parse_alter(parser: &mut Parser<'_>) -> Parsed<Statement> {
-    let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
-    let name = parser.parse_object_name(false)?;
-    if parser.parse_keyword(Keyword::RENAME) && take_word(parser, "TO") {
-        return Ok(Statement::RenameTable { name, to: parser.parse_object_name(false)?, if_exists });
-    }
-    unsupported("ALTER TABLE is not supported yet but for RENAME TO")
 }

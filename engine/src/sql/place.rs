@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectNamePart, Statement, visit_expressions};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Statement, visit_expressions};
 use nunatak_core::{Code, Error, Location};
 
 use super::names::normalized;
@@ -47,5 +47,15 @@ impl Places {
             Some(location) => error.at(location),
             None => error,
         }
+    }
+}
+
+/// Where a name stands in the text.
+pub(super) fn start_of(name: &ObjectName) -> Option<Location> {
+    match name.0.first() {
+        Some(ObjectNamePart::Identifier(first)) if first.span.start.line > 0 => {
+            Some(Location { line: first.span.start.line, column: first.span.start.column })
+        }
+        _ => None,
     }
 }

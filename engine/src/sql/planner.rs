@@ -16,18 +16,18 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future::BoxFuture;
-use nunatak_catalog::spec::SnapshotRef;
+use nunatak_catalog::spec::{FormatVersion, SnapshotRef, Type};
 use nunatak_catalog::{Catalog, Table, View, snapshot};
-use nunatak_core::{Code, Error, Location, Result};
+use nunatak_core::{Code, Error, Result};
 
-use super::deletes::{self, DeletePlan};
+use super::changes::{self, Change, ChangePlan};
 use super::hidden_columns::{self, HIDDEN_MARK};
-use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName};
-use super::place::Places;
+use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, parts};
+use super::place::{Places, start_of};
 use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, VERSION_MARK, VersionExpression};
 use super::statement::{ColumnDefinition, Statement};
 use super::types::new_schema;
-use super::{functions, information_schema, nested_values, parse, queries, select_items};
+use super::{functions, information_schema, merge, nested_values, parse, queries, row_values, select_items};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
@@ -105,11 +105,12 @@ impl Planner {
     }
 
     /// Plans an `INSERT`; DataFusion maps and casts its columns.
-    pub async fn plan_insert(&self, insert: ast::Statement) -> Result<InsertPlan> {
-        if let ast::Statement::Insert(insert) = &insert
-            && (insert.overwrite || insert.on.is_some() || insert.returning.is_some() || insert.partitioned.is_some())
-        {
-            return Err(Error::not_supported("of INSERT only INSERT INTO table [(columns)] query is supported yet"));
+    pub async fn plan_insert(&self, mut insert: ast::Statement) -> Result<InsertPlan> {
+        if let ast::Statement::Insert(insert) = &mut insert {
+            if insert.overwrite || insert.on.is_some() || insert.returning.is_some() || insert.partitioned.is_some() {
+                return Err(Error::not_supported("of INSERT only INSERT INTO table [(columns)] query is supported yet"));
+            }
+            self.name_rows(insert).await?;
         }
         match self.plan(insert).await? {
             LogicalPlan::Dml(DmlStatement { table_name, input, op: WriteOp::Insert(_), .. }) => {
@@ -124,24 +125,86 @@ impl Planner {
         }
     }
 
-    /// Plans a `DELETE`: finds out its rows.
-    pub async fn plan_delete(&self, delete: &ast::Delete) -> Result<DeletePlan> {
-        let name = self.resolve(deletes::target(delete)?)?;
-        let rows = self.plan_query(deletes::query(delete)?).await;
-        let marked = QualifiedName { table: format!("{}{HIDDEN_MARK}", name.table), ..name.clone() };
-        // What is no table has no such rows, and the query failed for that.
-        let Some(table) = self.looked_up.get(&marked).or_else(|| self.looked_up.get(&name)) else {
-            rows?;
-            return Err(Error::internal(format!("{name} was planned but not looked up")));
+    /// Gives the rows that are inserted the field names of their columns.
+    async fn name_rows(&self, insert: &mut ast::Insert) -> Result<()> {
+        let (ast::TableObject::TableName(name), Some(source)) = (&insert.table, &mut insert.source) else { return Ok(()) };
+        let name = self.resolve(name)?;
+        let table = self.context.catalog(&name.catalog)?.load_table(&name.in_catalog()).await?;
+        // What is no table gets its error from planning.
+        let Some(table) = table else { return Ok(()) };
+        let fields = table.metadata.current_schema().as_struct().fields();
+        let types: Vec<&Type> = match insert.columns.is_empty() {
+            true => fields.iter().map(|field| field.field_type.as_ref()).collect(),
+            false => {
+                let names = insert.columns.iter().filter_map(|column| parts(column).pop());
+                names.filter_map(|name| fields.iter().find(|field| field.name == name)).map(|field| field.field_type.as_ref()).collect()
+            }
         };
-        let Some(table) = table.downcast_ref::<IcebergTable>() else {
-            return Err(Error::not_supported(format!("'{name}' is not a table whose rows can be deleted")));
+        row_values::name_fields_of_query(source, &types);
+        let snapshot = table.metadata.current_snapshot().cloned();
+        let provider = self.provider(table.clone(), snapshot, false)?;
+        self.looked_up.insert(name, provider);
+        Ok(())
+    }
+
+    /// Plans a statement that changes rows: finds out which, and what becomes of them.
+    pub async fn plan_change(&self, change: &Change) -> Result<ChangePlan> {
+        let target = change.target()?;
+        let table = self.changed_table(&self.resolve(target)?).await.map_err(|error| match (error.location(), start_of(target)) {
+            (None, Some(place)) => error.at(place),
+            _ => error,
+        })?;
+        let rows = match change {
+            Change::Delete(delete) => self.plan_query(changes::delete_query(delete)?).await?,
+            Change::Update(update) => {
+                let (query, defaults) = changes::update_query(update, &table)?;
+                changes::with_types(self.plan_query(query).await?, &table, defaults)?
+            }
+            Change::Merge(merge) => self.plan_merge(merge, &table).await?,
+            Change::Truncate(name) => self.plan_query(changes::truncate_query(name)?).await?,
         };
-        if ![HiddenColumn::Path, HiddenColumn::Position].iter().all(|column| table.hidden_columns().contains(column)) {
-            return Err(Error::not_supported(format!("table '{name}' has a column named like one that DELETE needs: \"$path\" or _pos")));
-        }
         let table = IcebergTable::new(table.table().clone(), table.snapshot().cloned(), Arc::clone(self.context.scan()))?;
-        Ok(DeletePlan { table, rows: rows? })
+        Ok(ChangePlan { table, rows })
+    }
+
+    /// A table whose rows are to be changed, with its hidden columns. The whole statement sees it at the same snapshot.
+    async fn changed_table(&self, name: &QualifiedName) -> Result<Arc<IcebergTable>> {
+        let loaded = self.context.catalog(&name.catalog)?.load_table(&name.in_catalog()).await?;
+        let Some(loaded) = loaded else {
+            self.look_up(name, &Relations::default()).await?;
+            return Err(Error::not_supported(format!("'{name}' is not a table whose rows can be changed")));
+        };
+        let at_head = || IcebergTable::new(loaded.clone(), loaded.metadata.current_snapshot().cloned(), Arc::clone(self.context.scan()));
+        let table = Arc::new(at_head()?.with_hidden_columns());
+        let has_lineage = loaded.metadata.format_version() >= FormatVersion::V3;
+        let needed = [HiddenColumn::Path, HiddenColumn::Position].into_iter().chain(has_lineage.then_some(HiddenColumn::RowId));
+        if let Some(hidden) = needed.into_iter().find(|column| !table.hidden_columns().contains(column)) {
+            return Err(Error::not_supported(format!(
+                "table '{name}' has a column '{}': rows of a table with a column of that name cannot be changed",
+                hidden.name()
+            )));
+        }
+        self.looked_up.insert(name.clone(), Arc::new(at_head()?));
+        let marked = QualifiedName { table: format!("{}{HIDDEN_MARK}", name.table), ..name.clone() };
+        self.looked_up.insert(marked, Arc::clone(&table) as _);
+        Ok(table)
+    }
+
+    async fn plan_merge(&self, merge: &ast::Merge, table: &Arc<IcebergTable>) -> Result<LogicalPlan> {
+        let mut merge = merge.clone();
+        for clause in &mut merge.clauses {
+            changes::name_rows(&mut clause.action, table);
+        }
+        let statement = ast::Statement::Merge(merge);
+        if hidden_columns::are_named(&statement) {
+            return Err(Error::not_supported("MERGE with hidden columns is not supported").with_hint("select them in a query after USING"));
+        }
+        match self.plan(statement).await? {
+            LogicalPlan::Dml(DmlStatement { table_name, input, op: WriteOp::MergeInto(op), .. }) => {
+                merge::rows(&table_name, table, Arc::unwrap_or_clone(input), *op)
+            }
+            other => Err(Error::internal(format!("MERGE was planned as {}", other.display()))),
+        }
     }
 
     /// The rows of files, as a plan. `schema` is that of the table they go to, if they go to one.
@@ -365,13 +428,8 @@ fn at_place_of(error: Error, statement: &DataFusionStatement, reference: &TableR
     let mut place = None;
     let _: ControlFlow<()> = ast::visit_relations(statement.as_ref(), |name| {
         let same = super::names::parts(name).last().is_some_and(|table| table == reference.table());
-        match (same, name.0.first()) {
-            (true, Some(ast::ObjectNamePart::Identifier(first))) if first.span.start.line > 0 => {
-                place = Some(Location { line: first.span.start.line, column: first.span.start.column });
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        }
+        place = start_of(name).filter(|_| same);
+        if place.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     match place {
         Some(place) => error.at(place),

@@ -134,6 +134,11 @@ fn bare_rows(tokens: &[TokenWithSpan], start: usize) -> Vec<(usize, usize)> {
             match token.token {
                 Token::RParen | Token::SemiColon | Token::EOF => return true,
                 Token::Comma => bounds.push(at),
+                // The next clause of a MERGE.
+                Token::Word(_) if is_word(token, "WHEN") => {
+                    let row = bounds.last().map_or(start, |bound| bound + 1);
+                    return at > row && is_enclosed(&tokens[row..at]);
+                }
                 _ if AFTER_VALUES.iter().any(|word| is_word(token, word)) => return true,
                 _ => {}
             }
@@ -177,6 +182,8 @@ mod tests {
             ("select * from (values 1, f(2, 3)) as t(x)", "select * from ( SELECT * FROM ( values ( 1 ) , ( f ( 2 , 3 ) ) ) ) as t ( x )"),
             ("select 1 in (values 1, 2 limit 1)", "select 1 in ( SELECT * FROM ( values ( 1 ) , ( 2 ) limit 1 ) )"),
             ("values (select (values 1)) + 1;", "values ( ( select ( SELECT * FROM ( values ( 1 ) ) ) ) + 1 ) ;"),
+            ("insert (a) values (1) when not matched then", "insert ( a ) values ( 1 ) when not matched then"),
+            ("values case (a) when 1 then 2 end", "values ( case ( a ) when 1 then 2 end )"),
             ("insert into t values array[1, 2], array[]", "insert into t values ( array [ 1 , 2 ] ) , ( array [ ] )"),
         ] {
             assert_eq!(rewritten(sql), expected);

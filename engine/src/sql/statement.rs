@@ -1,9 +1,11 @@
 //! The statements nunatak knows, as parsed: one value per kind, names not yet resolved.
 
 use datafusion::sql::sqlparser::ast;
+use nunatak_catalog::evolution::ColumnChange;
 use nunatak_catalog::spec::Type;
 use nunatak_core::Location;
 
+use super::changes::Change;
 use crate::files::OptionValue;
 
 /// A statement.
@@ -15,8 +17,8 @@ pub enum Statement {
     Explain(Explain),
     /// `INSERT INTO t [(columns)] query`: kept whole, since DataFusion maps its columns.
     Insert(Box<ast::Statement>),
-    /// `DELETE FROM t [WHERE condition]`.
-    Delete(Box<ast::Delete>),
+    /// `DELETE`, `UPDATE`, `MERGE` or `TRUNCATE`.
+    Change(Change),
     /// `CREATE TABLE`, with or without `AS`.
     CreateTable(Box<CreateTable>),
     /// `DROP TABLE [IF EXISTS] t`.
@@ -34,6 +36,15 @@ pub enum Statement {
         to: ast::ObjectName,
         /// Whether a missing table is fine.
         if_exists: bool,
+    },
+    /// `ALTER TABLE [IF EXISTS] t ...` and `COMMENT ON ...`.
+    AlterTable {
+        /// The table.
+        name: ast::ObjectName,
+        /// Whether a missing table is fine.
+        if_exists: bool,
+        /// What becomes of it.
+        change: TableChange,
     },
     /// `CREATE SCHEMA [IF NOT EXISTS] s [WITH (...)]`.
     CreateSchema {
@@ -130,6 +141,22 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     /// Whether the query's rows are written (`WITH NO DATA` says not).
     pub with_data: bool,
+}
+
+/// A change of a table's metadata.
+#[derive(Clone, Debug)]
+pub enum TableChange {
+    /// `ADD`, `DROP`, `RENAME` or `ALTER COLUMN`.
+    Column {
+        /// What becomes of the column.
+        change: ColumnChange,
+        /// Whether a column that is missing (or, to be added, there) is fine.
+        tolerant: bool,
+    },
+    /// `COMMENT ON TABLE`.
+    Comment(Option<String>),
+    /// `SET PROPERTIES`; `None` is `DEFAULT`.
+    Properties(Vec<(String, Option<OptionValue>)>),
 }
 
 /// A column of a new table.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Word};
-use nunatak_catalog::spec::{ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, Type};
+use nunatak_catalog::evolution::with_fresh_ids;
+use nunatak_catalog::spec::{ListType, MapType, NestedField, PrimitiveType, Schema, StructType, Type};
 use nunatak_core::{Code, Error, Result};
 
 use super::statement::ColumnDefinition;
@@ -183,37 +184,9 @@ pub fn new_schema(columns: &[ColumnDefinition]) -> Result<Schema> {
         let Some(column_type) = &column.column_type else {
             return Err(Error::new(Code::SyntaxError, format!("column '{}' has no type", column.name)));
         };
-        let mut field = NestedField::new(id, &column.name, with_ids(column_type, &mut next_id), column.not_null);
+        let mut field = NestedField::new(id, &column.name, with_fresh_ids(column_type, &mut next_id), column.not_null);
         field.doc.clone_from(&column.comment);
         fields.push(Arc::new(field));
     }
     Schema::builder().with_fields(fields).build().map_err(|error| Error::new(Code::InvalidArguments, error.to_string()))
-}
-
-fn with_ids(column_type: &Type, next_id: &mut i32) -> Type {
-    let fresh = |field: &NestedFieldRef, next_id: &mut i32| {
-        *next_id += 1;
-        let mut fresh = NestedField::clone(field);
-        fresh.id = *next_id;
-        fresh
-    };
-    let finish = |mut field: NestedField, next_id: &mut i32| {
-        *field.field_type = with_ids(&field.field_type, next_id);
-        Arc::new(field)
-    };
-    match column_type {
-        Type::Primitive(primitive) => Type::Primitive(primitive.clone()),
-        Type::Struct(fields) => {
-            let fields: Vec<_> = fields.fields().iter().map(|field| fresh(field, next_id)).collect();
-            Type::Struct(StructType::new(fields.into_iter().map(|field| finish(field, next_id)).collect()))
-        }
-        Type::List(list) => {
-            let element = fresh(&list.element_field, next_id);
-            Type::List(ListType { element_field: finish(element, next_id) })
-        }
-        Type::Map(map) => {
-            let (key, value) = (fresh(&map.key_field, next_id), fresh(&map.value_field, next_id));
-            Type::Map(MapType { key_field: finish(key, next_id), value_field: finish(value, next_id) })
-        }
-    }
 }

@@ -15,11 +15,12 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Exe
 use futures::{StreamExt, stream};
 use nunatak_core::Error;
 
-use super::WriteTarget;
+use super::changes::{DELETE_COLUMNS, Seen};
 use super::layout::partition_ordering;
 use super::report::{self, FileReport};
 use super::shape::WriteShape;
 use super::task::{Outcome, WriteTask};
+use super::{Rows, WriteTarget};
 use crate::error::into_datafusion;
 
 /// Writes the rows of its input into data files. What it needs on another node is its input and its [`WriteTarget`].
@@ -36,8 +37,9 @@ impl IcebergWriteExec {
     /// A node that writes `input`, whose columns are those of the table's current schema, in order.
     pub fn try_new(input: Arc<dyn ExecutionPlan>, target: WriteTarget) -> Result<Self> {
         let shape = Arc::new(WriteShape::new(&target).map_err(into_datafusion)?);
-        let (given, wanted) = (input.schema().fields().len(), shape.schema.arrow.fields().len());
-        if given != wanted {
+        let (given, wanted) = (input.schema().fields().len(), shape.input_columns(target.rows));
+        let only_deletes = target.rows == Rows::Changes && given == DELETE_COLUMNS;
+        if given != wanted && !only_deletes {
             let message = format!("{given} columns were to be written to table {}, which has {wanted}", shape.table);
             return Err(into_datafusion(Error::internal(message)));
         }
@@ -115,8 +117,13 @@ impl ExecutionPlan for IcebergWriteExec {
         let task = WriteTask::new(self.shape.clone(), partition, reservation).map_err(into_datafusion)?;
         let run = Run { target: self.target.clone(), metrics: WriteMetrics::new(&self.metrics, partition), context };
         let result = stream::once(async move {
-            let reports = run.run(task, input).await?;
-            report::to_batch(&reports).map_err(into_datafusion)
+            let seen = Seen::default();
+            let rows = match run.target.rows {
+                Rows::New | Rows::Rewritten => input,
+                Rows::Changes => seen.take_out_of(input),
+            };
+            let reports = run.run(task, rows, &seen).await?;
+            report::to_batch(&reports, &seen.into_rows()).map_err(into_datafusion)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(report::schema(), result)))
     }
@@ -130,6 +137,7 @@ struct WriteMetrics {
     rows: Count,
     bytes: Count,
     files: Count,
+    deleted: Count,
     /// Time in the writer alone, without that of the input.
     time: Time,
 }
@@ -140,6 +148,7 @@ impl WriteMetrics {
             rows: MetricBuilder::new(set).counter("rows_written", partition),
             bytes: MetricBuilder::new(set).counter("bytes_written", partition),
             files: MetricBuilder::new(set).counter("files_written", partition),
+            deleted: MetricBuilder::new(set).counter("rows_deleted", partition),
             time: MetricBuilder::new(set).subset_time("write_time", partition),
         }
     }
@@ -160,11 +169,15 @@ struct Run {
 }
 
 impl Run {
-    async fn run(self, mut task: WriteTask, mut input: SendableRecordBatchStream) -> Result<Vec<FileReport>> {
+    async fn run(self, mut task: WriteTask, mut input: SendableRecordBatchStream, seen: &Seen) -> Result<Vec<FileReport>> {
         while let Some(batch) = input.next().await {
+            let batch = batch?;
+            if batch.num_rows() == 0 {
+                continue;
+            }
             let outcome = {
                 let _timer = self.metrics.time.timer();
-                task.write(batch?).await.map_err(into_datafusion)?
+                task.write(batch).await.map_err(into_datafusion)?
             };
             if let Outcome::TooManyPartitions(batch) = outcome {
                 let metadata = &self.target.table.metadata;
@@ -180,6 +193,7 @@ impl Run {
             task.finish().await.map_err(into_datafusion)?
         };
         self.metrics.record(&reports);
+        self.metrics.deleted.add(usize::try_from(seen.count()).unwrap_or(usize::MAX));
         Ok(reports)
     }
 }

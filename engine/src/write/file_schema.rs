@@ -11,6 +11,8 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::basic::{LogicalType, Repetition, TimeUnit as ParquetTimeUnit, Type as PhysicalType};
 use parquet::schema::types::{PrimitiveTypeBuilder, SchemaDescriptor, Type as ParquetType};
 
+use crate::scan::HiddenColumn;
+
 /// One column chunk of each row group, in the order of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
@@ -28,12 +30,14 @@ pub(super) struct FileSchema {
 }
 
 impl FileSchema {
-    pub(super) fn new(schema: &spec::Schema) -> Result<Self> {
+    /// The form of files with the columns of `schema`, and these columns of row lineage behind them.
+    pub(super) fn new(schema: &spec::Schema, lineage: &[HiddenColumn]) -> Result<Self> {
         let mut leaves = Vec::new();
         let mut arrow_fields = Vec::new();
         let mut parquet_fields = Vec::new();
-        for (index, field) in schema.as_struct().fields().iter().enumerate() {
-            let (arrow, parquet) = convert(field, &field.name, Some(vec![index]), &mut leaves)?;
+        let lineage = lineage.iter().filter_map(|column| column.stored()).map(Arc::new);
+        for (index, field) in schema.as_struct().fields().iter().cloned().chain(lineage).enumerate() {
+            let (arrow, parquet) = convert(&field, &field.name, Some(vec![index]), &mut leaves)?;
             arrow_fields.push(arrow);
             parquet_fields.push(Arc::new(parquet));
         }
@@ -179,7 +183,7 @@ mod tests {
             ])
             .build()
             .unwrap();
-        let file = FileSchema::new(&schema).unwrap();
+        let file = FileSchema::new(&schema, &[]).unwrap();
         let mut text = Vec::new();
         print_schema(&mut text, file.parquet.root_schema());
         let expected = "message table {

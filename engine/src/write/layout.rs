@@ -27,21 +27,21 @@ use crate::transform::functions;
 /// Below this many bytes all rows go to one task, so that small writes make one file.
 const SPREAD_BYTES_MIN: usize = 32 * 1024 * 1024;
 
-/// Puts on top of `input` what the table wants: the rows of a partition in one task, and its sort order.
-pub(super) fn arrange(input: Arc<dyn ExecutionPlan>, metadata: &TableMetadata, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+/// Puts on top of `input` what the table wants: the rows of a partition in one task, and its sort order. The table's columns begin at `first`.
+pub(super) fn arrange(input: Arc<dyn ExecutionPlan>, metadata: &TableMetadata, first: usize, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
     let options = state.config().options();
-    let partitions = partition_expressions(metadata, &input.schema(), options)?;
+    let columns = Columns { metadata, schema: &input.schema(), first, options };
+    let partitions = columns.partitions()?;
     let distributed = distribute(input, &partitions, metadata, state.config().target_partitions())?;
     let order = metadata.default_sort_order();
     if order.is_unsorted() {
         return Ok(distributed);
     }
-    let schema = distributed.schema();
     let mut ordering: Vec<PhysicalSortExpr> = partitions.into_iter().map(by_partition).collect();
     for field in &order.fields {
         let options_of_field =
             SortOptions { descending: field.direction == SortDirection::Descending, nulls_first: field.null_order == NullOrder::First };
-        if let Some(expression) = expression(metadata, field.source_id, field.transform, &schema, options)? {
+        if let Some(expression) = columns.expression(field.source_id, field.transform)? {
             ordering.push(PhysicalSortExpr::new(expression, options_of_field));
         }
     }
@@ -50,7 +50,7 @@ pub(super) fn arrange(input: Arc<dyn ExecutionPlan>, metadata: &TableMetadata, s
 
 /// The order in which rows of a partition lie together; `None` for a table without partitions.
 pub(super) fn partition_ordering(metadata: &TableMetadata, schema: &Schema, options: &Arc<ConfigOptions>) -> Result<Option<LexOrdering>> {
-    Ok(LexOrdering::new(partition_expressions(metadata, schema, options)?.into_iter().map(by_partition)))
+    Ok(LexOrdering::new(Columns { metadata, schema, first: 0, options }.partitions()?.into_iter().map(by_partition)))
 }
 
 fn by_partition(expression: Arc<dyn PhysicalExpr>) -> PhysicalSortExpr {
@@ -102,44 +102,51 @@ fn is_large(input: &Arc<dyn ExecutionPlan>) -> bool {
     estimate.is_none_or(|bytes| bytes >= SPREAD_BYTES_MIN)
 }
 
-fn partition_expressions(metadata: &TableMetadata, schema: &Schema, options: &Arc<ConfigOptions>) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
-    let fields = metadata.default_partition_spec().fields().iter();
-    fields.filter_map(|field| expression(metadata, field.source_id, field.transform, schema, options).transpose()).collect()
+/// The columns of a table in rows that are to be written.
+struct Columns<'a> {
+    metadata: &'a TableMetadata,
+    /// Of the rows.
+    schema: &'a Schema,
+    /// Where the table's columns begin.
+    first: usize,
+    options: &'a Arc<ConfigOptions>,
 }
 
-/// A transform of the column with that field id, over batches of `schema`.
-fn expression(
-    metadata: &TableMetadata,
-    source_id: i32,
-    transform: Transform,
-    schema: &Schema,
-    options: &Arc<ConfigOptions>,
-) -> Result<Option<Arc<dyn PhysicalExpr>>> {
-    if transform == Transform::Void {
-        return Ok(None);
+impl Columns<'_> {
+    /// What tells the partition of a row.
+    fn partitions(&self) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+        let fields = self.metadata.default_partition_spec().fields().iter();
+        fields.filter_map(|field| self.expression(field.source_id, field.transform).transpose()).collect()
     }
-    let path = source_path(metadata.current_schema(), source_id).ok_or_else(|| {
-        into_datafusion(Error::new(
-            Code::IcebergInvalidMetadata,
-            format!("the table is partitioned or sorted by field {source_id}, which does not exist"),
-        ))
-    })?;
-    functions::expression(transform, column(&path, schema, options)?, schema, options)
-}
 
-/// The column at `path`, through the structs around it.
-fn column(path: &[usize], schema: &Schema, options: &Arc<ConfigOptions>) -> Result<Arc<dyn PhysicalExpr>> {
-    let lacking = || into_datafusion(Error::internal("the rows to be written lack a column of the table"));
-    let (first, rest) = path.split_first().ok_or_else(lacking)?;
-    let mut field = schema.fields().get(*first).ok_or_else(lacking)?;
-    let mut expression: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), *first));
-    for index in rest {
-        let DataType::Struct(fields) = field.data_type() else {
-            return Err(lacking());
-        };
-        field = fields.get(*index).ok_or_else(lacking)?;
-        let name = Arc::new(Literal::new(ScalarValue::Utf8(Some(field.name().clone()))));
-        expression = Arc::new(ScalarFunctionExpr::try_new(get_field(), vec![expression, name], schema, options.clone())?);
+    /// A transform of the column with that field id; `None` if it gives nothing.
+    fn expression(&self, source_id: i32, transform: Transform) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+        if transform == Transform::Void {
+            return Ok(None);
+        }
+        let path = source_path(self.metadata.current_schema(), source_id).ok_or_else(|| {
+            into_datafusion(Error::new(
+                Code::IcebergInvalidMetadata,
+                format!("the table is partitioned or sorted by field {source_id}, which does not exist"),
+            ))
+        })?;
+        functions::expression(transform, self.column(&path)?, self.schema, self.options)
     }
-    Ok(expression)
+
+    /// The column at `path`, through the structs around it.
+    fn column(&self, path: &[usize]) -> Result<Arc<dyn PhysicalExpr>> {
+        let lacking = || into_datafusion(Error::internal("the rows to be written lack a column of the table"));
+        let (first, rest) = path.split_first().map(|(first, rest)| (first + self.first, rest)).ok_or_else(lacking)?;
+        let mut field = self.schema.fields().get(first).ok_or_else(lacking)?;
+        let mut expression: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), first));
+        for index in rest {
+            let DataType::Struct(fields) = field.data_type() else {
+                return Err(lacking());
+            };
+            field = fields.get(*index).ok_or_else(lacking)?;
+            let name = Arc::new(Literal::new(ScalarValue::Utf8(Some(field.name().clone()))));
+            expression = Arc::new(ScalarFunctionExpr::try_new(get_field(), vec![expression, name], self.schema, self.options.clone())?);
+        }
+        Ok(expression)
+    }
 }

@@ -145,7 +145,7 @@ mod tests {
 
     /// Writes one row group for each group of rows `(id, d, s, lat)`; `lat` of `None` is a place that is NULL as a whole, above a NaN.
     fn written(groups: &[&[Row]]) -> FileReport {
-        let file = FileSchema::new(&schema()).unwrap();
+        let file = FileSchema::new(&schema(), &[]).unwrap();
         let metadata_modes = |mode| file.leaves.iter().map(|leaf| (leaf.field_id, mode)).collect();
         let modes = MetricsModes::for_test(metadata_modes(MetricsMode::Truncate(4)));
         let properties = WriterProperties::builder().set_statistics_truncate_length(modes.statistics_bytes_max()).build();

@@ -43,7 +43,8 @@ impl MetricsModes {
         let sorted: Vec<i32> = metadata.default_sort_order().fields.iter().map(|field| field.source_id).collect();
         let mut modes = HashMap::with_capacity(leaves.len());
         for (position, leaf) in (0..).zip(leaves) {
-            let name = metadata.current_schema().name_by_field_id(leaf.field_id).unwrap_or_default();
+            // Nothing looks for rows by what lies beside the table's columns.
+            let Some(name) = metadata.current_schema().name_by_field_id(leaf.field_id) else { continue };
             let mode = match columns.get(name) {
                 Some(text) => parse(&format!("{COLUMN_PREFIX}{name}"), text)?,
                 None => match given.unwrap_or_else(|| inferred(position)) {

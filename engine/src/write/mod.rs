@@ -1,9 +1,10 @@
 //! Writing rows into the data files of Iceberg tables.
 //!
-//! [`write_plan`] puts the writer on top of a plan; its tasks write files that nobody sees and report them as rows; [`data_files`] makes of these
+//! [`write_plan`] puts the writer on top of a plan; its tasks write files that nobody sees and report them as rows; [`Written`] gathers of these
 //! rows what a commit takes; [`discard`] deletes files that will not be committed. Commits themselves are the catalog's.
 
 mod bounds;
+mod changes;
 mod clustering;
 mod conform;
 mod exec;
@@ -16,6 +17,7 @@ mod metrics_mode;
 mod partition;
 mod properties;
 mod report;
+mod rewrite;
 mod row_deletes;
 mod shape;
 mod task;
@@ -26,15 +28,16 @@ mod value;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
 use nunatak_catalog::Table;
 use nunatak_catalog::spec::DataFile;
-use nunatak_core::Result;
 
+pub use changes::DeletedRows;
 pub use exec::IcebergWriteExec;
-pub use row_deletes::{discard_deletes, row_deletes};
+pub use report::Written;
+pub use rewrite::{remaining_rows, touched_files};
+pub use row_deletes::{all_rows, discard_deletes, row_deletes};
 
 /// Where rows are written, and for which query.
 #[derive(Clone, Debug)]
@@ -43,22 +46,34 @@ pub struct WriteTarget {
     pub table: Table,
     /// The query, which gives files their names.
     pub query_id: String,
+    /// What the rows are.
+    pub rows: Rows,
 }
 
-/// Puts the writer on top of `input`, whose columns are exactly those of the table's current schema, in order and of the Arrow types of
-/// [`crate::scan`].
+/// What the rows of a write are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// New rows: the columns of the table's current schema, in order.
+    New,
+    /// Changes: `$path` and `_pos` of a row that is no longer, NULL where there is none. Where new rows can come in its place, there follow whether one does,
+    /// the columns of the table, and in version 3 `_row_id`: the id that the new row has from the old one.
+    Changes,
+    /// Rows that are there already and move to another file: the columns of the table, and in version 3 `_row_id` and `_last_updated_sequence_number`.
+    Rewritten,
+}
+
+/// Puts the writer on top of `input`, whose columns are those that the target's [`Rows`] have, of the Arrow types of [`crate::scan`].
 ///
 /// Rows are brought together by partition and sorted by the table's sort order first, if it has them. Each partition of the plan gives one batch
-/// with one row for each data file: `data_file` (text for [`data_files`]) and `record_count`. A task that fails or is dropped deletes its files;
+/// with one row for each data file, for [`Written`]. A task that fails or is dropped deletes its files;
 /// whoever runs the plan should read it as a stream, so that files of the tasks that had ended can be given to [`discard`] when another fails.
 pub fn write_plan(input: Arc<dyn ExecutionPlan>, target: &WriteTarget, state: &SessionState) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-    let arranged = layout::arrange(input, &target.table.metadata, state)?;
+    let arranged = match target.rows {
+        Rows::New | Rows::Rewritten => layout::arrange(input, &target.table.metadata, 0, state)?,
+        Rows::Changes if input.schema().fields().len() == changes::DELETE_COLUMNS => input,
+        Rows::Changes => layout::arrange(input, &target.table.metadata, changes::LEADING_COLUMNS, state)?,
+    };
     Ok(Arc::new(IcebergWriteExec::try_new(arranged, target.clone())?))
-}
-
-/// The data files that the batches of a write tell of, for the commit.
-pub fn data_files(batches: &[RecordBatch], table: &Table) -> Result<Vec<DataFile>> {
-    report::from_batches(batches, table)
 }
 
 /// Deletes files of an attempt that failed or was cancelled. Best effort: nothing refers to them.

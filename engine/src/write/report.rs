@@ -1,19 +1,23 @@
-//! What a task tells about the data files it wrote: one row a file, whose text becomes the [`DataFile`] that is committed.
+//! What a task tells about what it did: one row for each data file it wrote, whose text becomes the [`DataFile`] that is committed, and one for each data file
+//! with rows that are no longer.
 //!
 //! The form is our own: the iceberg crate's JSON of a data file loses binary, decimal and NaN partition values.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use nunatak_catalog::Table;
 use nunatak_catalog::spec::{
     self, DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, Literal, PartitionSpec, PrimitiveType, Struct, Type,
 };
 use nunatak_core::{Error, Result};
+use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
+
+use super::changes::{DeletedRows, OfFile};
 
 /// One data file. Partition values and bounds are in Iceberg's binary form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,8 +37,15 @@ pub(super) struct FileReport {
     pub(super) split_offsets: Vec<i64>,
 }
 
-static SCHEMA: LazyLock<SchemaRef> =
-    LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("data_file", DataType::Utf8, false), Field::new("record_count", DataType::Int64, false)])));
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("data_file", DataType::Utf8, false),
+        // Of all rows together: how many rows of the table were changed. A row that takes the place of another is one change with it.
+        Field::new("record_count", DataType::Int64, false),
+        // The positions of rows that are no longer, as a Roaring bitmap; then `data_file` is the location of their file.
+        Field::new("deleted", DataType::Binary, true),
+    ]))
+});
 
 /// The columns of the rows that a write gives.
 pub(super) fn schema() -> SchemaRef {
@@ -42,30 +53,80 @@ pub(super) fn schema() -> SchemaRef {
 }
 
 /// One row for each file.
-pub(super) fn to_batch(reports: &[FileReport]) -> Result<RecordBatch> {
-    let texts: Vec<String> = reports
-        .iter()
-        .map(|report| serde_json::to_string(report).map_err(|error| Error::internal("a data file cannot be reported").with_source(error)))
-        .collect::<Result<_>>()?;
-    let rows = reports.iter().map(|report| i64::try_from(report.rows).unwrap_or(i64::MAX));
-    let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(texts)), Arc::new(Int64Array::from_iter_values(rows))];
-    RecordBatch::try_new(schema(), columns).map_err(|error| Error::internal("data files cannot be reported").with_source(error))
+pub(super) fn to_batch(reports: &[FileReport], deleted: &DeletedRows) -> Result<RecordBatch> {
+    let failed = |error| Error::internal("what was written cannot be reported").with_source(error);
+    let (mut texts, mut counts, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+    for report in reports {
+        texts.push(serde_json::to_string(report).map_err(|error| Error::internal("a data file cannot be reported").with_source(error))?);
+        counts.push(i64::try_from(report.rows).unwrap_or(i64::MAX));
+        positions.push(None);
+    }
+    for (path, rows) in deleted.iter() {
+        let mut bytes = Vec::with_capacity(rows.positions.serialized_size());
+        rows.positions.serialize_into(&mut bytes).map_err(|error| Error::internal("positions of rows cannot be reported").with_source(error))?;
+        texts.push(path.to_owned());
+        counts.push(i64::try_from(rows.without_successor).unwrap_or(i64::MAX));
+        positions.push(Some(bytes));
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(texts)),
+        Arc::new(Int64Array::from(counts)),
+        Arc::new(positions.iter().map(Option::as_deref).collect::<BinaryArray>()),
+    ];
+    RecordBatch::try_new(schema(), columns).map_err(failed)
 }
 
-/// The data files that the batches of a write tell of.
-pub(super) fn from_batches(batches: &[RecordBatch], table: &Table) -> Result<Vec<DataFile>> {
-    let mut files = Vec::new();
-    for batch in batches {
-        // An exchange may have changed the form of the text.
-        let column = batch.column_by_name("data_file").ok_or_else(|| Error::internal("the result of a write has no column data_file"))?;
-        let texts = cast(column, &DataType::Utf8).map_err(|error| Error::internal("the result of a write is not text").with_source(error))?;
-        for text in texts.as_string::<i32>().iter().flatten() {
-            let report: FileReport =
-                serde_json::from_str(text).map_err(|error| Error::internal("the report of a data file cannot be read").with_source(error))?;
-            files.push(data_file(report, table)?);
+/// What a write has done to its table, and nobody sees before it is committed.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// The data files that it wrote.
+    pub files: Vec<DataFile>,
+    /// The rows that are no longer.
+    pub deleted: DeletedRows,
+}
+
+impl Written {
+    /// Adds what a batch of the write's rows tells of `table`.
+    ///
+    /// Errors: `MERGE_TARGET_ROW_MULTIPLE_MATCHES` when two tasks have changed the same row.
+    pub fn add(&mut self, batch: &RecordBatch, table: &Table) -> Result<()> {
+        // An exchange may have changed the form of the columns.
+        let column = |name: &str, data_type| {
+            let column = batch.column_by_name(name).ok_or_else(|| Error::internal(format!("the result of a write has no column {name}")))?;
+            cast(column, data_type).map_err(|error| Error::internal("the result of a write is of another type").with_source(error))
+        };
+        let (texts, deleted) = (column("data_file", &DataType::Utf8)?, column("deleted", &DataType::Binary)?);
+        let counts = column("record_count", &DataType::Int64)?;
+        let rows = texts.as_string::<i32>().iter().zip(deleted.as_binary::<i32>()).zip(counts.as_primitive::<Int64Type>().values());
+        for ((text, deleted), count) in rows {
+            let text = text.unwrap_or_default();
+            match deleted {
+                Some(bytes) => {
+                    let positions = RoaringTreemap::deserialize_from(bytes)
+                        .map_err(|error| Error::internal(format!("positions of rows of '{text}' cannot be read")).with_source(error))?;
+                    self.deleted.add(text, OfFile { positions, without_successor: count.unsigned_abs() })?;
+                }
+                None => {
+                    let report: FileReport =
+                        serde_json::from_str(text).map_err(|error| Error::internal("the report of a data file cannot be read").with_source(error))?;
+                    self.files.push(data_file(report, table)?);
+                }
+            }
         }
+        Ok(())
     }
-    Ok(files)
+
+    /// What all batches of a write tell of `table`. Errors: as those of [`Self::add`].
+    pub fn from_batches<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>, table: &Table) -> Result<Self> {
+        let mut written = Self::default();
+        batches.into_iter().try_for_each(|batch| written.add(batch, table))?;
+        Ok(written)
+    }
+
+    /// How many rows of the table it changed.
+    pub fn changed_rows(&self) -> u64 {
+        self.files.iter().map(DataFile::record_count).sum::<u64>() + self.deleted.without_successor()
+    }
 }
 
 fn data_file(report: FileReport, table: &Table) -> Result<DataFile> {
@@ -146,9 +207,14 @@ mod tests {
             split_offsets: vec![4],
             ..FileReport::default()
         };
-        let batch = to_batch(std::slice::from_ref(&report)).unwrap();
+        let mut deleted = DeletedRows::default();
+        let gone = OfFile { positions: RoaringTreemap::from_iter([1, 5_000_000_000]), without_successor: 1 };
+        deleted.add("file:///w/t/data/b.parquet", gone).unwrap();
+        let batch = to_batch(std::slice::from_ref(&report), &deleted).unwrap();
         let text = batch.column(0).as_string::<i32>().value(0);
         assert_eq!(serde_json::from_str::<FileReport>(text).unwrap(), report);
-        assert_eq!(to_batch(&[]).unwrap().num_rows(), 0);
+        let rows = RoaringTreemap::deserialize_from(batch.column(2).as_binary::<i32>().value(1)).unwrap();
+        assert_eq!(rows, RoaringTreemap::from_iter([1, 5_000_000_000]));
+        assert_eq!(to_batch(&[], &DeletedRows::default()).unwrap().num_rows(), 0);
     }
 }

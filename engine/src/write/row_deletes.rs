@@ -1,4 +1,4 @@
-//! The deletes of a statement: which rows of which data files are gone becomes files of position deletes (version 2) or deletion vectors (version 3) beside
+//! The deletes of a statement: which rows of which data files are no longer becomes files of position deletes (version 2) or deletion vectors (version 3) beside
 //! them. A data file of which no row is left is removed instead.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,6 +18,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use roaring::RoaringTreemap;
 
+use super::changes::DeletedRows;
 use super::location::{data_folder, file_name};
 use super::upload::from_parquet;
 use crate::scan::deletes::{FileDeletes, position_delete_schema};
@@ -49,10 +50,14 @@ impl Touched {
 
 /// Writes what deletes these rows, by data file, of the snapshot that `table` is at: a change to commit. Nobody sees the files before.
 ///
-/// Errors: `NOT_SUPPORTED` for tables of version 1, whose rows cannot be deleted where they are; those of reading deletes and of writing files. Then the files
-/// that were written are removed again.
-pub async fn row_deletes(table: &IcebergTable, scan: &ScanContext, rows: BTreeMap<String, RoaringTreemap>, query_id: &str) -> Result<RowDelta> {
-    let touched = touched(table, scan, rows).await?;
+/// A table of version 1 knows no files of deletes: there they only serve to write its data files again.
+///
+/// Errors: those of reading deletes and of writing files. Then the files that were written are removed again.
+pub async fn row_deletes(table: &IcebergTable, scan: &ScanContext, rows: DeletedRows, query_id: &str) -> Result<RowDelta> {
+    if rows.is_empty() {
+        return Ok(RowDelta::default());
+    }
+    let touched = touched(table, scan, rows.into_positions()).await?;
     let mut delta = RowDelta::default();
     let version = table.table().metadata.format_version();
     for file in &touched {
@@ -68,17 +73,23 @@ pub async fn row_deletes(table: &IcebergTable, scan: &ScanContext, rows: BTreeMa
     let kept: Vec<Touched> = touched.into_iter().filter(|file| !file.is_empty_now()).collect();
     delta.deletes = match version {
         _ if kept.is_empty() => Vec::new(),
-        FormatVersion::V1 => {
-            return Err(Error::not_supported(format!(
-                "table '{}' is of format version 1, in which rows can only be deleted with their whole data file",
-                table.table().name
-            ))
-            .with_hint("upgrade the table to format version 2"));
-        }
-        FormatVersion::V2 => position_deletes(table, &kept, query_id).await?,
+        FormatVersion::V1 | FormatVersion::V2 => position_deletes(table, &kept, query_id).await?,
         FormatVersion::V3 => vectors(table, &kept, query_id).await?,
     };
     Ok(delta)
+}
+
+/// The removal of all files of the snapshot that `table` is at, and how many rows they hold; `None` if deletes make that number uncertain.
+pub async fn all_rows(table: &IcebergTable, scan: &ScanContext) -> Result<(RowDelta, Option<u64>)> {
+    let Some(snapshot) = table.snapshot() else { return Ok((RowDelta::default(), Some(0))) };
+    let files = nunatak_catalog::snapshot::files(table.table(), snapshot, scan.manifest_cache(), &|_| true).await?;
+    let rows = files.deletes.is_empty().then(|| files.data.iter().map(|entry| entry.file.record_count()).sum());
+    let delta = RowDelta {
+        removed_data: files.data.iter().map(|entry| entry.file.file_path().to_owned()).collect(),
+        removed_deletes: files.deletes.iter().map(|entry| entry.key()).collect(),
+        ..RowDelta::default()
+    };
+    Ok((delta, rows))
 }
 
 /// Deletes the files of a change that will not be committed. Best effort: nothing refers to them.
@@ -113,23 +124,23 @@ async fn touched(table: &IcebergTable, scan: &ScanContext, mut rows: BTreeMap<St
 }
 
 /// The folder of the data file, if it is one of the table's, else that of the table's data.
-fn folder(table: &IcebergTable, data_file: &str) -> String {
-    let of_table = data_folder(&table.table().metadata);
+fn folder<'a>(of_table: &'a str, data_file: &'a str) -> &'a str {
     match data_file.rsplit_once('/') {
-        Some((folder, _)) if folder.starts_with(&of_table) => folder.to_owned(),
+        Some((folder, _)) if folder.starts_with(of_table) => folder,
         _ => of_table,
     }
 }
 
 /// A file of position deletes for each data file.
 async fn position_deletes(table: &IcebergTable, files: &[Touched], query_id: &str) -> Result<Vec<(i32, DataFile)>> {
+    let of_table = data_folder(&table.table().metadata);
     let named: Vec<(&Touched, String)> = files
         .iter()
         .enumerate()
         .map(|(number, file)| {
             let name = file_name(number, query_id, 0);
             let name = name.strip_suffix(".parquet").unwrap_or(&name);
-            (file, format!("{}/{name}-deletes.parquet", folder(table, file.path())))
+            (file, format!("{}/{name}-deletes.parquet", folder(&of_table, file.path())))
         })
         .collect();
     let paths = named.iter().map(|(_, path)| path.clone()).collect();

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use nunatak_catalog::spec::{PartitionSpec, Schema};
+use nunatak_catalog::spec::{FormatVersion, PartitionSpec, Schema};
 use nunatak_catalog::storage::Storage;
 use nunatak_core::{Code, Error, Result};
 use parquet::file::properties::WriterProperties;
 
-use super::WriteTarget;
+use super::changes::LEADING_COLUMNS;
 use super::file_schema::FileSchema;
 use super::location::data_folder;
 use super::metrics_mode::MetricsModes;
 use super::partition::Partitioner;
 use super::properties::Properties;
+use super::{Rows, WriteTarget};
+use crate::scan::HiddenColumn;
 
 #[derive(Debug)]
 pub(super) struct WriteShape {
@@ -43,7 +45,7 @@ impl WriteShape {
                 .with_hint("set the table property write.format.default to parquet"));
         }
         let table_schema = metadata.current_schema().clone();
-        let schema = FileSchema::new(&table_schema)?;
+        let schema = FileSchema::new(&table_schema, lineage(target))?;
         let metrics = MetricsModes::new(metadata, &schema.leaves)?;
         let iceberg_schema = serde_json::to_string(table_schema.as_ref())
             .map_err(|error| Error::internal("the table's schema has no JSON form").with_source(error))?;
@@ -67,7 +69,28 @@ impl WriteShape {
         })
     }
 
+    /// How many columns its input has, if it brings rows to write.
+    pub(super) fn input_columns(&self, rows: Rows) -> usize {
+        let columns = self.schema.arrow.fields().len();
+        match rows {
+            Rows::New | Rows::Rewritten => columns,
+            Rows::Changes => LEADING_COLUMNS + columns,
+        }
+    }
+
     pub(super) fn partitioner(&self) -> Result<Partitioner> {
         Partitioner::new(&self.spec, &self.table_schema)
+    }
+}
+
+/// The columns of row lineage that its files have (table spec, "Row Lineage"): rows that are changed keep their ids.
+fn lineage(target: &WriteTarget) -> &'static [HiddenColumn] {
+    if target.table.metadata.format_version() < FormatVersion::V3 {
+        return &[];
+    }
+    match target.rows {
+        Rows::New => &[],
+        Rows::Changes => &[HiddenColumn::RowId],
+        Rows::Rewritten => &[HiddenColumn::RowId, HiddenColumn::LastUpdatedSequenceNumber],
     }
 }

@@ -22,7 +22,7 @@ use nunatak_catalog::{Table, TableName};
 use nunatak_core::Code;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{IcebergWriteExec, WriteTarget, data_files, discard, write_plan};
+use super::{IcebergWriteExec, Rows, WriteTarget, Written, discard, write_plan};
 
 /// `id long not null, at timestamptz, name string, score double`.
 fn schema() -> Schema {
@@ -77,14 +77,14 @@ fn context(memory_bytes_max: usize) -> SessionContext {
 }
 
 fn plan(table: &Table, input: Arc<dyn ExecutionPlan>, context: &SessionContext) -> Arc<dyn ExecutionPlan> {
-    let target = WriteTarget { table: table.clone(), query_id: "q1".to_owned() };
+    let target = WriteTarget { table: table.clone(), query_id: "q1".to_owned(), rows: Rows::New };
     write_plan(input, &target, &context.state()).unwrap()
 }
 
 async fn write(table: &Table, input: Arc<dyn ExecutionPlan>) -> Vec<DataFile> {
     let context = context(1 << 30);
     let batches = collect_partitioned(plan(table, input, &context), context.task_ctx()).await.unwrap().concat();
-    data_files(&batches, table).unwrap()
+    Written::from_batches(&batches, table).unwrap().files
 }
 
 /// The rows of a file, without any help from the table's metadata.
@@ -255,7 +255,7 @@ async fn little_memory_makes_more_row_groups() {
     let batches: Vec<_> = (0..40).map(|batch| rows(batch * 8_192..(batch + 1) * 8_192)).collect();
     let context = context(12 * 1024 * 1024);
     let run = collect_partitioned(plan(&table, source(std::slice::from_ref(&batches)), &context), context.task_ctx()).await.unwrap().concat();
-    let files = data_files(&run, &table).unwrap();
+    let files = Written::from_batches(&run, &table).unwrap().files;
     assert_eq!(files.iter().map(DataFile::record_count).sum::<u64>(), 40 * 8_192);
     assert!(files[0].split_offsets().unwrap().len() > 1);
     assert_eq!(context.runtime_env().memory_pool.reserved(), 0);
@@ -288,7 +288,7 @@ async fn large_inputs_are_spread_and_small_ones_are_not() {
 async fn the_node_can_be_rebuilt_and_counts_what_it_wrote() {
     let folder = tempfile::tempdir().unwrap();
     let table = table(folder.path(), &[], false, &[]);
-    let node = IcebergWriteExec::try_new(source(&[vec![rows(0..10)]]), WriteTarget { table, query_id: "q".to_owned() }).unwrap();
+    let node = IcebergWriteExec::try_new(source(&[vec![rows(0..10)]]), WriteTarget { table, query_id: "q".to_owned(), rows: Rows::New }).unwrap();
     let again = Arc::new(IcebergWriteExec::try_new(node.input().clone(), node.target().clone()).unwrap());
     let batches = collect_partitioned(again.clone(), Arc::new(TaskContext::default())).await.unwrap().concat();
     assert_eq!(batches[0].column(1).as_primitive::<Int64Type>().value(0), 10);

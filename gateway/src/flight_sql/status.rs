@@ -27,7 +27,7 @@ fn grpc_code(code: Code) -> GrpcCode {
         | Code::SchemaNotFound
         | Code::TableNotFound
         | Code::ColumnNotFound => GrpcCode::NotFound,
-        Code::AlreadyExists | Code::SchemaAlreadyExists | Code::TableAlreadyExists => GrpcCode::AlreadyExists,
+        Code::AlreadyExists | Code::SchemaAlreadyExists | Code::TableAlreadyExists | Code::ColumnAlreadyExists => GrpcCode::AlreadyExists,
         other => match other.kind() {
             Kind::User => GrpcCode::InvalidArgument,
             Kind::InsufficientResources => GrpcCode::ResourceExhausted,

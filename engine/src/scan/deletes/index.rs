@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nunatak_catalog::snapshot::FileEntry;
-use nunatak_catalog::spec::{DataContentType, DataFileFormat, Datum, PrimitiveLiteral, Struct, TableMetadata};
+use nunatak_catalog::spec::{DataContentType, DataFile, DataFileFormat, Datum, PrimitiveLiteral, Struct, TableMetadata};
 use nunatak_core::{Code, Error, Result};
 
 use super::{DeleteFile, DeletionVector, EqualityDeletes, FileDeletes};
@@ -13,7 +13,7 @@ use super::{DeleteFile, DeletionVector, EqualityDeletes, FileDeletes};
 pub(crate) const FILE_PATH_ID: i32 = i32::MAX - 101;
 
 /// The deletes of a snapshot, by what they apply to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct DeleteIndex {
     vectors: HashMap<String, Dated<DeletionVector>>,
     /// Position deletes of one data file.
@@ -24,14 +24,14 @@ pub struct DeleteIndex {
     everywhere: Vec<EqualityDeletes>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct InPartition {
     positions: Vec<(PathBounds, Dated<DeleteFile>)>,
     equality: Vec<EqualityDeletes>,
 }
 
 /// Deletes and their data sequence number.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Dated<T> {
     sequence_number: i64,
     value: T,
@@ -79,6 +79,28 @@ impl DeleteIndex {
             }
         }
         Ok(())
+    }
+
+    /// These deletes and, after them, files of deletes of single data files that no snapshot has yet. A new deletion vector takes the place of an old one.
+    pub fn with<'a>(&self, deletes: impl Iterator<Item = &'a DataFile>) -> Result<Self> {
+        let mut index = self.clone();
+        for file in deletes {
+            let name = file.file_path().to_owned();
+            let path = file.referenced_data_file().ok_or_else(|| Error::internal(format!("delete file '{name}' names no data file")))?;
+            let range = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or_default();
+            match file.file_format() {
+                DataFileFormat::Puffin => {
+                    let (offset, length) = (range(file.content_offset()), range(file.content_size_in_bytes()));
+                    let value = DeletionVector { path: name, offset, length, cardinality: file.record_count() };
+                    index.vectors.insert(path, Dated { sequence_number: i64::MAX, value });
+                }
+                _ => {
+                    let value = DeleteFile { path: name, size: file.file_size_in_bytes(), row_count: file.record_count() };
+                    index.of_file.entry(path).or_default().push(Dated { sequence_number: i64::MAX, value });
+                }
+            }
+        }
+        Ok(index)
     }
 
     fn partition_of(&mut self, entry: &FileEntry) -> &mut InPartition {
@@ -159,7 +181,7 @@ pub(super) fn position_deletes(entry: &FileEntry) -> Result<Option<PositionDelet
 }
 
 /// The bounds of the paths in a file of position deletes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct PathBounds {
     lower: Option<String>,
     upper: Option<String>,

@@ -1,0 +1,103 @@
+//! The attempts of a commit: each on top of the table as it is then, until one is in, none is left, or the table no longer takes the change.
+
+use std::time::{Duration, Instant};
+
+use nunatak_core::{Code, Error, Result, Retry};
+
+use super::CommitError;
+use super::retry::RetryPolicy;
+use crate::backend::Catalog;
+use crate::spec::{TableRequirement, TableUpdate};
+use crate::storage::Storage;
+use crate::table::Table;
+
+/// How long after an unknown outcome the table is looked at, one look after the other.
+const LOOKS_AFTER: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(3)];
+
+/// What one attempt wrote and wants committed.
+#[derive(Default)]
+pub(crate) struct Attempt {
+    /// Files that were written for it alone, to be deleted when it fails.
+    pub(crate) files: Vec<String>,
+    /// What must hold for the commit to be right.
+    pub(crate) requirements: Vec<TableRequirement>,
+    /// The commit.
+    pub(crate) updates: Vec<TableUpdate>,
+}
+
+/// A change on its way into a table.
+pub(crate) trait Change: Sync {
+    /// Makes the change on top of `table`. `number` counts the attempts from 1.
+    ///
+    /// Errors: `Conflict` when what others have done is in its way.
+    fn attempt(&self, table: &Table, number: u32) -> impl Future<Output = Result<Attempt, CommitError>> + Send;
+
+    /// Whether `table` has the change, by something that only this change can have made.
+    fn is_in(&self, table: &Table) -> bool;
+}
+
+/// Commits a change that was made for `base`, trying again after a conflict as the table's `commit.retry.*` properties say.
+///
+/// Errors: `Conflict` when the change itself met one, or others were faster at each attempt.
+pub(crate) async fn commit(catalog: &dyn Catalog, base: &Table, change: &impl Change) -> Result<Table, CommitError> {
+    let policy = RetryPolicy::from_properties(base.metadata.properties())?;
+    let begun = Instant::now();
+    for number in 1.. {
+        // Also before the first attempt: making the change took its time, and a commit on top of an old head is lost work.
+        let table = current(catalog, base).await?;
+        let attempt = change.attempt(&table, number).await?;
+        let error = match catalog.commit(&table, attempt.requirements, attempt.updates).await {
+            Ok(table) => return Ok(table),
+            Err(CommitError::Conflict(error)) => error,
+            Err(CommitError::Unknown(error)) => return find(catalog, base, change).await.ok_or(CommitError::Unknown(error)),
+            Err(CommitError::Failed(error)) => {
+                delete_files(&base.storage, &attempt.files).await;
+                return Err(CommitError::Failed(error));
+            }
+        };
+        delete_files(&base.storage, &attempt.files).await;
+        match policy.wait(number, begun.elapsed(), rand::random()) {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => return Err(CommitError::Conflict(error)),
+        }
+    }
+    Err(CommitError::Failed(Error::internal("a commit ran out of numbers")))
+}
+
+/// The table as it is now, if it is still the same one.
+async fn current(catalog: &dyn Catalog, base: &Table) -> Result<Table> {
+    let Some(now) = catalog.load_table(&base.name).await? else {
+        return Err(Error::new(Code::TableNotFound, format!("table '{}' was dropped or renamed before its change was committed", base.name)));
+    };
+    match now.metadata.uuid() == base.metadata.uuid() {
+        true => Ok(now),
+        false => Err(changed(base, "it was dropped and made again")),
+    }
+}
+
+/// The error of a change that does not fit what another writer has made of the table.
+pub(super) fn changed(base: &Table, what: &str) -> Error {
+    Error::new(Code::TransactionConflict, format!("table '{}' was changed by another writer: {what}", base.name))
+        .with_hint("run the statement again")
+        .with_retry(Retry::Query)
+}
+
+/// Looks whether the commit with an unknown outcome happened.
+async fn find(catalog: &dyn Catalog, base: &Table, change: &impl Change) -> Option<Table> {
+    for wait in LOOKS_AFTER {
+        tokio::time::sleep(wait).await;
+        match catalog.load_table(&base.name).await {
+            Ok(Some(table)) if change.is_in(&table) => return Some(table),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, table = %base.name, "cannot see whether a commit happened"),
+        }
+    }
+    None
+}
+
+/// Deletes files that nothing refers to. What cannot be deleted is garbage and no reason to fail.
+pub(super) async fn delete_files(storage: &Storage, files: &[String]) {
+    if let Err(error) = storage.delete_files(files).await {
+        tracing::warn!(%error, "files of a failed commit were left behind");
+    }
+}

@@ -1,0 +1,79 @@
+//! Changes of a table's metadata that make no snapshot: columns, partitioning, sort order, properties, branches and tags.
+
+use nunatak_core::{Code, Error, Result, Retry};
+
+use super::CommitError;
+use super::attempts::{self, Attempt, Change};
+use crate::backend::Catalog;
+use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
+use crate::table::Table;
+
+/// A change on its way.
+struct MetadataChange<F>(F);
+
+impl<F: Fn(&Table) -> Result<Vec<TableUpdate>> + Sync> Change for MetadataChange<F> {
+    async fn attempt(&self, table: &Table, _number: u32) -> Result<Attempt, CommitError> {
+        let updates = (self.0)(table)?;
+        Ok(Attempt { requirements: requirements(&table.metadata, &updates), updates, ..Attempt::default() })
+    }
+
+    /// Nothing tells this change from the same one by another writer.
+    fn is_in(&self, _table: &Table) -> bool {
+        false
+    }
+}
+
+/// What must still hold when updates are made that were found out from `metadata`.
+fn requirements(metadata: &TableMetadata, updates: &[TableUpdate]) -> Vec<TableRequirement> {
+    let mut requirements = vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }];
+    for update in updates {
+        match update {
+            TableUpdate::AddSchema { .. } => requirements.extend([
+                TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() },
+                TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id: metadata.last_column_id() },
+            ]),
+            TableUpdate::AddSpec { .. } => requirements.extend([
+                TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() },
+                TableRequirement::DefaultSpecIdMatch { default_spec_id: metadata.default_partition_spec_id() },
+                TableRequirement::LastAssignedPartitionIdMatch { last_assigned_partition_id: metadata.last_partition_id() },
+            ]),
+            TableUpdate::AddSortOrder { .. } => requirements.extend([
+                TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() },
+                TableRequirement::DefaultSortOrderIdMatch { default_sort_order_id: metadata.default_sort_order_id() },
+            ]),
+            TableUpdate::SetSnapshotRef { ref_name, .. } | TableUpdate::RemoveSnapshotRef { ref_name } => {
+                let snapshot_id = metadata.snapshot_for_ref(ref_name).map(|snapshot| snapshot.snapshot_id());
+                requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref: ref_name.clone(), snapshot_id });
+            }
+            _ => {}
+        }
+    }
+    requirements
+}
+
+/// Changes a table's metadata. `change` says how, for the table as each attempt finds it; no updates are no change.
+///
+/// Errors: those of `change`; `TRANSACTION_CONFLICT` when others were faster at each attempt; `COMMIT_STATE_UNKNOWN`.
+pub async fn change_metadata(
+    catalog: &dyn Catalog,
+    base: &Table,
+    change: impl Fn(&Table) -> Result<Vec<TableUpdate>> + Send + Sync,
+) -> Result<Table> {
+    if change(base)?.is_empty() {
+        return Ok(base.clone());
+    }
+    attempts::commit(catalog, base, &MetadataChange(change)).await.map_err(|error| match error {
+        CommitError::Unknown(error) => {
+            Error::new(Code::CommitStateUnknown, format!("it is not known whether the change of table '{}' was made", base.name))
+                .with_hint("look at the table before running the statement again")
+                .with_source(error)
+        }
+        CommitError::Conflict(error) => {
+            Error::new(Code::TransactionConflict, format!("table '{}' was changed by others at each attempt to change it", base.name))
+                .with_hint("run the statement again, or raise the table property commit.retry.num-retries")
+                .with_retry(Retry::Query)
+                .with_source(error)
+        }
+        CommitError::Failed(error) => error,
+    })
+}

@@ -1,0 +1,140 @@
+//! `DELETE`, `UPDATE` and `MERGE`: finds out the rows, writes new ones and what deletes the old ones, commits both. When other writers were faster, all of it
+//! again.
+
+use std::time::Instant;
+
+use nunatak_catalog::commit::{self, CommitError, Isolation, RetryPolicy, RowDelta};
+use nunatak_catalog::spec::{FormatVersion, TableMetadata};
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::scan::IcebergTable;
+use nunatak_engine::sql::{Change, ChangePlan};
+use nunatak_engine::write::{Rows, WriteTarget, Written, all_rows, discard, discard_deletes, remaining_rows, row_deletes, touched_files};
+
+use super::{Outcome, StatementContext, insert, parameters};
+use crate::query::Prepared;
+
+pub(super) async fn run(mut context: StatementContext, change: Change) -> Result<Outcome> {
+    let mut planned = plan(&context, &change).await?;
+    Ok(Outcome::update(async move {
+        let policy = RetryPolicy::from_properties(planned.table.table().metadata.properties())?;
+        let begun = Instant::now();
+        for number in 1.. {
+            let error = match attempt(&context, &change, planned).await {
+                // As in Trino, nobody counts what TRUNCATE takes.
+                Ok(count) => return Ok(Some(count).filter(|_| !matches!(change, Change::Truncate(_)))),
+                Err(CommitError::Conflict(error)) => error,
+                Err(error) => return Err(error.into_error()),
+            };
+            match policy.wait(number, begun.elapsed(), rand::random()) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(error),
+            }
+            context.forget_tables();
+            planned = plan(&context, &change).await?;
+        }
+        Err(Error::internal("a change ran out of attempts"))
+    }))
+}
+
+pub(super) async fn prepare(context: &StatementContext, change: &Change) -> Result<Prepared> {
+    Ok(super::update(parameters::schema(&plan(context, change).await?.rows)?))
+}
+
+pub(super) async fn plan(context: &StatementContext, change: &Change) -> Result<ChangePlan> {
+    context.planner.plan_change(change).await
+}
+
+/// Whether a table wants data files with changed rows to be written again. One of version 1 can have no deletes beside them.
+fn copies_on_write(change: &Change, metadata: &TableMetadata) -> Result<bool> {
+    let key = format!("write.{}.mode", change.kind());
+    match metadata.properties().get(&key).map(|mode| mode.to_ascii_lowercase()) {
+        _ if metadata.format_version() == FormatVersion::V1 => Ok(true),
+        None => Ok(false),
+        Some(value) if value == "merge-on-read" => Ok(false),
+        Some(value) if value == "copy-on-write" => Ok(true),
+        Some(value) => Err(Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}'"))
+            .with_hint("set it to 'merge-on-read' or 'copy-on-write'")),
+    }
+}
+
+/// Where the rows of a change go.
+pub(super) fn target(context: &StatementContext, planned: &ChangePlan) -> WriteTarget {
+    WriteTarget { table: planned.table.table().clone(), query_id: context.id.to_string(), rows: Rows::Changes }
+}
+
+/// One attempt: how many rows it has changed.
+async fn attempt(context: &StatementContext, change: &Change, planned: ChangePlan) -> Result<u64, CommitError> {
+    let target = target(context, &planned);
+    let ChangePlan { table, rows } = planned;
+    let base = table.table();
+    let isolation = Isolation::from_property(&base.metadata, &format!("write.{}.isolation-level", change.kind()))?;
+    let name = context.resolve(change.target()?)?;
+    let catalog = context.engine.catalog(&name.catalog)?;
+
+    let copies = copies_on_write(change, &base.metadata)?;
+    let rows = parameters::bind(rows, context.parameters.as_ref())?;
+    let whole = if change.deletes_all() { all_rows(&table, context.engine.scan()).await? } else { (RowDelta::default(), None) };
+    let (delta, count) = match (whole, change) {
+        ((delta, count), Change::Truncate(_)) => (delta, count.unwrap_or_default()),
+        ((delta, Some(count)), _) => (delta, count),
+        _ => {
+            let written = insert::write(&context.physical_plan(&rows, Some(&target)).await?, base).await?;
+            let count = written.changed_rows();
+            let delta = delta(context, &table, written).await?;
+            (if copies { without_deletes(context, &table, delta).await? } else { delta }, count)
+        }
+    };
+    if delta.is_empty() {
+        return Ok(0);
+    }
+    match commit::row_delta(catalog.as_ref(), base, delta.clone(), isolation, &context.summary()).await {
+        Ok(_) => Ok(count),
+        Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(error)),
+        Err(error) => {
+            discard_delta(&table, &delta).await;
+            Err(error)
+        }
+    }
+}
+
+/// What is to be committed of what was written: its data files, and files that delete the rows that are no longer.
+async fn delta(context: &StatementContext, table: &IcebergTable, written: Written) -> Result<RowDelta> {
+    match row_deletes(table, context.engine.scan(), written.deleted, &context.id.to_string()).await {
+        Ok(delta) => Ok(RowDelta { data: written.files, ..delta }),
+        Err(error) => {
+            discard(table.table(), &written.files).await;
+            Err(error)
+        }
+    }
+}
+
+/// The same change with data files written again in place of those with deleted rows.
+async fn without_deletes(context: &StatementContext, table: &IcebergTable, delta: RowDelta) -> Result<RowDelta> {
+    if delta.deletes.is_empty() {
+        return Ok(delta);
+    }
+    let target = WriteTarget { table: table.table().clone(), query_id: context.id.to_string(), rows: Rows::Rewritten };
+    let rewritten = async {
+        let rest = remaining_rows(table, context.engine.scan(), &delta).await?;
+        insert::write(&context.physical_plan(&rest, Some(&target)).await?, table.table()).await
+    };
+    match rewritten.await {
+        Ok(rewritten) => {
+            discard_deletes(table, &delta).await;
+            let touched: Vec<String> = touched_files(&delta).collect();
+            let mut delta = RowDelta { deletes: Vec::new(), ..delta };
+            delta.removed_data.extend(touched);
+            delta.data.extend(rewritten.files);
+            Ok(delta)
+        }
+        Err(error) => {
+            discard_delta(table, &delta).await;
+            Err(error)
+        }
+    }
+}
+
+async fn discard_delta(table: &IcebergTable, delta: &RowDelta) {
+    discard(table.table(), &delta.data).await;
+    discard_deletes(table, delta).await;
+}

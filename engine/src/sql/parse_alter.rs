@@ -1,0 +1,158 @@
+//! `ALTER TABLE`, `COMMENT ON` and `TRUNCATE TABLE`.
+
+use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+use nunatak_catalog::evolution::{ColumnChange, Position};
+
+use super::names::{normalized, parts};
+use super::options::option_value;
+use super::parse::take_word;
+use super::parse_table::{parse_comment, parse_if_not_exists, refused, unsupported};
+use super::statement::{Statement, TableChange};
+use super::types::parse_type;
+
+type Parsed<T> = Result<T, ParserError>;
+
+/// What stands behind `ALTER TABLE`.
+pub(super) fn parse_alter(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let if_exists = parse_if_exists(parser);
+    let name = parser.parse_object_name(false)?;
+    let change = if take_word(parser, "RENAME") {
+        if take_word(parser, "TO") {
+            return Ok(Statement::RenameTable { name, to: parser.parse_object_name(false)?, if_exists });
+        }
+        parse_rename_column(parser)?
+    } else if take_word(parser, "ADD") {
+        parse_add_column(parser)?
+    } else if take_word(parser, "DROP") {
+        expect_word(parser, "COLUMN")?;
+        let tolerant = parse_if_exists(parser);
+        TableChange::Column { change: ColumnChange::Drop { path: parse_path(parser)? }, tolerant }
+    } else if take_word(parser, "ALTER") {
+        expect_word(parser, "COLUMN")?;
+        TableChange::Column { change: parse_alter_column(parser)?, tolerant: false }
+    } else if take_word(parser, "SET") {
+        if !take_word(parser, "PROPERTIES") {
+            return refused(parser, "ALTER TABLE SET", &["AUTHORIZATION"], "PROPERTIES after SET");
+        }
+        TableChange::Properties(parser.parse_comma_separated(parse_property)?)
+    } else {
+        return refused(parser, "ALTER TABLE", &["EXECUTE"], "RENAME, ADD, DROP, ALTER or SET after the name of the table");
+    };
+    Ok(Statement::AlterTable { name, if_exists, change })
+}
+
+/// What stands behind `COMMENT`.
+pub(super) fn parse_comment_on(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    expect_word(parser, "ON")?;
+    let of_column = take_word(parser, "COLUMN");
+    if !of_column && !take_word(parser, "TABLE") {
+        return refused(parser, "COMMENT ON", &["VIEW"], "TABLE or COLUMN after ON");
+    }
+    let mut name = parser.parse_object_name(false)?;
+    let column = match of_column {
+        true if name.0.len() > 1 => name.0.pop(),
+        true => return parser.expected("a table and its column, as in t.c", parser.peek_token()),
+        false => None,
+    };
+    expect_word(parser, "IS")?;
+    let text = if parser.parse_keyword(Keyword::NULL) { None } else { Some(parser.parse_literal_string()?) };
+    let change = match column {
+        Some(column) => {
+            let path = parts(&ObjectName(vec![column]));
+            TableChange::Column { change: ColumnChange::Document { path, doc: text }, tolerant: false }
+        }
+        None => TableChange::Comment(text),
+    };
+    Ok(Statement::AlterTable { name, if_exists: false, change })
+}
+
+fn parse_if_exists(parser: &mut Parser<'_>) -> bool {
+    parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS])
+}
+
+fn expect_word(parser: &mut Parser<'_>, word: &str) -> Parsed<()> {
+    match take_word(parser, word) {
+        true => Ok(()),
+        false => parser.expected(word, parser.peek_token()),
+    }
+}
+
+/// `column` or `column.field`.
+fn parse_path(parser: &mut Parser<'_>) -> Parsed<Vec<String>> {
+    Ok(parts(&parser.parse_object_name(false)?))
+}
+
+fn parse_rename_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
+    if !take_word(parser, "COLUMN") {
+        return parser.expected("TO or COLUMN after RENAME", parser.peek_token());
+    }
+    let tolerant = parse_if_exists(parser);
+    let path = parse_path(parser)?;
+    expect_word(parser, "TO")?;
+    let to = normalized(&parser.parse_identifier()?);
+    Ok(TableChange::Column { change: ColumnChange::Rename { path, to }, tolerant })
+}
+
+fn parse_add_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
+    expect_word(parser, "COLUMN")?;
+    let tolerant = parse_if_not_exists(parser);
+    let path = parse_path(parser)?;
+    let field_type = parse_type(parser)?;
+    let (mut doc, mut position) = (None, None);
+    loop {
+        if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
+            return unsupported("ADD COLUMN ... NOT NULL is not supported: rows that are there have no value for it");
+        } else if parser.parse_keyword(Keyword::DEFAULT) {
+            return unsupported("DEFAULT values of columns are not supported yet");
+        } else if let Some(comment) = parse_comment(parser)? {
+            doc = Some(comment);
+        } else if take_word(parser, "LAST") {
+            position = None;
+        } else if let Some(place) = parse_position(parser)? {
+            position = Some(place);
+        } else {
+            return Ok(TableChange::Column { change: ColumnChange::Add { path, field_type, doc, position }, tolerant });
+        }
+    }
+}
+
+fn parse_position(parser: &mut Parser<'_>) -> Parsed<Option<Position>> {
+    if take_word(parser, "FIRST") {
+        return Ok(Some(Position::First));
+    }
+    if take_word(parser, "AFTER") {
+        return Ok(Some(Position::After(normalized(&parser.parse_identifier()?))));
+    }
+    Ok(None)
+}
+
+fn parse_alter_column(parser: &mut Parser<'_>) -> Parsed<ColumnChange> {
+    let path = parse_path(parser)?;
+    if let Some(position) = parse_position(parser)? {
+        return Ok(ColumnChange::Move { path, position });
+    }
+    if parser.parse_keywords(&[Keyword::SET, Keyword::DATA, Keyword::TYPE]) || take_word(parser, "TYPE") {
+        return Ok(ColumnChange::Retype { path, to: parse_type(parser)? });
+    }
+    if parser.parse_keywords(&[Keyword::DROP, Keyword::NOT, Keyword::NULL]) {
+        return Ok(ColumnChange::MakeOptional { path });
+    }
+    if parser.parse_keywords(&[Keyword::SET, Keyword::NOT, Keyword::NULL]) {
+        return unsupported("SET NOT NULL is not supported: rows that are there may have no value");
+    }
+    if parser.parse_keywords(&[Keyword::SET, Keyword::DEFAULT]) || parser.parse_keywords(&[Keyword::DROP, Keyword::DEFAULT]) {
+        return unsupported("DEFAULT values of columns are not supported yet");
+    }
+    parser.expected("SET DATA TYPE, DROP NOT NULL, FIRST or AFTER", parser.peek_token())
+}
+
+/// `name = value`, or `name = DEFAULT`.
+fn parse_property(parser: &mut Parser<'_>) -> Parsed<(String, Option<crate::files::OptionValue>)> {
+    let name = parser.parse_identifier()?.value.to_lowercase();
+    parser.expect_token(&Token::Eq)?;
+    let value = if parser.parse_keyword(Keyword::DEFAULT) { None } else { Some(option_value(&parser.parse_expr()?)?) };
+    Ok((name, value))
+}

@@ -1,0 +1,197 @@
+"""ALTER TABLE and COMMENT ON: the table keeps its rows, in all modes, and Spark sees the same one."""
+
+import threading
+from decimal import Decimal
+
+import pytest
+
+from nunatak_testing.spark import alike, in_all_modes
+
+
+def columns(server, table):
+    return [(name, type) for name, type, *_ in server.rows(f"DESCRIBE {table}")]
+
+
+def plain(value):
+    """A value in the form in which Spark's session gives it."""
+    if isinstance(value, dict):
+        return [plain(field) for field in value.values()]
+    if isinstance(value, list) and value and isinstance(value[0], tuple):
+        return {key: plain(item) for key, item in value}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def alike_nested(server, spark, sql):
+    ours = [tuple(plain(value) for value in row) for row in in_all_modes(server, sql)]
+    assert ours == spark.rows(sql)
+
+
+def described(spark, table):
+    """Spark's columns, in the order of the table."""
+    rows = spark.rows(f"DESCRIBE TABLE {table}")
+    names = [row[0] for row in rows]
+    end = next((at for at, name in enumerate(names) if not name or name.startswith("#")), len(names))
+    return [tuple(row[:2]) for row in rows[:end]]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_columns(server, spark, version):
+    table = f"spark.evolved{version}"
+    server.rows(
+        f"CREATE TABLE {table} (id integer NOT NULL, name varchar, price decimal(6, 2), r real, place row(lat real, city varchar),"
+        f" tags array(row(k varchar, n integer)), byname map(varchar, integer)) WITH (format_version = {version}, partitioning = ARRAY['name'])"
+    )
+    insert = "SELECT 1, 'a', 1.25, 0.5, named_struct('lat', 1.5, 'city', 'x'), array(named_struct('k', 'k', 'n', 7)), map('m', 8)"
+    spark.rows(f"INSERT INTO {table} {insert}")
+    everything = f"SELECT * FROM {table} ORDER BY id NULLS FIRST"
+    steps = [
+        ("ADD COLUMN note varchar COMMENT 'says much'", "note", "string"),
+        ("ADD COLUMN IF NOT EXISTS Note bigint", "note", "string"),
+        ("ADD COLUMN early bigint FIRST", "early", "bigint"),
+        ("ADD COLUMN behind double AFTER id", "behind", "double"),
+        ("ADD COLUMN place.country varchar", "place", "struct<lat:float,city:string,country:string>"),
+        ("ADD COLUMN place.zip row(code integer, rest varchar) AFTER lat", "place", "struct<lat:float,zip:struct<code:int,rest:string>,city:string,country:string>"),
+        ("ADD COLUMN tags.element.more boolean", "tags", "array<struct<k:string,n:int,more:boolean>>"),
+        ("ALTER COLUMN tags.element.n SET DATA TYPE bigint", "tags", "array<struct<k:string,n:bigint,more:boolean>>"),
+        ("ALTER COLUMN byname.value SET DATA TYPE bigint", "byname", "map<string,bigint>"),
+        ("ALTER COLUMN id SET DATA TYPE bigint", "id", "bigint"),
+        ("ALTER COLUMN price SET DATA TYPE decimal(12, 2)", "price", "decimal(12,2)"),
+        ("ALTER COLUMN r SET DATA TYPE double", "r", "double"),
+        ("RENAME COLUMN name TO title", "title", "string"),
+        ("RENAME COLUMN place.city TO town", "place", "struct<lat:float,zip:struct<code:int,rest:string>,town:string,country:string>"),
+        ("DROP COLUMN place.lat", "place", "struct<zip:struct<code:int,rest:string>,town:string,country:string>"),
+        ("ALTER COLUMN r FIRST", "r", "double"),
+        ("ALTER COLUMN early AFTER title", "early", "bigint"),
+        ("ALTER COLUMN id DROP NOT NULL", "id", "bigint"),
+        ("DROP COLUMN IF EXISTS nothing", "id", "bigint"),
+        ("RENAME COLUMN IF EXISTS nothing TO something", "id", "bigint"),
+    ]
+    for step, column, type in steps:
+        server.rows(f"ALTER TABLE {table} {step}")
+        assert dict(described(spark, table))[column] == type, step
+        assert [name for name, _ in described(spark, table)] == [name for name, _ in columns(server, table)], step
+        alike_nested(server, spark, everything)
+    server.rows(f"ALTER TABLE {table} DROP COLUMN byname")
+    server.rows(f"ALTER TABLE {table} ADD COLUMN byname varchar")
+    assert server.rows(f"SELECT byname FROM {table}") == [(None,)], "a column that comes again is another one"
+    server.rows(f"INSERT INTO {table} (id, title, note, r) VALUES (NULL, 'b', 'n', 2), (3, 'c', NULL, 3)")
+    spark.rows(f"INSERT INTO {table} VALUES (NULL, 4, NULL, 'b', NULL, NULL, NULL, NULL, NULL, 'of Spark')")
+    alike_nested(server, spark, everything)
+    assert server.value(f"UPDATE {table} SET note = 'new', place = row(row(1, 'r'), 't', 'c') WHERE title = 'b'") == 2
+    alike_nested(server, spark, everything)
+    # What was is as it was.
+    first = server.rows(f"SELECT snapshot_id FROM spark.\"evolved{version}$snapshots\" ORDER BY committed_at LIMIT 1")[0][0]
+    assert len(server.rows(f"SELECT id, name, price, r, place, tags, byname FROM {table} FOR VERSION AS OF {first}")) == 1
+
+
+def test_partitioning_and_properties(server, spark):
+    table = "spark.arranged"
+    server.rows(f"CREATE TABLE {table} (id bigint, part integer, at timestamp(6))")
+    partitionings = ["", "'part'", "'month(at)', 'bucket(id, 4)'", "'part', 'month(at)'", "'day(at)'", "'bucket(id, 8)'", ""]
+    for step, partitioning in enumerate(partitionings):
+        server.rows(f"ALTER TABLE {table} SET PROPERTIES partitioning = ARRAY[{partitioning}]")
+        server.rows(f"INSERT INTO {table} SELECT id, id % 3, CAST(DATE '2024-01-01' AS timestamp) FROM (SELECT unnest(range({step * 50}, {step * 50 + 50})) AS id)")
+        spark.rows(f"INSERT INTO {table} SELECT id + {1000 + step * 10}, CAST(id % 3 AS int), timestamp_ntz'2024-02-02 01:02:03' FROM range(0, 10)")
+        alike(server, spark, f"SELECT count(*), sum(id), min(part), count(DISTINCT at) FROM {table}")
+        alike(server, spark, f"SELECT count(*) FROM {table} WHERE part = 1 AND at < TIMESTAMP '2024-02-01 00:00:00'")
+    # Fields of older partitionings come back as they were.
+    fields = {}
+    for spec in server.iceberg().load_table(table).specs().values():
+        for field in spec.fields:
+            assert fields.setdefault((field.source_id, str(field.transform)), field.field_id) == field.field_id
+    server.rows(f"ALTER TABLE {table} SET PROPERTIES sorted_by = ARRAY['id DESC', 'part'], extra_properties = MAP(ARRAY['write.target-file-size-bytes'], ARRAY['1000000'])")
+    text = server.value(f"SHOW CREATE TABLE {table}")
+    assert "sorted_by = ARRAY['id DESC" in text and "write.target-file-size-bytes" in text, text
+    server.rows(f"INSERT INTO {table} SELECT id, id % 3, NULL FROM (SELECT unnest(range(5000, 5100)) AS id)")
+    alike(server, spark, f"SELECT count(*), sum(id) FROM {table}")
+    server.rows(f"ALTER TABLE {table} SET PROPERTIES sorted_by = DEFAULT, format_version = 3")
+    assert "sorted_by" not in server.value(f"SHOW CREATE TABLE {table}") and "format_version = 3" in server.value(f"SHOW CREATE TABLE {table}")
+    assert server.value(f"UPDATE {table} SET part = 9 WHERE id % 2 = 0") > 0
+    alike(server, spark, f"SELECT count(*), sum(id), sum(part) FROM {table}")
+
+
+def test_comments(server, spark):
+    server.rows("CREATE TABLE spark.told (id bigint COMMENT 'old', name varchar) COMMENT 'a table'")
+    server.rows("COMMENT ON COLUMN spark.told.id IS 'the key'")
+    server.rows("COMMENT ON TABLE spark.told IS 'told anew'")
+    assert "COMMENT 'the key'" in server.value("SHOW CREATE TABLE spark.told")
+    assert "COMMENT 'told anew'" in server.value("SHOW CREATE TABLE spark.told")
+    assert [row[2] for row in spark.rows("DESCRIBE TABLE spark.told")][:1] == ["the key"]
+    server.rows("COMMENT ON TABLE spark.told IS NULL")
+    server.rows("COMMENT ON COLUMN spark.told.id IS NULL")
+    assert "COMMENT" not in server.value("SHOW CREATE TABLE spark.told")
+
+
+def test_columns_are_added_beside_each_other(server):
+    server.rows("CREATE TABLE crowded (id bigint) WITH (extra_properties = MAP(ARRAY['commit.retry.num-retries'], ARRAY['30']))")
+    errors = []
+
+    def add(writer):
+        try:
+            for step in range(5):
+                server.rows(f"ALTER TABLE crowded ADD COLUMN c{writer}_{step} bigint")
+                server.rows(f"INSERT INTO crowded (id, c{writer}_{step}) VALUES ({writer}, {step})")
+        except Exception as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=add, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(columns(server, "crowded")) == 21
+    for writer in range(4):
+        for step in range(5):
+            assert server.rows(f"SELECT id, c{writer}_{step} FROM crowded WHERE c{writer}_{step} IS NOT NULL") == [(writer, step)]
+
+
+def test_what_is_refused(server, failure):
+    server.rows("CREATE TABLE stays (id bigint, name varchar, r row(x integer), m map(row(a integer), integer)) WITH (partitioning = ARRAY['id'], sorted_by = ARRAY['name'])")
+    server.rows("CREATE VIEW stays_view AS SELECT * FROM stays")
+    server.rows("CREATE TABLE single (id bigint)")
+    server.rows("CREATE TABLE first (id bigint) WITH (format_version = 1)")
+    for change, expected in {
+        "ADD COLUMN name varchar": "COLUMN_ALREADY_EXISTS: column 'name' exists already",
+        "ADD COLUMN r.X varchar": "COLUMN_ALREADY_EXISTS",
+        "ADD COLUMN x.y varchar": "COLUMN_NOT_FOUND: column 'x' does not exist",
+        "ADD COLUMN id.y varchar": "COLUMN_NOT_FOUND",
+        "ADD COLUMN y varchar AFTER z": "COLUMN_NOT_FOUND: column 'z' does not exist",
+        "ADD COLUMN y nope": "TYPE_NOT_FOUND: line 1:32",
+        "ADD COLUMN y bigint NOT NULL": "NOT_SUPPORTED",
+        "ADD COLUMN m.key.b varchar": "NOT_SUPPORTED: the keys of map 'm' cannot be changed",
+        "ADD COLUMN m.other varchar": "NOT_SUPPORTED",
+        "DROP COLUMN nam": "COLUMN_NOT_FOUND: column 'nam' does not exist",
+        "DROP COLUMN id": "NOT_SUPPORTED: column 'id' cannot be dropped: the table is partitioned by it",
+        "DROP COLUMN name": "NOT_SUPPORTED: column 'name' cannot be dropped: the table is sorted by it",
+        "DROP COLUMN r.x": "NOT_SUPPORTED: the only field",
+        "DROP COLUMN m.value": "NOT_SUPPORTED",
+        "RENAME COLUMN id TO name": "COLUMN_ALREADY_EXISTS",
+        "RENAME COLUMN a TO b": "COLUMN_NOT_FOUND",
+        "ALTER COLUMN id SET DATA TYPE integer": "TYPE_MISMATCH: column 'id' of type long cannot become int",
+        "ALTER COLUMN name SET DATA TYPE bigint": "TYPE_MISMATCH",
+        "ALTER COLUMN id SET NOT NULL": "NOT_SUPPORTED",
+        "ALTER COLUMN id": "SYNTAX_ERROR",
+        "SET PROPERTIES partitioning = ARRAY['nope']": "COLUMN_NOT_FOUND",
+        "SET PROPERTIES format_version = 1": "INVALID_TABLE_PROPERTY",
+        "SET PROPERTIES nope = 1": "INVALID_TABLE_PROPERTY",
+        "SET PROPERTIES nope = DEFAULT": "INVALID_TABLE_PROPERTY",
+        "SET PROPERTIES location = '/x'": "NOT_SUPPORTED",
+        "SET PROPERTIES extra_properties = DEFAULT": "INVALID_TABLE_PROPERTY",
+        "EXECUTE optimize": "NOT_SUPPORTED",
+        "FOO": "SYNTAX_ERROR: line 1:19",
+    }.items():
+        assert expected in failure(server, f"ALTER TABLE stays {change}"), (change, failure(server, f"ALTER TABLE stays {change}"))
+    for sql, expected in {
+        "ALTER TABLE staus ADD COLUMN x bigint": "TABLE_NOT_FOUND: table 'staus' does not exist (did you mean 'stays'?)",
+        "ALTER TABLE stays_view ADD COLUMN x bigint": "'stays_view' is a view",
+        "ALTER TABLE single DROP COLUMN id": "NOT_SUPPORTED: the only column of a table cannot be dropped",
+        "ALTER TABLE first SET PROPERTIES partitioning = ARRAY['id']": "format version 1",
+        "COMMENT ON VIEW stays_view IS 'x'": "NOT_SUPPORTED",
+        "COMMENT ON TABLE stays 'x'": "SYNTAX_ERROR",
+    }.items():
+        assert expected in failure(server, sql), (sql, failure(server, sql))
+    server.rows("ALTER TABLE IF EXISTS nothing ADD COLUMN x bigint")
+    assert len(columns(server, "stays")) == 4
