@@ -8,6 +8,7 @@ pub mod commit;
 pub mod deletion_vector;
 mod error;
 pub mod evolution;
+pub mod expiry;
 pub mod snapshot;
 pub mod spec;
 pub mod statistics;

@@ -92,6 +92,8 @@ codes! {
     InvalidTableProperty = "INVALID_TABLE_PROPERTY", 18, User, "A table property is unknown or its value is wrong.";
     NumericValueOutOfRange = "NUMERIC_VALUE_OUT_OF_RANGE", 19, User, "A number does not fit its type.";
     SubqueryMultipleRows = "SUBQUERY_MULTIPLE_ROWS", 28, User, "A subquery that stands for one value gave several rows.";
+    ProcedureNotFound = "PROCEDURE_NOT_FOUND", 29, User, "There is no procedure of that name.";
+    InvalidProcedureArgument = "INVALID_PROCEDURE_ARGUMENT", 30, User, "An argument of a procedure is missing, unknown or wrong.";
     QueryRejected = "QUERY_REJECTED", 31, User, "The query was refused before it ran.";
     InvalidSchemaProperty = "INVALID_SCHEMA_PROPERTY", 33, User, "A schema property is unknown or its value is wrong.";
     SchemaNotEmpty = "SCHEMA_NOT_EMPTY", 34, User, "A schema that holds tables or views cannot be dropped.";

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -251,6 +252,40 @@ def test_a_killed_executor(cluster, mode, name):
     print(outcome)
     assert left == right, "on the executor that is left"
     assert cluster.value("SELECT count(*) FROM region", headers=headers(mode)) == 5
+
+
+@pytest.mark.parametrize("mode", DISTRIBUTED)
+def test_a_killed_executor_leaves_no_row_twice(cluster, mode):
+    """MERGE in which an executor is lost: it is whole or not there at all, and optimize too."""
+    table = f"merged_{mode}"
+    cluster.rows(f"CREATE TABLE {table} WITH (format_version = 3, partitioning = ARRAY['bucket(k, 4)']) AS SELECT l_orderkey * 8 + l_linenumber AS k, 0 AS n FROM lineitem", headers=headers("local"))
+    lines = cluster.value(f"SELECT count(*) FROM {table}", headers=headers("local"))
+    merge = (
+        f"MERGE INTO {table} AS t USING (SELECT l_orderkey * 8 + l_linenumber AS k FROM lineitem) AS s ON t.k = s.k"
+        " WHEN MATCHED THEN UPDATE SET n = n + 1 WHEN NOT MATCHED THEN INSERT VALUES (s.k, 0)"
+    )
+    start = time.monotonic()
+    assert cluster.value(merge, headers=headers(mode)) == lines
+    duration, done = time.monotonic() - start, 1
+    for attempt, statement in enumerate([merge, f"ALTER TABLE {table} EXECUTE optimize", merge]):
+        position = attempt % 2
+        victim = cluster.executors[position]
+        killer = threading.Timer((0.3 + 0.2 * attempt) * duration, victim.kill)
+        killer.start()
+        try:
+            within(60, lambda: cluster.rows(statement, headers=headers(mode)))
+            done += statement == merge
+        except Exception as error:
+            assert mode == "pipelined" and "REMOTE_HOST_GONE" in str(error), error
+        finally:
+            killer.join()
+            victim.kill()
+            cluster.executors[position] = Executor(victim.data_dir, cluster.cluster, slots=1).start()
+        expected = (lines, lines, done, done)
+        assert cluster.rows(f"SELECT count(*), count(DISTINCT k), min(n), max(n) FROM {table}", headers=headers(mode)) == [expected]
+    known = {row[0].removeprefix("file://") for row in cluster.rows(f'SELECT file_path FROM "{table}$all_files"', headers=headers("local"))}
+    data = cluster.rows(f"SELECT DISTINCT regexp_replace(\"$path\", '/data/.*', '/data') FROM {table}", headers=headers("local"))[0][0].removeprefix("file://")
+    print(f"{mode}: {len([path for path in Path(data).glob('**/*') if path.is_file() and str(path) not in known])} files of lost tasks")
 
 
 def test_a_stopped_executor_ends_what_it_runs(cluster):

@@ -23,8 +23,8 @@ def server(tmp_path, numbers_file):
     return server
 
 
-def write_until_killed(server, attempt, after_seconds):
-    """Runs INSERT and CTAS in turns until the server is killed; gives how many INSERTs the client was told of."""
+def run_until_killed(server, statements, after_seconds):
+    """Runs two statements in turns until the server is killed; gives how many times the client was told that the first was done."""
     told = 0
 
     def write():
@@ -32,9 +32,10 @@ def write_until_killed(server, attempt, after_seconds):
         try:
             with server.connect() as connection, connection.cursor() as cursor:
                 for turn in range(1000):
-                    cursor.execute("INSERT INTO log SELECT n, text FROM numbers").fetchall()
+                    first, second = (statement.format(turn=turn) for statement in statements)
+                    cursor.execute(first).fetchall()
                     told += 1
-                    cursor.execute(f"CREATE TABLE copy_{attempt}_{turn} AS SELECT * FROM numbers").fetchall()
+                    cursor.execute(second).fetchall()
         except Exception:
             pass  # the server is gone
 
@@ -55,7 +56,8 @@ def test_kill_while_writing(server):
     inserts = 0
     for attempt in range(KILLS):
         server.start()
-        told = write_until_killed(server, attempt, chance.uniform(0.05, 2.5))
+        statements = ["INSERT INTO log SELECT n, text FROM numbers", f"CREATE TABLE copy_{attempt}_{{turn}} AS SELECT * FROM numbers"]
+        told = run_until_killed(server, statements, chance.uniform(0.05, 2.5))
         server.start()
         rows = server.value("SELECT count(*) FROM log")
         assert rows % BATCH == 0, f"half an insert is visible: {rows} rows"
@@ -70,3 +72,35 @@ def test_kill_while_writing(server):
             server.rows(f"DROP TABLE {table}")
         server.kill()
     assert inserts > 0, "no INSERT was ever committed: the delays are too short to prove anything"
+
+
+MERGE = (
+    "MERGE INTO counted USING (SELECT unnest(range(0, {rows})) AS id) AS s ON counted.id = s.id"
+    " WHEN MATCHED THEN UPDATE SET n = n + 1 WHEN NOT MATCHED THEN INSERT (id, n) VALUES (s.id, 1)"
+)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("mode", ["merge-on-read", "copy-on-write"])
+def test_kill_while_changing(tmp_path, mode):
+    """Each MERGE counts all rows on by one, and each compaction leaves them as they are: at no time do two rows differ."""
+    chance = random.Random(SEED)
+    print(f"CRASH_SEED={SEED}")
+    rows, merges = 300_000, 0
+    merge = MERGE.format(rows=rows)
+    with Server(tmp_path) as server:
+        server.rows(
+            "CREATE TABLE counted (id bigint, n bigint) WITH (format_version = 3, partitioning = ARRAY['bucket(id, 4)'],"
+            f" extra_properties = MAP(ARRAY['write.merge.mode'], ARRAY['{mode}']))"
+        )
+    for _ in range(KILLS // 2):
+        server.start()
+        told = run_until_killed(server, [merge, "ALTER TABLE counted EXECUTE optimize"], chance.uniform(0.05, 2.0))
+        server.start()
+        count, least, most, ids = server.rows("SELECT count(*), min(n), max(n), count(DISTINCT id) FROM counted")[0]
+        assert (count, ids, least) == ((rows, rows, most) if count else (0, 0, None)), "rows are lost, doubled or changed by half"
+        now = most or 0
+        assert merges + told <= now <= merges + told + 1
+        merges = now
+        server.kill()
+    assert merges > 0, "no MERGE was ever committed: the delays are too short to prove anything"

@@ -43,7 +43,7 @@ pub async fn append_to_staged(staged: &Table, files: Vec<DataFile>, summary: BTr
 }
 
 async fn stage(staged: &Table, producer: &mut Producer, files: Vec<DataFile>, summary: &BTreeMap<String, String>) -> Result<TableMetadata> {
-    producer.add_data_files(&staged.metadata, staged.metadata.default_partition_spec_id(), files).await?;
+    producer.add_data_files(&staged.metadata, staged.metadata.default_partition_spec_id(), files, None).await?;
     let attempt = producer.attempt(staged, 1, summary).await.map_err(CommitError::into_error)?;
     let applied = update::apply(&staged.name, (*staged.metadata).clone(), None, attempt.updates);
     if applied.is_err() {

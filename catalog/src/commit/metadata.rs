@@ -4,8 +4,9 @@ use nunatak_core::{Code, Error, Result, Retry};
 
 use super::CommitError;
 use super::attempts::{self, Attempt, Change};
+use super::producer::main_reference;
 use crate::backend::Catalog;
-use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
+use crate::spec::{MAIN_BRANCH, TableMetadata, TableRequirement, TableUpdate};
 use crate::table::Table;
 
 /// A change on its way.
@@ -76,4 +77,42 @@ pub async fn change_metadata(
         }
         CommitError::Failed(error) => error,
     })
+}
+
+/// Makes another snapshot of the table its current one, that is, the head of its main branch. With `only_back` it must be an ancestor of the current one.
+///
+/// Errors: `ICEBERG_INVALID_SNAPSHOT_ID`, and those of [`change_metadata`].
+pub async fn set_current_snapshot(catalog: &dyn Catalog, base: &Table, snapshot_id: i64, only_back: bool) -> Result<Table> {
+    change_metadata(catalog, base, |table| {
+        let metadata = &table.metadata;
+        let invalid = |what: &str| {
+            Err(Error::new(Code::IcebergInvalidSnapshotId, format!("snapshot {snapshot_id} {what} table '{}'", table.name))
+                .with_hint(format!("SELECT snapshot_id FROM \"{}$snapshots\" lists them", table.name.table)))
+        };
+        if metadata.snapshot_by_id(snapshot_id).is_none() {
+            return invalid("does not exist in");
+        }
+        if only_back && !is_ancestor(metadata, snapshot_id) {
+            return invalid("is no ancestor of the current one of");
+        }
+        if metadata.current_snapshot_id() == Some(snapshot_id) {
+            return Ok(Vec::new());
+        }
+        let reference = main_reference(metadata, snapshot_id)?;
+        Ok(vec![TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference }])
+    })
+    .await
+}
+
+/// Whether a snapshot is the current one or one before it.
+fn is_ancestor(metadata: &TableMetadata, snapshot_id: i64) -> bool {
+    let mut next = metadata.current_snapshot();
+    for _ in 0..=metadata.snapshots().len() {
+        match next {
+            Some(snapshot) if snapshot.snapshot_id() == snapshot_id => return true,
+            Some(snapshot) => next = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id)),
+            None => return false,
+        }
+    }
+    false
 }

@@ -12,9 +12,9 @@ mod summary;
 use nunatak_core::Error;
 
 pub use append::{append, append_to_staged};
-pub use metadata::change_metadata;
+pub use metadata::{change_metadata, set_current_snapshot};
 pub use retry::RetryPolicy;
-pub use row_delta::{Isolation, RowDelta, row_delta};
+pub use row_delta::{Isolation, RowDelta, rewrite_files, row_delta};
 pub use snapshot::Appended;
 
 /// Why a compare-and-swap did not happen.

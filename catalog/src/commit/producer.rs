@@ -90,17 +90,32 @@ impl Producer {
         self.snapshot_id
     }
 
-    /// Writes the manifests of data files that are added, all of them written for one partition spec.
-    pub(super) async fn add_data_files(&mut self, metadata: &TableMetadata, spec_id: i32, files: Vec<DataFile>) -> Result<()> {
-        self.add_files(metadata, spec_id, files, ManifestContentType::Data).await
+    /// Writes the manifests of data files that are added, all of them written for one partition spec. Files with rows that were in the table before have the
+    /// sequence number of the snapshot that these were read from, so that deletes which others have committed since apply to them.
+    pub(super) async fn add_data_files(
+        &mut self,
+        metadata: &TableMetadata,
+        spec_id: i32,
+        files: Vec<DataFile>,
+        sequence_number: Option<i64>,
+    ) -> Result<()> {
+        let sequence_number = sequence_number.filter(|_| metadata.format_version() > FormatVersion::V1);
+        self.add_files(metadata, spec_id, files, ManifestContentType::Data, sequence_number.unwrap_or(INHERIT_SEQUENCE_NUMBER)).await
     }
 
     /// Writes the manifests of delete files that are added, all of them for data files of one partition spec.
     pub(super) async fn add_delete_files(&mut self, metadata: &TableMetadata, spec_id: i32, files: Vec<DataFile>) -> Result<()> {
-        self.add_files(metadata, spec_id, files, ManifestContentType::Deletes).await
+        self.add_files(metadata, spec_id, files, ManifestContentType::Deletes, INHERIT_SEQUENCE_NUMBER).await
     }
 
-    async fn add_files(&mut self, metadata: &TableMetadata, spec_id: i32, files: Vec<DataFile>, content: ManifestContentType) -> Result<()> {
+    async fn add_files(
+        &mut self,
+        metadata: &TableMetadata,
+        spec_id: i32,
+        files: Vec<DataFile>,
+        content: ManifestContentType,
+        sequence_number: i64,
+    ) -> Result<()> {
         let spec = spec_of(metadata, spec_id)?;
         let (key, default) = MANIFEST_TARGET_BYTES;
         let target_bytes = number(metadata.properties(), key, default)?.max(1);
@@ -109,7 +124,7 @@ impl Producer {
             self.changes.add(file, spec_id);
         }
         for files in split_by_bytes(files, target_bytes) {
-            let manifest = self.write_manifest(metadata, spec, files, content).await?;
+            let manifest = self.write_manifest(metadata, spec, files, content, sequence_number).await?;
             self.manifests.push(manifest);
         }
         Ok(())
@@ -121,12 +136,13 @@ impl Producer {
         spec: &PartitionSpec,
         files: Vec<DataFile>,
         content: ManifestContentType,
+        sequence_number: i64,
     ) -> Result<ManifestFile> {
         let path = format!("{}/{}-m{}.avro", metadata_folder(metadata), self.commit_uuid, self.manifests.len());
         let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
         let mut writer = self.writer(metadata, metadata.current_schema(), spec, content, &path)?;
         for file in files {
-            writer.add_file(file, INHERIT_SEQUENCE_NUMBER).map_err(failed)?;
+            writer.add_file(file, sequence_number).map_err(failed)?;
         }
         writer.write_manifest_file().await.map_err(failed)
     }
@@ -303,7 +319,7 @@ fn head(metadata: &TableMetadata) -> Option<SnapshotRef> {
 }
 
 /// The main branch at the new snapshot, with the retention settings it has.
-fn main_reference(metadata: &TableMetadata, snapshot_id: i64) -> Result<SnapshotReference> {
+pub(super) fn main_reference(metadata: &TableMetadata, snapshot_id: i64) -> Result<SnapshotReference> {
     let mut reference = refs(metadata)?.remove(MAIN_BRANCH).unwrap_or_else(|| main_at(snapshot_id));
     reference.snapshot_id = snapshot_id;
     Ok(reference)

@@ -10,7 +10,7 @@ use nunatak_core::{Code, Error, Result};
 
 use super::CommitError;
 use super::attempts::changed;
-use super::snapshot::{self, Appended, shape_changed};
+use super::snapshot::{self, Appended, only_adds_columns, shape_changed};
 use crate::backend::Catalog;
 use crate::snapshot::FileKey;
 use crate::spec::{DataFile, Operation, TableMetadata};
@@ -21,6 +21,8 @@ use crate::table::Table;
 pub struct RowDelta {
     /// Data files to add, written for the table's current schema and its default partition spec.
     pub data: Vec<DataFile>,
+    /// The sequence number of these data files, if all of their rows were in the table before; that of the commit without it.
+    pub data_sequence_number: Option<i64>,
     /// Files of position deletes and deletion vectors to add, each with the partition spec of its data file.
     pub deletes: Vec<(i32, DataFile)>,
     /// Locations of data files that hold no row any more.
@@ -93,6 +95,51 @@ fn fits(base: &Table, now: &Table, brings_rows: bool, isolation: Isolation) -> R
         Since::Appends => conflict("rows were added to it"),
         Since::More => conflict("rows of it were changed"),
     }
+}
+
+/// Commits data files that hold the rows of those that `delta` removes: nothing changes in the table but its files.
+///
+/// What others add stays beside it, and what they delete by value applies to the new files. `Conflict` when they have deleted rows by their places in the old
+/// files, or removed one of these.
+///
+/// After any error but `Unknown` the new files are in no snapshot and are the caller's to delete.
+pub async fn rewrite_files(
+    catalog: &dyn Catalog,
+    base: &Table,
+    delta: RowDelta,
+    summary: &BTreeMap<String, String>,
+) -> Result<Appended, CommitError> {
+    let fits = |now: &Table| match keeps_places(&now.metadata, base.metadata.current_snapshot_id()) {
+        _ if now.metadata.format_version() != base.metadata.format_version() => {
+            Err(CommitError::Conflict(changed(base, "it is of another format version")))
+        }
+        _ if !only_adds_columns(base.metadata.current_schema(), now.metadata.current_schema()) => {
+            Err(CommitError::Conflict(changed(base, "its columns are other ones")))
+        }
+        true => Ok(()),
+        false => Err(CommitError::Conflict(changed(base, "rows of its files were deleted"))),
+    };
+    snapshot::commit(catalog, base, Operation::Replace, delta, summary, fits).await
+}
+
+/// Whether no commit since a snapshot has deleted rows by their places in files.
+fn keeps_places(metadata: &TableMetadata, since: Option<i64>) -> bool {
+    let mut next = metadata.current_snapshot_id();
+    // Damaged metadata may have snapshots that descend from each other.
+    for _ in 0..=metadata.snapshots().len() {
+        if next == since {
+            return true;
+        }
+        let Some(between) = next.and_then(|id| metadata.snapshot_by_id(id)) else { return false };
+        let summary = &between.summary().additional_properties;
+        let count = |key: &str| summary.get(key).and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+        let adds_none = between.summary().operation == Operation::Append || count("added-delete-files") == count("added-equality-delete-files");
+        if !adds_none {
+            return false;
+        }
+        next = between.parent_snapshot_id();
+    }
+    false
 }
 
 /// What has happened to a table since a snapshot.

@@ -70,7 +70,7 @@ pub(super) async fn commit(
 
 async fn stage(producer: &mut Producer, base: &Table, delta: RowDelta) -> Result<()> {
     if !delta.data.is_empty() {
-        producer.add_data_files(&base.metadata, base.metadata.default_partition_spec_id(), delta.data).await?;
+        producer.add_data_files(&base.metadata, base.metadata.default_partition_spec_id(), delta.data, delta.data_sequence_number).await?;
     }
     let mut by_spec: BTreeMap<i32, Vec<DataFile>> = BTreeMap::new();
     for (spec_id, file) in delta.deletes {
@@ -93,7 +93,7 @@ pub(super) fn shape_changed(base: &Table, now: &Table) -> Option<&'static str> {
 }
 
 /// Whether files written with schema `before` fit `after`: all columns are there as they were, and what was added may be absent from a file.
-fn only_adds_columns(before: &Schema, after: &Schema) -> bool {
+pub(super) fn only_adds_columns(before: &Schema, after: &Schema) -> bool {
     let top = |schema: &Schema| schema.as_struct().fields().to_vec();
     let (before, after) = (top(before), top(after));
     let kept = before.iter().all(|old| {

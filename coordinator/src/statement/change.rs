@@ -8,7 +8,7 @@ use nunatak_catalog::spec::{FormatVersion, TableMetadata};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::scan::IcebergTable;
 use nunatak_engine::sql::{Change, ChangePlan};
-use nunatak_engine::write::{Rows, WriteTarget, Written, all_rows, discard, discard_deletes, remaining_rows, row_deletes, touched_files};
+use nunatak_engine::write::{Rows, WriteTarget, Written, all_rows, discard, discard_deletes, remaining_rows, row_deletes, with_rewritten};
 
 use super::{Outcome, StatementContext, insert, parameters};
 use crate::query::Prepared;
@@ -121,11 +121,7 @@ async fn without_deletes(context: &StatementContext, table: &IcebergTable, delta
     match rewritten.await {
         Ok(rewritten) => {
             discard_deletes(table, &delta).await;
-            let touched: Vec<String> = touched_files(&delta).collect();
-            let mut delta = RowDelta { deletes: Vec::new(), ..delta };
-            delta.removed_data.extend(touched);
-            delta.data.extend(rewritten.files);
-            Ok(delta)
+            with_rewritten(table, delta, rewritten.files).await
         }
         Err(error) => {
             discard_delta(table, &delta).await;

@@ -9,6 +9,7 @@ mod drop;
 mod explain;
 mod insert;
 mod parameters;
+mod procedure;
 mod rows;
 mod schema;
 mod session;
@@ -132,6 +133,7 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::DropTable { name, if_exists } => drop::table(&context, &name, if_exists).await,
         Statement::RenameTable { name, to, if_exists } => drop::rename(&context, &name, &to, if_exists).await,
         Statement::AlterTable { name, if_exists, change } => alter::run(&context, &name, if_exists, &change).await,
+        Statement::Execute(execute) => procedure::run(context, *execute).await,
         Statement::DropView { name, if_exists } => drop::view(&context, &name, if_exists).await,
         Statement::CreateView { name, or_replace, comment, query, text, .. } => {
             view::create(&context, view::NewView { name, or_replace, comment, query: *query, text }).await
@@ -155,6 +157,7 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         Statement::Change(change) => change::prepare(context, &change).await,
         Statement::Explain(explain) => Ok(listing(explain::prepare(context, explain).await?, explain::schema())),
         Statement::Show(show) => Ok(listing(no_parameters(), show::schema(&show))),
+        Statement::Execute(_) => Ok(listing(no_parameters(), procedure::schema())),
         Statement::ShowStats(of) => Ok(listing(show_stats::prepare(context, of).await?, show_stats::schema())),
         Statement::CreateTable(_)
         | Statement::DropTable { .. }

@@ -19,12 +19,13 @@ use nunatak_catalog::spec::{self, NestedField, NestedFieldRef, StructType, Table
 use nunatak_core::{Code, Error, Result};
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, RowNumber};
 
-use super::hidden::{HiddenColumn, modified_type};
+use super::hidden::{HiddenColumn, file_number, modified_type};
 use super::types::table_schema;
 
 /// Names of columns that no query sees. No name that a user writes begins like them.
 mod source {
     pub(super) const PATH: &str = "\u{1}path";
+    pub(super) const FILE: &str = "\u{1}file";
     pub(super) const MODIFIED: &str = "\u{1}file_modified_time";
     pub(super) const FIRST_ROW_ID: &str = "\u{1}first_row_id";
     pub(super) const SEQUENCE_NUMBER: &str = "\u{1}sequence_number";
@@ -58,6 +59,9 @@ impl ScanColumns {
         if wants(HiddenColumn::Path) {
             constant(source::PATH, DataType::Utf8View, false);
         }
+        if wants(HiddenColumn::File) {
+            constant(source::FILE, DataType::Int64, false);
+        }
         if wants(HiddenColumn::FileModifiedTime) {
             constant(source::MODIFIED, modified_type(), true);
         }
@@ -88,6 +92,7 @@ impl ScanColumns {
     pub(super) fn constants(&self, entry: &FileEntry, modified: Option<i64>) -> Vec<ScalarValue> {
         let value = |field: &FieldRef| match field.name().as_str() {
             source::PATH => ScalarValue::Utf8View(Some(entry.file.file_path().to_owned())),
+            source::FILE => ScalarValue::Int64(Some(file_number(entry.file.file_path()))),
             source::MODIFIED => ScalarValue::TimestampMillisecond(modified, Some("UTC".into())),
             source::FIRST_ROW_ID => ScalarValue::Int64(entry.first_row_id),
             _ => ScalarValue::Int64(entry.first_row_id.map(|_| entry.data_sequence_number)),
@@ -111,6 +116,7 @@ impl ScanColumns {
     fn value(&self, column: HiddenColumn) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
         match column {
             HiddenColumn::Path => self.source(source::PATH),
+            HiddenColumn::File => self.source(source::FILE),
             HiddenColumn::FileModifiedTime => self.source(source::MODIFIED),
             // A column as it is would pass on what marks it as a row number.
             HiddenColumn::Position => binary(self.source(source::POSITION)?, Operator::Plus, lit(0_i64), self.schema.table_schema()),

@@ -2,6 +2,8 @@
 //!
 //! How a scan makes them is in [`super::columns`].
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use nunatak_catalog::spec::{FormatVersion, NestedField, PrimitiveType, Type};
 
@@ -12,6 +14,8 @@ use super::plan::ScanShape;
 pub enum HiddenColumn {
     /// `$path`: the location of the row's data file.
     Path,
+    /// A number that stands for the row's data file, for plans of ours: see [`file_number`]. No name that a user writes is its name.
+    File,
     /// `$file_modified_time`: when that file was written, as its store has it.
     FileModifiedTime,
     /// `_pos`: the row's number in that file, from 0, deleted rows counted.
@@ -23,12 +27,13 @@ pub enum HiddenColumn {
 }
 
 impl HiddenColumn {
-    const ALL: [Self; 5] = [Self::Path, Self::FileModifiedTime, Self::Position, Self::RowId, Self::LastUpdatedSequenceNumber];
+    const ALL: [Self; 6] = [Self::Path, Self::File, Self::FileModifiedTime, Self::Position, Self::RowId, Self::LastUpdatedSequenceNumber];
 
     /// Its name in queries: Trino's for what Trino has, Iceberg's for the rest.
     pub fn name(self) -> &'static str {
         match self {
             Self::Path => "$path",
+            Self::File => "\u{3}file",
             Self::FileModifiedTime => "$file_modified_time",
             Self::Position => "_pos",
             Self::RowId => "_row_id",
@@ -57,7 +62,7 @@ impl HiddenColumn {
         let id = match self {
             Self::RowId => i32::MAX - 107,
             Self::LastUpdatedSequenceNumber => i32::MAX - 108,
-            Self::Path | Self::FileModifiedTime | Self::Position => return None,
+            Self::Path | Self::File | Self::FileModifiedTime | Self::Position => return None,
         };
         Some(NestedField::optional(id, self.name(), Type::Primitive(PrimitiveType::Long)))
     }
@@ -67,10 +72,18 @@ impl HiddenColumn {
         match self {
             Self::Path => Field::new(self.name(), DataType::Utf8View, false),
             Self::FileModifiedTime => Field::new(self.name(), modified_type(), true),
-            Self::Position => Field::new(self.name(), DataType::Int64, false),
+            Self::File | Self::Position => Field::new(self.name(), DataType::Int64, false),
             Self::RowId | Self::LastUpdatedSequenceNumber => Field::new(self.name(), DataType::Int64, true),
         }
     }
+}
+
+/// A number that stands for a data file where its location would be too long: joins and exchanges copy it for each row. Two files of a table have the same one with
+/// a chance of one in 2^64, which whoever goes back from it to a file has to look out for.
+pub fn file_number(location: &str) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    location.hash(&mut hasher);
+    hasher.finish().cast_signed()
 }
 
 /// The type of `$file_modified_time`.

@@ -31,7 +31,7 @@ pub mod values;
 
 pub use changes::table_changes;
 pub use deletes::{DeleteReader, FileDeletes};
-pub use hidden::HiddenColumn;
+pub use hidden::{HiddenColumn, file_number};
 pub use metadata_tables::metadata_table;
 pub use plan::{ScanFiles, ScanShape, files_of_scan};
 pub use provider::{IcebergTable, ScanContext, scan_bytes, scan_of};

@@ -127,7 +127,7 @@ pub(super) fn truncate_query(table: &ast::ObjectName) -> Result<ast::Query> {
 
 /// The columns of a change that only deletes.
 fn places() -> Vec<ast::SelectItem> {
-    [HiddenColumn::Path, HiddenColumn::Position].map(|column| ast::SelectItem::UnnamedExpr(identifier(&[column.name()]))).into()
+    [HiddenColumn::File, HiddenColumn::Position].map(|column| ast::SelectItem::UnnamedExpr(identifier(&[column.name()]))).into()
 }
 
 /// The query for the rows of an `UPDATE`. Columns without a value keep the one they have.
@@ -143,7 +143,7 @@ pub(super) fn update_query(update: &ast::Update, table: &IcebergTable) -> Result
     let columns: Vec<&str> = table.iceberg_schema().as_struct().fields().iter().map(|field| field.name.as_str()).collect();
     let mut values = assigned(update, &relation, &columns)?;
     let mut items = vec![
-        item(of_table(HiddenColumn::Path.name()), HiddenColumn::Path.name()),
+        item(of_table(HiddenColumn::File.name()), HiddenColumn::File.name()),
         item(of_table(HiddenColumn::Position.name()), HiddenColumn::Position.name()),
         item(ast::Expr::Value(ast::Value::Boolean(true).into()), WRITTEN),
     ];

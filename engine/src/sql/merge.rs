@@ -46,7 +46,7 @@ impl Merge<'_> {
         let pairs = joined.schema().columns().into_iter().map(Expr::Column).chain([self.first_clause()?.alias(CLAUSE)]).collect::<Vec<_>>();
         let chosen = joined.project(pairs)?.filter(clause().is_not_null())?.build()?;
 
-        let mut columns = vec![self.hidden(HiddenColumn::Path), self.hidden(HiddenColumn::Position), self.is_written()];
+        let mut columns = vec![self.hidden(HiddenColumn::File), self.hidden(HiddenColumn::Position), self.is_written()];
         for field in &self.fields {
             columns.push(self.value(field, &chosen)?);
         }
@@ -78,7 +78,7 @@ impl Merge<'_> {
 
     /// The number of the first clause that applies to a pair.
     fn first_clause(&self) -> DataFusionResult<Expr> {
-        let in_table = || self.column(HiddenColumn::Path.name()).is_not_null();
+        let in_table = || self.column(HiddenColumn::File.name()).is_not_null();
         let in_source = || Expr::Column(Column::new_unqualified(IN_SOURCE)).is_not_null();
         let cases = self.clauses.iter().zip(0..).map(|(clause, number)| {
             let kind = match clause.kind {

@@ -10,7 +10,7 @@ use super::names::{normalized, parts};
 use super::options::option_value;
 use super::parse::take_word;
 use super::parse_table::{parse_comment, parse_if_not_exists, refused, unsupported};
-use super::statement::{Statement, TableChange};
+use super::statement::{Execute, Statement, TableChange};
 use super::types::parse_type;
 
 type Parsed<T> = Result<T, ParserError>;
@@ -38,10 +38,33 @@ pub(super) fn parse_alter(parser: &mut Parser<'_>) -> Parsed<Statement> {
             return refused(parser, "ALTER TABLE SET", &["AUTHORIZATION"], "PROPERTIES after SET");
         }
         TableChange::Properties(parser.parse_comma_separated(parse_property)?)
+    } else if take_word(parser, "EXECUTE") {
+        return parse_execute(parser, name);
     } else {
-        return refused(parser, "ALTER TABLE", &["EXECUTE"], "RENAME, ADD, DROP, ALTER or SET after the name of the table");
+        return parser.expected("RENAME, ADD, DROP, ALTER, SET or EXECUTE after the name of the table", parser.peek_token());
     };
     Ok(Statement::AlterTable { name, if_exists, change })
+}
+
+/// `procedure`, or `procedure(value, name => value, ...)`, and `WHERE condition`.
+fn parse_execute(parser: &mut Parser<'_>, table: ObjectName) -> Parsed<Statement> {
+    let procedure = normalized(&parser.parse_identifier()?).to_lowercase();
+    let mut arguments = Vec::new();
+    if parser.consume_token(&Token::LParen) && !parser.consume_token(&Token::RParen) {
+        arguments = parser.parse_comma_separated(parse_argument)?;
+        parser.expect_token(&Token::RParen)?;
+    }
+    let filter = if parser.parse_keyword(Keyword::WHERE) { Some(parser.parse_expr()?) } else { None };
+    Ok(Statement::Execute(Box::new(Execute { table, procedure, arguments, filter })))
+}
+
+fn parse_argument(parser: &mut Parser<'_>) -> Parsed<(Option<String>, crate::files::OptionValue)> {
+    let mut name = None;
+    if parser.peek_nth_token_ref(1).token == Token::RArrow {
+        name = Some(normalized(&parser.parse_identifier()?).to_lowercase());
+        parser.expect_token(&Token::RArrow)?;
+    }
+    Ok((name, option_value(&parser.parse_expr()?)?))
 }
 
 /// What stands behind `COMMENT`.

@@ -32,7 +32,7 @@ use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
 use crate::scan::types::table_schema;
-use crate::scan::{HiddenColumn, IcebergTable, metadata_table, table_changes};
+use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, metadata_table, table_changes};
 
 /// How deeply views may refer to views.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -147,6 +147,26 @@ impl Planner {
         Ok(())
     }
 
+    /// A table of that name at its current snapshot, and the files that may have rows for which `filter` is true.
+    pub async fn table_files(&self, name: &QualifiedName, filter: Option<&ast::Expr>) -> Result<(IcebergTable, ScanFiles)> {
+        let table = self.table(name).await?;
+        let snapshot = table.metadata.current_snapshot().cloned();
+        let table = IcebergTable::new(table, snapshot, Arc::clone(self.context.scan()))?;
+        let mut filters = Vec::new();
+        if let Some(filter) = filter {
+            let schema = DFSchema::try_from(TableProvider::schema(&table)).map_err(from_datafusion)?;
+            let with_alias = ast::ExprWithAlias { expr: filter.clone(), alias: None };
+            let planned = self.state.create_logical_expr_from_sql_expr(with_alias, &schema).map_err(from_datafusion)?;
+            let physical = self.state.create_physical_expr(planned, &schema).map_err(from_datafusion)?;
+            if physical.data_type(schema.as_arrow()).map_err(from_datafusion)? != DataType::Boolean {
+                return Err(Error::new(Code::TypeMismatch, format!("'{filter}' is no condition: it is neither true nor false")));
+            }
+            filters.push(physical);
+        }
+        let files = table.plan_files(filters).await?;
+        Ok((table, files))
+    }
+
     /// Plans a statement that changes rows: finds out which, and what becomes of them.
     pub async fn plan_change(&self, change: &Change) -> Result<ChangePlan> {
         let target = change.target()?;
@@ -177,7 +197,7 @@ impl Planner {
         let at_head = || IcebergTable::new(loaded.clone(), loaded.metadata.current_snapshot().cloned(), Arc::clone(self.context.scan()));
         let table = Arc::new(at_head()?.with_hidden_columns());
         let has_lineage = loaded.metadata.format_version() >= FormatVersion::V3;
-        let needed = [HiddenColumn::Path, HiddenColumn::Position].into_iter().chain(has_lineage.then_some(HiddenColumn::RowId));
+        let needed = [HiddenColumn::File, HiddenColumn::Position].into_iter().chain(has_lineage.then_some(HiddenColumn::RowId));
         if let Some(hidden) = needed.into_iter().find(|column| !table.hidden_columns().contains(column)) {
             return Err(Error::not_supported(format!(
                 "table '{name}' has a column '{}': rows of a table with a column of that name cannot be changed",

@@ -46,6 +46,8 @@ pub enum Statement {
         /// What becomes of it.
         change: TableChange,
     },
+    /// `ALTER TABLE t EXECUTE procedure(...)`.
+    Execute(Box<Execute>),
     /// `CREATE SCHEMA [IF NOT EXISTS] s [WITH (...)]`.
     CreateSchema {
         /// The schema.
@@ -141,6 +143,19 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     /// Whether the query's rows are written (`WITH NO DATA` says not).
     pub with_data: bool,
+}
+
+/// A call of a procedure that maintains a table.
+#[derive(Clone, Debug)]
+pub struct Execute {
+    /// The table.
+    pub table: ast::ObjectName,
+    /// The procedure, in lower case.
+    pub procedure: String,
+    /// Its arguments, with their names in lower case where they are given by name.
+    pub arguments: Vec<(Option<String>, OptionValue)>,
+    /// What `WHERE` said.
+    pub filter: Option<ast::Expr>,
 }
 
 /// A change of a table's metadata.

@@ -1,6 +1,6 @@
 //! Changes of rows: what a task of `DELETE`, `UPDATE` or `MERGE` reads, and what it keeps in mind of it.
 //!
-//! Each row of its input names a row that is no longer (`$path`, `_pos`), if there is one, and holds a row that is there instead (the columns of the table),
+//! Each row of its input names a row that is no longer (its file's number, `_pos`), if there is one, and holds a row that is there instead (the columns of the table),
 //! if there is one. A row that is updated is both: it goes from the place where it was, and is written to a new one.
 
 use std::collections::BTreeMap;
@@ -17,15 +17,15 @@ use roaring::RoaringTreemap;
 
 use crate::error::into_datafusion;
 
-/// The columns before those of the table: `$path`, `_pos`, and whether the rest is a row to be written.
+/// The columns before those of the table: the file's number, `_pos`, and whether the rest is a row to be written.
 pub(super) const LEADING_COLUMNS: usize = 3;
 
-/// The columns of an input that only deletes: `$path` and `_pos`.
+/// The columns of an input that only deletes: the file's number and `_pos`.
 pub(super) const DELETE_COLUMNS: usize = 2;
 
-/// Rows of data files that are no longer, by the file's location.
+/// Rows of data files that are no longer, by the file's [number](crate::scan::file_number).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct DeletedRows(BTreeMap<String, OfFile>);
+pub struct DeletedRows(BTreeMap<i64, OfFile>);
 
 /// Rows of one data file that are no longer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,17 +52,17 @@ impl DeletedRows {
         self.0.is_empty()
     }
 
-    /// The positions by the location of their file.
-    pub fn into_positions(self) -> BTreeMap<String, RoaringTreemap> {
-        self.0.into_iter().map(|(path, file)| (path, file.positions)).collect()
+    /// The positions by the number of their file.
+    pub fn into_positions(self) -> BTreeMap<i64, RoaringTreemap> {
+        self.0.into_iter().map(|(file, rows)| (file, rows.positions)).collect()
     }
 
     /// Adds rows of one file.
     ///
     /// Errors: `MERGE_TARGET_ROW_MULTIPLE_MATCHES` when one of them is there already: a statement wants to change it twice.
-    pub(super) fn add(&mut self, path: &str, rows: OfFile) -> Result<()> {
-        let Some(before) = self.0.get_mut(path) else {
-            self.0.insert(path.to_owned(), rows);
+    pub(super) fn add(&mut self, file: i64, rows: OfFile) -> Result<()> {
+        let Some(before) = self.0.get_mut(&file) else {
+            self.0.insert(file, rows);
             return Ok(());
         };
         if !before.positions.is_disjoint(&rows.positions) {
@@ -75,16 +75,16 @@ impl DeletedRows {
 
     /// Adds the rows that a batch names. `written` tells which have a new row in their place; none has without it.
     fn add_batch(&mut self, batch: &RecordBatch, written: Option<&BooleanArray>) -> Result<()> {
-        let (paths, positions) = (column(batch, 0, &DataType::Utf8)?, column(batch, 1, &DataType::Int64)?);
-        let (paths, positions) = (paths.as_string::<i32>(), positions.as_primitive::<Int64Type>());
+        let (files, positions) = (column(batch, 0, &DataType::Int64)?, column(batch, 1, &DataType::Int64)?);
+        let (files, positions) = (files.as_primitive::<Int64Type>(), positions.as_primitive::<Int64Type>());
         // Rows of a file come one after the other.
-        let mut run: Option<(&str, OfFile)> = None;
-        for row in (0..paths.len()).filter(|row| paths.is_valid(*row)) {
-            let path = paths.value(row);
-            if run.as_ref().is_none_or(|(of, _)| *of != path)
-                && let Some((path, rows)) = run.replace((path, OfFile::default()))
+        let mut run: Option<(i64, OfFile)> = None;
+        for row in (0..files.len()).filter(|row| files.is_valid(*row)) {
+            let file = files.value(row);
+            if run.as_ref().is_none_or(|(of, _)| *of != file)
+                && let Some((file, rows)) = run.replace((file, OfFile::default()))
             {
-                self.add(path, rows)?;
+                self.add(file, rows)?;
             }
             let Some((_, rows)) = &mut run else { continue };
             if !rows.positions.insert(positions.value(row).unsigned_abs()) {
@@ -92,11 +92,11 @@ impl DeletedRows {
             }
             rows.without_successor += u64::from(written.is_none_or(|written| !written.value(row)));
         }
-        run.map_or(Ok(()), |(path, rows)| self.add(path, rows))
+        run.map_or(Ok(()), |(file, rows)| self.add(file, rows))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &OfFile)> {
-        self.0.iter().map(|(path, rows)| (path.as_str(), rows))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &OfFile)> {
+        self.0.iter().map(|(file, rows)| (*file, rows))
     }
 }
 
@@ -156,28 +156,28 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::array::Int64Array;
 
     use super::*;
 
-    fn batch(rows: &[(Option<&str>, i64)]) -> RecordBatch {
-        let paths: ArrayRef = Arc::new(rows.iter().map(|(path, _)| *path).collect::<StringArray>());
-        let positions: ArrayRef = Arc::new(rows.iter().map(|(path, position)| path.map(|_| *position)).collect::<Int64Array>());
-        RecordBatch::try_from_iter([("$path", paths), ("_pos", positions)]).unwrap()
+    fn batch(rows: &[(Option<i64>, i64)]) -> RecordBatch {
+        let files: ArrayRef = Arc::new(rows.iter().map(|(file, _)| *file).collect::<Int64Array>());
+        let positions: ArrayRef = Arc::new(rows.iter().map(|(file, position)| file.map(|_| *position)).collect::<Int64Array>());
+        RecordBatch::try_from_iter([("file", files), ("_pos", positions)]).unwrap()
     }
 
     #[test]
     fn rows_of_files_come_in_any_order() {
         let mut rows = DeletedRows::default();
-        rows.add_batch(&batch(&[(Some("a"), 1), (Some("b"), 1), (None, 0), (Some("a"), 2)]), None).unwrap();
-        rows.add_batch(&batch(&[(Some("b"), 7)]), Some(&BooleanArray::from(vec![true]))).unwrap();
+        rows.add_batch(&batch(&[(Some(10), 1), (Some(-20), 1), (None, 0), (Some(10), 2)]), None).unwrap();
+        rows.add_batch(&batch(&[(Some(-20), 7)]), Some(&BooleanArray::from(vec![true]))).unwrap();
         assert_eq!((rows.count(), rows.without_successor()), (4, 3));
-        assert_eq!(rows.into_positions()["a"], RoaringTreemap::from_iter([1, 2]));
+        assert_eq!(rows.into_positions()[&10], RoaringTreemap::from_iter([1, 2]));
     }
 
     #[test]
     fn a_row_is_changed_once() {
-        for twice in [vec![(Some("a"), 1), (Some("a"), 1)], vec![(Some("a"), 1), (Some("b"), 1), (Some("a"), 1)]] {
+        for twice in [vec![(Some(10), 1), (Some(10), 1)], vec![(Some(10), 1), (Some(-20), 1), (Some(10), 1)]] {
             let error = DeletedRows::default().add_batch(&batch(&twice), None).unwrap_err();
             assert_eq!(error.code(), Code::MergeTargetRowMultipleMatches);
         }

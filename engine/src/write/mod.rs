@@ -36,7 +36,7 @@ use nunatak_catalog::spec::DataFile;
 pub use changes::DeletedRows;
 pub use exec::IcebergWriteExec;
 pub use report::Written;
-pub use rewrite::{remaining_rows, touched_files};
+pub use rewrite::{compactable, remaining_rows, replacing, rows_of, with_rewritten};
 pub use row_deletes::{all_rows, discard_deletes, row_deletes};
 
 /// Where rows are written, and for which query.
@@ -55,7 +55,7 @@ pub struct WriteTarget {
 pub enum Rows {
     /// New rows: the columns of the table's current schema, in order.
     New,
-    /// Changes: `$path` and `_pos` of a row that is no longer, NULL where there is none. Where new rows can come in its place, there follow whether one does,
+    /// Changes: [`HiddenColumn::File`](crate::scan::HiddenColumn::File) and `_pos` of a row that is no longer, NULL where there is none. Where new rows can come in its place, there follow whether one does,
     /// the columns of the table, and in version 3 `_row_id`: the id that the new row has from the old one.
     Changes,
     /// Rows that are there already and move to another file: the columns of the table, and in version 3 `_row_id` and `_last_updated_sequence_number`.

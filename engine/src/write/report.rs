@@ -42,7 +42,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("data_file", DataType::Utf8, false),
         // Of all rows together: how many rows of the table were changed. A row that takes the place of another is one change with it.
         Field::new("record_count", DataType::Int64, false),
-        // The positions of rows that are no longer, as a Roaring bitmap; then `data_file` is the location of their file.
+        // The positions of rows that are no longer, as a Roaring bitmap; then `data_file` is the number of their file.
         Field::new("deleted", DataType::Binary, true),
     ]))
 });
@@ -61,10 +61,10 @@ pub(super) fn to_batch(reports: &[FileReport], deleted: &DeletedRows) -> Result<
         counts.push(i64::try_from(report.rows).unwrap_or(i64::MAX));
         positions.push(None);
     }
-    for (path, rows) in deleted.iter() {
+    for (file, rows) in deleted.iter() {
         let mut bytes = Vec::with_capacity(rows.positions.serialized_size());
         rows.positions.serialize_into(&mut bytes).map_err(|error| Error::internal("positions of rows cannot be reported").with_source(error))?;
-        texts.push(path.to_owned());
+        texts.push(file.to_string());
         counts.push(i64::try_from(rows.without_successor).unwrap_or(i64::MAX));
         positions.push(Some(bytes));
     }
@@ -104,7 +104,8 @@ impl Written {
                 Some(bytes) => {
                     let positions = RoaringTreemap::deserialize_from(bytes)
                         .map_err(|error| Error::internal(format!("positions of rows of '{text}' cannot be read")).with_source(error))?;
-                    self.deleted.add(text, OfFile { positions, without_successor: count.unsigned_abs() })?;
+                    let file = text.parse().map_err(|error| Error::internal(format!("'{text}' is no file's number")).with_source(error))?;
+                    self.deleted.add(file, OfFile { positions, without_successor: count.unsigned_abs() })?;
                 }
                 None => {
                     let report: FileReport =
@@ -209,7 +210,7 @@ mod tests {
         };
         let mut deleted = DeletedRows::default();
         let gone = OfFile { positions: RoaringTreemap::from_iter([1, 5_000_000_000]), without_successor: 1 };
-        deleted.add("file:///w/t/data/b.parquet", gone).unwrap();
+        deleted.add(-7, gone).unwrap();
         let batch = to_batch(std::slice::from_ref(&report), &deleted).unwrap();
         let text = batch.column(0).as_string::<i32>().value(0);
         assert_eq!(serde_json::from_str::<FileReport>(text).unwrap(), report);

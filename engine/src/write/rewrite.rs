@@ -1,25 +1,30 @@
-//! Copy-on-write: data files with rows that are no longer are written again without them, instead of having deletes beside them.
+//! Data files that are written again without the rows that are no longer in them: by copy-on-write and by compaction.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
 use nunatak_catalog::commit::RowDelta;
+use nunatak_catalog::snapshot::FileEntry;
+use nunatak_catalog::spec::{DataFile, Struct};
 use nunatak_core::Result;
 
 use crate::error::from_datafusion;
-use crate::scan::{HiddenColumn, IcebergTable, ScanContext};
+use crate::scan::{HiddenColumn, IcebergTable, ScanContext, ScanFiles};
 
 /// What is left of the data files in which `delta` deletes rows, as rows for [`Rows::Rewritten`](super::Rows::Rewritten). The delta's files of deletes are read, so
 /// they must not be removed before the rows are; no snapshot needs to have them.
 pub async fn remaining_rows(table: &IcebergTable, scan: &Arc<ScanContext>, delta: &RowDelta) -> Result<LogicalPlan> {
-    let touched: HashSet<String> = touched_files(delta).collect();
-    let mut files = table.load_files().await?.clone().only(&touched);
+    let mut files = table.load_files().await?.clone().only(&touched_files(delta).collect());
     files.deletes = Arc::new(files.deletes.with(delta.deletes.iter().map(|(_, file)| file))?);
-    let rest = IcebergTable::new(table.table().clone(), table.snapshot().cloned(), Arc::clone(scan))?.with_hidden_columns().with_files(files);
+    rows_of(table, scan, files)
+}
 
+/// The rows of some files of a table, for [`Rows::Rewritten`](super::Rows::Rewritten).
+pub fn rows_of(table: &IcebergTable, scan: &Arc<ScanContext>, files: ScanFiles) -> Result<LogicalPlan> {
+    let rest = IcebergTable::new(table.table().clone(), table.snapshot().cloned(), Arc::clone(scan))?.with_hidden_columns().with_files(files);
     let lineage = [HiddenColumn::RowId, HiddenColumn::LastUpdatedSequenceNumber].into_iter().filter(|column| rest.hidden_columns().contains(column));
     let lineage: Vec<_> = lineage.map(|column| ident(column.name())).collect();
     let columns: Vec<_> = rest.iceberg_schema().as_struct().fields().iter().map(|field| ident(&field.name)).chain(lineage).collect();
@@ -28,7 +33,76 @@ pub async fn remaining_rows(table: &IcebergTable, scan: &Arc<ScanContext>, delta
     scan.and_then(|scan| scan.project(columns)).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
 }
 
+/// The change `delta` with data files that were written again in place of those with deletes: `rewritten` are [`remaining_rows`].
+pub async fn with_rewritten(table: &IcebergTable, mut delta: RowDelta, rewritten: Vec<DataFile>) -> Result<RowDelta> {
+    let index = &table.load_files().await?.deletes;
+    for path in touched_files(&delta).collect::<HashSet<_>>() {
+        delta.removed_deletes.extend(index.only_of(&path));
+        delta.removed_data.insert(path);
+    }
+    delta.deletes.clear();
+    delta.data.extend(rewritten);
+    Ok(delta)
+}
+
 /// The locations of the data files that `delta` has files of deletes for.
-pub fn touched_files(delta: &RowDelta) -> impl Iterator<Item = String> {
+fn touched_files(delta: &RowDelta) -> impl Iterator<Item = String> {
     delta.deletes.iter().filter_map(|(_, file)| file.referenced_data_file())
+}
+
+/// The change that puts data files with the same rows in the place of `files`.
+pub fn replacing(files: &ScanFiles, rewritten: Vec<DataFile>, sequence_number: Option<i64>) -> RowDelta {
+    let paths = || files.files.iter().map(|entry| entry.file.file_path());
+    RowDelta {
+        data: rewritten,
+        data_sequence_number: sequence_number,
+        removed_data: paths().map(str::to_owned).collect(),
+        removed_deletes: paths().flat_map(|path| files.deletes.only_of(path)).collect(),
+        ..RowDelta::default()
+    }
+}
+
+/// A file that compaction may write again.
+struct Candidate<'a> {
+    entry: &'a Arc<FileEntry>,
+    /// Whether it does so even if there is no other.
+    must: bool,
+}
+
+/// The next files that compaction writes again, about `bytes_max` of them; none if there is nothing to do.
+///
+/// Of each partition these are files smaller than `small_bytes`, if there are several, files with deletes, and files of a partitioning that the table no longer
+/// has. Files in `new` are left alone.
+pub fn compactable(table: &IcebergTable, mut files: ScanFiles, small_bytes: u64, bytes_max: u64, new: &HashSet<String>) -> ScanFiles {
+    let current_spec = table.table().metadata.default_partition_spec_id();
+    let mut by_partition: HashMap<(i32, &Struct), Vec<Candidate<'_>>> = HashMap::new();
+    let mut order = Vec::new();
+    for entry in files.files.iter().filter(|entry| !new.contains(entry.file.file_path())) {
+        let must = entry.spec_id != current_spec || files.deletes.of(entry).is_some();
+        if must || entry.file.file_size_in_bytes() < small_bytes {
+            let key = (entry.spec_id, entry.file.partition());
+            let candidates = by_partition.entry(key).or_default();
+            if candidates.is_empty() {
+                order.push(key);
+            }
+            candidates.push(Candidate { entry, must });
+        }
+    }
+    let (mut chosen, mut bytes) = (Vec::new(), 0);
+    for key in order {
+        let candidates = by_partition.remove(&key).unwrap_or_default();
+        if candidates.len() < 2 && !candidates.iter().any(|candidate| candidate.must) {
+            continue;
+        }
+        for Candidate { entry, .. } in candidates {
+            if !chosen.is_empty() && bytes + entry.file.file_size_in_bytes() > bytes_max {
+                files.files = chosen;
+                return files;
+            }
+            bytes += entry.file.file_size_in_bytes();
+            chosen.push(Arc::clone(entry));
+        }
+    }
+    files.files = chosen;
+    files
 }

@@ -1,7 +1,7 @@
 //! The deletes of a statement: which rows of which data files are no longer becomes files of position deletes (version 2) or deletion vectors (version 3) beside
 //! them. A data file of which no row is left is removed instead.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
@@ -21,8 +21,8 @@ use roaring::RoaringTreemap;
 use super::changes::DeletedRows;
 use super::location::{data_folder, file_name};
 use super::upload::from_parquet;
-use crate::scan::deletes::{FileDeletes, position_delete_schema};
-use crate::scan::{IcebergTable, ScanContext};
+use crate::scan::deletes::position_delete_schema;
+use crate::scan::{IcebergTable, ScanContext, file_number};
 
 /// How many files are read or written at the same time.
 const FILES_MAX: usize = 8;
@@ -30,8 +30,6 @@ const FILES_MAX: usize = 8;
 /// A data file with rows that are deleted.
 struct Touched {
     entry: Arc<FileEntry>,
-    /// What deletes rows of it already.
-    before: Option<FileDeletes>,
     /// All rows that are deleted by their positions, those from before too.
     deleted: RoaringTreemap,
     /// How many more they are than before.
@@ -58,6 +56,7 @@ pub async fn row_deletes(table: &IcebergTable, scan: &ScanContext, rows: Deleted
         return Ok(RowDelta::default());
     }
     let touched = touched(table, scan, rows.into_positions()).await?;
+    let index = &table.load_files().await?.deletes;
     let mut delta = RowDelta::default();
     let version = table.table().metadata.format_version();
     for file in &touched {
@@ -65,9 +64,9 @@ pub async fn row_deletes(table: &IcebergTable, scan: &ScanContext, rows: Deleted
         if is_removed {
             delta.removed_data.insert(file.path().to_owned());
         }
-        // A vector is of one data file; a file of position deletes may be of several.
-        if let Some(vector) = file.before.as_ref().and_then(|before| before.vector.as_ref()) {
-            delta.removed_deletes.insert((vector.path.clone(), Some(file.path().to_owned())));
+        // A new vector has all deletes of its data file; a new file of position deletes stands beside the old ones.
+        if is_removed || version >= FormatVersion::V3 {
+            delta.removed_deletes.extend(index.only_of(file.path()));
         }
     }
     let kept: Vec<Touched> = touched.into_iter().filter(|file| !file.is_empty_now()).collect();
@@ -104,12 +103,19 @@ async fn discard(table: &IcebergTable, paths: Vec<String>) {
     }
 }
 
-async fn touched(table: &IcebergTable, scan: &ScanContext, mut rows: BTreeMap<String, RoaringTreemap>) -> Result<Vec<Touched>> {
+async fn touched(table: &IcebergTable, scan: &ScanContext, mut rows: BTreeMap<i64, RoaringTreemap>) -> Result<Vec<Touched>> {
     let files = table.load_files().await?;
-    let found: Vec<(Arc<FileEntry>, RoaringTreemap)> =
-        files.files.iter().filter_map(|entry| Some((Arc::clone(entry), rows.remove(entry.file.file_path())?))).collect();
-    if let Some((path, _)) = rows.first_key_value() {
-        return Err(Error::internal(format!("rows of '{path}' are to be deleted, which the snapshot does not have")));
+    let mut numbers = HashSet::new();
+    let mut found: Vec<(Arc<FileEntry>, RoaringTreemap)> = Vec::with_capacity(rows.len());
+    for entry in &files.files {
+        let number = file_number(entry.file.file_path());
+        if !numbers.insert(number) {
+            return Err(Error::internal(format!("another data file has the same number as '{}'", entry.file.file_path())));
+        }
+        found.extend(rows.remove(&number).map(|rows| (Arc::clone(entry), rows)));
+    }
+    if !rows.is_empty() {
+        return Err(Error::internal("rows are to be deleted of a file that the snapshot does not have"));
     }
     let touched = found.into_iter().map(|(entry, added)| async {
         let before = files.deletes.of(&entry);
@@ -118,7 +124,7 @@ async fn touched(table: &IcebergTable, scan: &ScanContext, mut rows: BTreeMap<St
             None => RoaringTreemap::new(),
         };
         deleted |= &added;
-        Ok(Touched { entry, before, deleted, added })
+        Ok(Touched { entry, deleted, added })
     });
     stream::iter(touched).buffered(FILES_MAX).try_collect().await
 }

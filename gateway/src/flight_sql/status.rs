@@ -26,7 +26,8 @@ fn grpc_code(code: Code) -> GrpcCode {
         | Code::CatalogNotFound
         | Code::SchemaNotFound
         | Code::TableNotFound
-        | Code::ColumnNotFound => GrpcCode::NotFound,
+        | Code::ColumnNotFound
+        | Code::ProcedureNotFound => GrpcCode::NotFound,
         Code::AlreadyExists | Code::SchemaAlreadyExists | Code::TableAlreadyExists | Code::ColumnAlreadyExists => GrpcCode::AlreadyExists,
         other => match other.kind() {
             Kind::User => GrpcCode::InvalidArgument,

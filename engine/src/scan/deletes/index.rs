@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use nunatak_catalog::snapshot::FileEntry;
+use nunatak_catalog::snapshot::{FileEntry, FileKey};
 use nunatak_catalog::spec::{DataContentType, DataFile, DataFileFormat, Datum, PrimitiveLiteral, Struct, TableMetadata};
 use nunatak_core::{Code, Error, Result};
 
@@ -101,6 +101,13 @@ impl DeleteIndex {
             }
         }
         Ok(index)
+    }
+
+    /// The files of deletes that are about this data file alone, and so go with it.
+    pub fn only_of<'a>(&'a self, path: &'a str) -> impl Iterator<Item = FileKey> + 'a {
+        let vector = self.vectors.get(path).map(|dated| (dated.value.path.clone(), Some(path.to_owned())));
+        let positions = self.of_file.get(path).into_iter().flatten().map(|dated| (dated.value.path.clone(), None));
+        vector.into_iter().chain(positions)
     }
 
     fn partition_of(&mut self, entry: &FileEntry) -> &mut InPartition {

@@ -1,0 +1,207 @@
+//! Expiry of snapshots: which ones a table's branches and tags no longer keep, and the files that go with them (table spec, "Snapshot Retention Policy").
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Mutex;
+
+use futures::StreamExt;
+use nunatak_core::{Code, Error, Result};
+
+use crate::backend::Catalog;
+use crate::commit::change_metadata;
+use crate::snapshot::{self, ManifestCache, refs};
+use crate::spec::{MAIN_BRANCH, ManifestFile, Snapshot, SnapshotRetention, TableMetadata, TableUpdate};
+use crate::table::Table;
+
+/// Iceberg's defaults: snapshots of the last five days are kept, and of each branch one.
+const SNAPSHOT_AGE_MS: (&str, i64) = ("history.expire.max-snapshot-age-ms", 5 * 24 * 60 * 60 * 1000);
+const SNAPSHOTS_MIN: (&str, i64) = ("history.expire.min-snapshots-to-keep", 1);
+const REF_AGE_MS: (&str, i64) = ("history.expire.max-ref-age-ms", i64::MAX);
+
+/// How many manifests are read at the same time.
+const READS_MAX: usize = 8;
+
+/// What is to expire, where the table's branches say nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expiry {
+    /// Snapshots younger than this are kept; the table's properties say how old they may be without it. In milliseconds.
+    pub snapshot_age_ms: Option<i64>,
+    /// How many snapshots of each branch are kept, however old.
+    pub snapshots_min: Option<i64>,
+}
+
+/// What has expired.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expired {
+    /// The snapshots, by id.
+    pub snapshots: BTreeSet<i64>,
+    /// The branches and tags.
+    pub refs: BTreeSet<String>,
+    /// The files that no snapshot needs any more: manifest lists, manifests, statistics, data files and files of deletes.
+    pub files: Vec<String>,
+}
+
+/// Finds out what would expire now, without doing it.
+///
+/// Errors: `INVALID_TABLE_PROPERTY`, those of reading manifests.
+pub async fn expirable(table: &Table, expiry: Expiry, now_ms: i64, cache: &ManifestCache) -> Result<Expired> {
+    let mut expired = find(&table.metadata, expiry, now_ms)?;
+    let kept = |snapshot: &Snapshot| !expired.snapshots.contains(&snapshot.snapshot_id());
+    let (kept, gone): (Vec<_>, Vec<_>) = table.metadata.snapshots().partition(|snapshot| kept(snapshot));
+    let statistics = table.metadata.statistics_iter().filter(|file| expired.snapshots.contains(&file.snapshot_id));
+    let statistics: Vec<String> = statistics.map(|file| file.statistics_path.clone()).collect();
+    let mut files = only_of(table, &gone, &kept, cache).await?;
+    files.extend(statistics);
+    expired.files = files.into_iter().collect();
+    Ok(expired)
+}
+
+/// Expires snapshots, then deletes the files that went with them. What cannot be deleted is left behind as an orphan.
+///
+/// Errors: `NOT_SUPPORTED` for a table whose files belong to someone else (`gc.enabled` is false), and those of [`expirable`] and of the commit.
+pub async fn expire(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now_ms: i64, cache: &ManifestCache) -> Result<Expired> {
+    if table.metadata.properties().get("gc.enabled").is_some_and(|value| value.eq_ignore_ascii_case("false")) {
+        return Err(Error::not_supported(format!("the files of table '{}' must not be deleted: its property gc.enabled is false", table.name)));
+    }
+    // The table that the committed change was made for.
+    let before = Mutex::new(table.clone());
+    let lock = || before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    change_metadata(catalog, table, |table| {
+        table.clone_into(&mut lock());
+        let expired = find(&table.metadata, expiry, now_ms)?;
+        let mut updates: Vec<TableUpdate> = expired.refs.into_iter().map(|ref_name| TableUpdate::RemoveSnapshotRef { ref_name }).collect();
+        if !expired.snapshots.is_empty() {
+            let has_statistics = |id: &&i64| table.metadata.statistics_for_snapshot(**id).is_some();
+            updates.extend(expired.snapshots.iter().filter(has_statistics).map(|id| TableUpdate::RemoveStatistics { snapshot_id: *id }));
+            updates.push(TableUpdate::RemoveSnapshots { snapshot_ids: expired.snapshots.into_iter().collect() });
+        }
+        Ok(updates)
+    })
+    .await?;
+    let before = lock().clone();
+    let expired = expirable(&before, expiry, now_ms, cache).await?;
+    if let Err(error) = before.storage.delete_files(&expired.files).await {
+        tracing::warn!(%error, table = %table.name, "files of expired snapshots were left behind");
+    }
+    Ok(expired)
+}
+
+/// Which snapshots, branches and tags of a table are to expire.
+fn find(metadata: &TableMetadata, expiry: Expiry, now_ms: i64) -> Result<Expired> {
+    let age_ms = expiry.snapshot_age_ms.map_or_else(|| number(metadata, SNAPSHOT_AGE_MS), Ok)?;
+    let snapshots_min = expiry.snapshots_min.map_or_else(|| number(metadata, SNAPSHOTS_MIN), Ok)?;
+    let ref_age_ms = number(metadata, REF_AGE_MS)?;
+    let mut kept: HashSet<i64> = HashSet::new();
+    let mut of_branches: HashSet<i64> = HashSet::new();
+    let mut expired = Expired::default();
+    for (name, reference) in refs(metadata)? {
+        let (head, max_ref_age_ms) = match &reference.retention {
+            SnapshotRetention::Branch { max_ref_age_ms, .. } | SnapshotRetention::Tag { max_ref_age_ms } => (reference.snapshot_id, *max_ref_age_ms),
+        };
+        let is_old = metadata
+            .snapshot_by_id(head)
+            .is_none_or(|snapshot| now_ms.saturating_sub(snapshot.timestamp_ms()) > max_ref_age_ms.unwrap_or(ref_age_ms));
+        if name != MAIN_BRANCH && is_old {
+            expired.refs.insert(name);
+            continue;
+        }
+        match reference.retention {
+            SnapshotRetention::Tag { .. } => {
+                kept.insert(head);
+            }
+            SnapshotRetention::Branch { min_snapshots_to_keep, max_snapshot_age_ms, .. } => {
+                let least = min_snapshots_to_keep.map_or(snapshots_min, i64::from).max(1);
+                let oldest_ms = now_ms.saturating_sub(max_snapshot_age_ms.unwrap_or(age_ms));
+                let ancestors = ancestors(metadata, head);
+                of_branches.extend(&ancestors);
+                let count = (0_i64..).zip(&ancestors).take_while(|(number, id)| {
+                    let is_young = metadata.snapshot_by_id(**id).is_some_and(|snapshot| snapshot.timestamp_ms() >= oldest_ms);
+                    *number < least || is_young
+                });
+                kept.extend(count.map(|(_, id)| *id));
+            }
+        }
+    }
+    let oldest_ms = now_ms.saturating_sub(age_ms);
+    expired.snapshots = metadata
+        .snapshots()
+        .filter(|snapshot| {
+            let id = snapshot.snapshot_id();
+            // One that no branch has is kept for its age alone.
+            !kept.contains(&id) && (of_branches.contains(&id) || snapshot.timestamp_ms() < oldest_ms)
+        })
+        .map(|snapshot| snapshot.snapshot_id())
+        .collect();
+    Ok(expired)
+}
+
+fn number(metadata: &TableMetadata, (key, default): (&str, i64)) -> Result<i64> {
+    let Some(value) = metadata.properties().get(key) else { return Ok(default) };
+    value.trim().parse().map_err(|error: std::num::ParseIntError| {
+        Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}', which is not a whole number")).with_source(error)
+    })
+}
+
+/// A snapshot and those before it, the youngest first.
+fn ancestors(metadata: &TableMetadata, head: i64) -> Vec<i64> {
+    let mut ids = Vec::new();
+    let mut next = metadata.snapshot_by_id(head);
+    // Damaged metadata may have snapshots that descend from each other.
+    while let Some(snapshot) = next.filter(|snapshot| !ids.contains(&snapshot.snapshot_id())) {
+        ids.push(snapshot.snapshot_id());
+        next = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id));
+    }
+    ids
+}
+
+/// The files that snapshots in `gone` have and none in `kept` has.
+async fn only_of(
+    table: &Table,
+    gone: &[&std::sync::Arc<Snapshot>],
+    kept: &[&std::sync::Arc<Snapshot>],
+    cache: &ManifestCache,
+) -> Result<BTreeSet<String>> {
+    let mut files = BTreeSet::new();
+    if gone.is_empty() {
+        return Ok(files);
+    }
+    let kept_manifests = manifests(table, kept, cache).await?;
+    let kept_paths: HashSet<&str> = kept_manifests.iter().map(|manifest| manifest.manifest_path.as_str()).collect();
+    let mut gone_manifests = manifests(table, gone, cache).await?;
+    gone_manifests.retain(|manifest| !kept_paths.contains(manifest.manifest_path.as_str()));
+
+    for_each_file(table, gone_manifests.clone(), cache, |path| {
+        files.insert(path.to_owned());
+    })
+    .await?;
+    if !files.is_empty() {
+        for_each_file(table, kept_manifests, cache, |path| {
+            files.remove(path);
+        })
+        .await?;
+    }
+    files.extend(gone_manifests.into_iter().map(|manifest| manifest.manifest_path));
+    files.extend(gone.iter().map(|snapshot| snapshot.manifest_list().to_owned()));
+    Ok(files)
+}
+
+/// The manifests of snapshots, each once.
+async fn manifests(table: &Table, snapshots: &[&std::sync::Arc<Snapshot>], cache: &ManifestCache) -> Result<Vec<ManifestFile>> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for snapshot in snapshots {
+        let of_snapshot = snapshot::manifests(table, snapshot, cache).await?;
+        all.extend(of_snapshot.iter().filter(|manifest| seen.insert(manifest.manifest_path.clone())).cloned());
+    }
+    Ok(all)
+}
+
+/// Tells of the live files of manifests, a few manifests at a time.
+async fn for_each_file(table: &Table, manifests: Vec<ManifestFile>, cache: &ManifestCache, mut tell: impl FnMut(&str)) -> Result<()> {
+    let reads: Vec<_> = manifests.into_iter().map(|manifest| snapshot::files_of(table, std::iter::once(manifest), cache)).collect();
+    let mut reads = futures::stream::iter(reads).buffer_unordered(READS_MAX);
+    while let Some(files) = reads.next().await {
+        let files = files?;
+        files.data.iter().chain(&files.deletes).for_each(|entry| tell(entry.file.file_path()));
+    }
+    Ok(())
+}

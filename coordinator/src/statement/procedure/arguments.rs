@@ -1,0 +1,73 @@
+//! The arguments of a procedure: by name, or by their place among those that it takes.
+
+use std::time::Duration;
+
+use nunatak_core::units::{ByteSize, HumanDuration};
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::files::OptionValue;
+use nunatak_engine::sql::option_text;
+
+/// Arguments that are taken one after the other, in the order of their places.
+pub(super) struct Arguments {
+    procedure: String,
+    given: Vec<(Option<String>, OptionValue)>,
+    /// The names that were asked for.
+    known: Vec<&'static str>,
+}
+
+impl Arguments {
+    pub(super) fn new(procedure: &str, given: Vec<(Option<String>, OptionValue)>) -> Self {
+        Self { procedure: procedure.to_owned(), given, known: Vec::new() }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<OptionValue> {
+        self.known.push(name);
+        let by_name = self.given.iter().position(|(given, _)| given.as_deref() == Some(name));
+        // Those before it are taken, so that the first one without a name has its place.
+        let position = by_name.or_else(|| self.given.iter().position(|(given, _)| given.is_none()))?;
+        Some(self.given.remove(position).1)
+    }
+
+    fn parse<T>(&mut self, name: &'static str, what: &str, parse: impl Fn(&OptionValue) -> Option<T>) -> Result<Option<T>> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let wrong = || self.error(format!("argument '{name}' of {} is '{}', which is not {what}", self.procedure, option_text(&value)));
+        parse(&value).map(Some).ok_or_else(wrong)
+    }
+
+    /// A whole number.
+    pub(super) fn number(&mut self, name: &'static str) -> Result<Option<i64>> {
+        self.parse(name, "a whole number", |value| option_text(value).parse().ok())
+    }
+
+    /// `true` or `false`; the latter without it.
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<bool> {
+        Ok(self.parse(name, "true or false", |value| option_text(value).to_lowercase().parse().ok())?.unwrap_or(false))
+    }
+
+    /// A number of bytes, such as `'128MB'`.
+    pub(super) fn bytes(&mut self, name: &'static str) -> Result<Option<u64>> {
+        self.parse(name, "a size such as '128MB'", |value| option_text(value).parse::<ByteSize>().ok().map(|size| size.0))
+    }
+
+    /// A length of time, such as `'7d'`.
+    pub(super) fn duration(&mut self, name: &'static str) -> Result<Option<Duration>> {
+        self.parse(name, "a length of time such as '7d'", |value| option_text(value).parse::<HumanDuration>().ok().map(|duration| duration.0))
+    }
+
+    /// The error for an argument that is needed.
+    pub(super) fn missing(&self, name: &str) -> Error {
+        self.error(format!("{} needs the argument '{name}'", self.procedure)).with_hint(format!("write {}({name} => ...)", self.procedure))
+    }
+
+    /// Nothing else is given. Errors: `INVALID_PROCEDURE_ARGUMENT`.
+    pub(super) fn end(&self) -> Result<()> {
+        let Some((name, value)) = self.given.first() else { return Ok(()) };
+        let what = name.clone().unwrap_or_else(|| option_text(value));
+        let takes = if self.known.is_empty() { "it takes none".to_owned() } else { format!("it takes {}", self.known.join(", ")) };
+        Err(self.error(format!("{} does not take the argument '{what}'", self.procedure)).with_hint(takes))
+    }
+
+    fn error(&self, what: String) -> Error {
+        Error::new(Code::InvalidProcedureArgument, what)
+    }
+}

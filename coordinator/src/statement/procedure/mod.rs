@@ -1,0 +1,76 @@
+//! `ALTER TABLE t EXECUTE procedure(...)`: what keeps a table in order. Each procedure tells what it did as rows of a name and a number.
+
+mod arguments;
+mod expire;
+mod optimize;
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::{FutureExt, StreamExt};
+use nunatak_catalog::commit::set_current_snapshot;
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::error::suggest;
+use nunatak_engine::sql::statement::Execute;
+
+use self::arguments::Arguments;
+use super::{Outcome, StatementContext};
+
+/// The procedures there are.
+const NAMES: [&str; 4] = ["expire_snapshots", "optimize", "rollback_to_snapshot", "set_current_snapshot"];
+
+/// What a procedure did, by name.
+type Metrics = Vec<(&'static str, u64)>;
+
+/// The columns of a procedure's answer, as Trino names them.
+pub(super) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("metric_name", DataType::Utf8, true), Field::new("metric_value", DataType::Int64, true)]))
+}
+
+pub(super) async fn run(context: StatementContext, execute: Execute) -> Result<Outcome> {
+    let name = context.resolve(&execute.table)?;
+    context.planner.table(&name).await?;
+    let Execute { procedure, arguments, filter, .. } = execute;
+    if filter.is_some() && procedure != "optimize" {
+        return Err(Error::not_supported(format!("{procedure} takes no WHERE")));
+    }
+    let arguments = Arguments::new(&procedure, arguments);
+    let work = match procedure.as_str() {
+        "optimize" => optimize::prepare(context, name, arguments, filter)?.boxed(),
+        "expire_snapshots" => expire::prepare(context, name, arguments)?.boxed(),
+        "rollback_to_snapshot" => snapshot(context, name, arguments, true)?.boxed(),
+        "set_current_snapshot" => snapshot(context, name, arguments, false)?.boxed(),
+        _ => {
+            let unknown = Error::new(Code::ProcedureNotFound, format!("procedure '{procedure}' does not exist"));
+            return Err(suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), &procedure, NAMES));
+        }
+    };
+    let rows = futures::stream::once(async move { batch(&work.await?) });
+    Ok(Outcome { rows: StreamExt::boxed(rows), ..Outcome::listing(RecordBatch::new_empty(schema())) })
+}
+
+fn batch(metrics: &Metrics) -> Result<RecordBatch> {
+    let names: StringArray = metrics.iter().map(|(name, _)| Some(*name)).collect();
+    let values: Int64Array = metrics.iter().map(|(_, value)| i64::try_from(*value).ok()).collect();
+    RecordBatch::try_new(schema(), vec![Arc::new(names), Arc::new(values)]).map_err(|error| Error::internal(error.to_string()))
+}
+
+/// Makes another snapshot the current one.
+fn snapshot(
+    context: StatementContext,
+    name: nunatak_engine::sql::QualifiedName,
+    mut arguments: Arguments,
+    only_back: bool,
+) -> Result<impl Future<Output = Result<Metrics>> + Send> {
+    let snapshot_id = arguments.number("snapshot_id")?;
+    let snapshot_id = snapshot_id.ok_or_else(|| arguments.missing("snapshot_id"))?;
+    arguments.end()?;
+    Ok(async move {
+        let table = context.planner.table(&name).await?;
+        let before = table.metadata.current_snapshot_id();
+        set_current_snapshot(context.engine.catalog(&name.catalog)?.as_ref(), &table, snapshot_id, only_back).await?;
+        let id = |id: i64| u64::try_from(id).unwrap_or_default();
+        Ok(vec![("previous_snapshot_id", before.map(id).unwrap_or_default()), ("current_snapshot_id", id(snapshot_id))])
+    })
+}

@@ -1,0 +1,120 @@
+//! `optimize`: small files, files with deletes and files of an older partitioning are written again, part by part. What a part has done stays when a later one
+//! fails or is stopped, and the next run goes on from there.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use datafusion::sql::sqlparser::ast::Expr;
+use nunatak_catalog::commit::{self, CommitError, RetryPolicy};
+use nunatak_core::Result;
+use nunatak_engine::scan::{IcebergTable, ScanFiles};
+use nunatak_engine::sql::QualifiedName;
+use nunatak_engine::write::{Rows, WriteTarget, compactable, discard, replacing, rows_of};
+
+use super::super::{StatementContext, insert};
+use super::Metrics;
+use super::arguments::Arguments;
+
+/// Files below this are small, unless `file_size_threshold` says otherwise (Trino's default).
+const SMALL_BYTES: u64 = 100 * 1024 * 1024;
+
+/// How many bytes are written again before they are committed.
+const PART_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+#[derive(Default)]
+struct Done {
+    rewritten_files: u64,
+    rewritten_bytes: u64,
+    removed_deletes: u64,
+    added_files: u64,
+    commits: u64,
+}
+
+impl Done {
+    fn add(&mut self, files: &ScanFiles, deletes: usize, added: usize) {
+        self.rewritten_files += files.files.len() as u64;
+        self.rewritten_bytes += files.bytes();
+        self.removed_deletes += deletes as u64;
+        self.added_files += added as u64;
+        self.commits += 1;
+    }
+
+    fn metrics(self) -> Metrics {
+        vec![
+            ("rewritten_data_files_count", self.rewritten_files),
+            ("rewritten_bytes", self.rewritten_bytes),
+            ("removed_delete_files_count", self.removed_deletes),
+            ("added_data_files_count", self.added_files),
+            ("commits_count", self.commits),
+        ]
+    }
+}
+
+pub(super) fn prepare(
+    mut context: StatementContext,
+    name: QualifiedName,
+    mut arguments: Arguments,
+    filter: Option<Expr>,
+) -> Result<impl Future<Output = Result<Metrics>> + Send> {
+    let small_bytes = arguments.bytes("file_size_threshold")?.unwrap_or(SMALL_BYTES);
+    let dry_run = arguments.flag("dry_run")?;
+    arguments.end()?;
+    Ok(async move {
+        let (mut done, mut new) = (Done::default(), HashSet::new());
+        let (mut attempts, mut begun) = (0, Instant::now());
+        loop {
+            let (table, files) = context.planner.table_files(&name, filter.as_ref()).await?;
+            let bytes_max = if dry_run { u64::MAX } else { PART_BYTES_MAX };
+            let part = compactable(&table, files, small_bytes, bytes_max, &new);
+            if part.files.is_empty() {
+                return Ok(done.metrics());
+            }
+            if dry_run {
+                done.add(&part, replacing(&part, Vec::new(), None).removed_deletes.len(), 0);
+                return Ok(Done { commits: 0, ..done }.metrics());
+            }
+            let policy = RetryPolicy::from_properties(table.table().metadata.properties())?;
+            match rewrite(&context, &name, &table, &part).await {
+                Ok((deletes, added)) => {
+                    done.add(&part, deletes, added.len());
+                    new.extend(added);
+                    (attempts, begun) = (0, Instant::now());
+                }
+                Err(CommitError::Conflict(error)) => {
+                    attempts += 1;
+                    match policy.wait(attempts, begun.elapsed(), rand::random()) {
+                        Some(wait) => tokio::time::sleep(wait).await,
+                        None => return Err(error),
+                    }
+                }
+                Err(error) => return Err(error.into_error()),
+            }
+            context.forget_tables();
+        }
+    })
+}
+
+/// Writes one part again: how many files of deletes went with it, and the new files.
+async fn rewrite(
+    context: &StatementContext,
+    name: &QualifiedName,
+    table: &IcebergTable,
+    part: &ScanFiles,
+) -> Result<(usize, Vec<String>), CommitError> {
+    let base = table.table();
+    let target = WriteTarget { table: base.clone(), query_id: context.id.to_string(), rows: Rows::Rewritten };
+    let rows = rows_of(table, context.engine.scan(), part.clone())?;
+    let written = insert::write(&context.physical_plan(&rows, Some(&target)).await?, base).await?;
+    let added = written.files.iter().map(|file| file.file_path().to_owned()).collect();
+    let delta = replacing(part, written.files.clone(), table.snapshot().map(|snapshot| snapshot.sequence_number()));
+    let deletes = delta.removed_deletes.len();
+    let catalog = context.engine.catalog(&name.catalog)?;
+    match commit::rewrite_files(catalog.as_ref(), base, delta, &context.summary()).await {
+        Ok(_) => Ok((deletes, added)),
+        Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(error)),
+        Err(error) => {
+            discard(base, &written.files).await;
+            Err(error)
+        }
+    }
+}
