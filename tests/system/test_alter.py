@@ -124,6 +124,39 @@ def test_comments(server, spark):
     assert "COMMENT" not in server.value("SHOW CREATE TABLE spark.told")
 
 
+def test_branches_and_tags(server, spark, failure):
+    table = "spark.branched"
+    server.rows(f"CREATE TABLE {table} AS SELECT 1 AS id")
+    first = server.value('SELECT snapshot_id FROM spark."branched$snapshots"')
+    server.rows(f"INSERT INTO {table} VALUES 2")
+    server.rows(f"ALTER TABLE {table} CREATE TAG start AS OF VERSION {first} RETAIN 7 DAYS")
+    server.rows(f"ALTER TABLE {table} CREATE BRANCH side WITH SNAPSHOT RETENTION 3 SNAPSHOTS 2 DAYS")
+    server.rows(f"ALTER TABLE {table} CREATE BRANCH IF NOT EXISTS side AS OF VERSION {first}")
+    spark.run(f"INSERT INTO {table}.branch_side VALUES 3")
+    for name, rows in [("start", 1), ("side", 3)]:
+        assert server.value(f"SELECT count(*) FROM {table} FOR VERSION AS OF '{name}'") == rows
+        assert spark.rows(f"SELECT count(*) FROM {table} VERSION AS OF '{name}'") == [(rows,)]
+    refs = spark.rows(f"SELECT name, type, max_reference_age_in_ms, min_snapshots_to_keep, max_snapshot_age_in_ms FROM {table}.refs ORDER BY name")
+    day = 24 * 60 * 60 * 1000
+    assert refs == [("main", "BRANCH", None, None, None), ("side", "BRANCH", None, 3, 2 * day), ("start", "TAG", 7 * day, None, None)]
+    assert "ALREADY_EXISTS" in failure(server, f"ALTER TABLE {table} CREATE TAG start")
+    assert "'start' is a tag" in failure(server, f"ALTER TABLE {table} DROP BRANCH start")
+    assert "'start' is a tag" in failure(server, f"ALTER TABLE {table} CREATE OR REPLACE BRANCH start")
+    assert "NOT_FOUND: table 'spark.branched' has no branch or tag 'nothing'" in failure(server, f"ALTER TABLE {table} DROP TAG nothing")
+    assert "ICEBERG_INVALID_SNAPSHOT_ID" in failure(server, f"ALTER TABLE {table} CREATE TAG x AS OF VERSION 7")
+    assert "cannot be dropped" in failure(server, f"ALTER TABLE {table} DROP BRANCH main")
+    server.rows(f"ALTER TABLE {table} DROP TAG IF EXISTS nothing")
+    server.rows(f"ALTER TABLE {table} EXECUTE fast_forward('main', 'side')")
+    assert alike(server, spark, f"SELECT * FROM {table} ORDER BY id") == [(1,), (2,), (3,)]
+    server.rows(f"ALTER TABLE {table} CREATE OR REPLACE TAG start")
+    assert server.value(f"SELECT count(*) FROM {table} FOR VERSION AS OF 'start'") == 3
+    server.rows(f"INSERT INTO {table} VALUES 4")
+    assert "would lose" in failure(server, f"ALTER TABLE {table} EXECUTE fast_forward('main', 'side')")
+    server.rows(f"ALTER TABLE {table} DROP TAG start")
+    server.rows(f"ALTER TABLE {table} DROP BRANCH side")
+    assert len(spark.rows(f"SELECT * FROM {table}.refs")) == 1
+
+
 def test_columns_are_added_beside_each_other(server):
     server.rows("CREATE TABLE crowded (id bigint) WITH (extra_properties = MAP(ARRAY['commit.retry.num-retries'], ARRAY['30']))")
     errors = []
@@ -180,7 +213,7 @@ def test_what_is_refused(server, failure):
         "SET PROPERTIES nope = DEFAULT": "INVALID_TABLE_PROPERTY",
         "SET PROPERTIES location = '/x'": "NOT_SUPPORTED",
         "SET PROPERTIES extra_properties = DEFAULT": "INVALID_TABLE_PROPERTY",
-        "EXECUTE optimize": "NOT_SUPPORTED",
+        "EXECUTE nothing": "PROCEDURE_NOT_FOUND",
         "FOO": "SYNTAX_ERROR: line 1:19",
     }.items():
         assert expected in failure(server, f"ALTER TABLE stays {change}"), (change, failure(server, f"ALTER TABLE stays {change}"))

@@ -92,7 +92,7 @@ pub async fn set_current_snapshot(catalog: &dyn Catalog, base: &Table, snapshot_
         if metadata.snapshot_by_id(snapshot_id).is_none() {
             return invalid("does not exist in");
         }
-        if only_back && !is_ancestor(metadata, snapshot_id) {
+        if only_back && !metadata.current_snapshot_id().is_some_and(|current| is_ancestor(metadata, current, snapshot_id)) {
             return invalid("is no ancestor of the current one of");
         }
         if metadata.current_snapshot_id() == Some(snapshot_id) {
@@ -104,9 +104,9 @@ pub async fn set_current_snapshot(catalog: &dyn Catalog, base: &Table, snapshot_
     .await
 }
 
-/// Whether a snapshot is the current one or one before it.
-fn is_ancestor(metadata: &TableMetadata, snapshot_id: i64) -> bool {
-    let mut next = metadata.current_snapshot();
+/// Whether a snapshot is `head` or one before it.
+pub(super) fn is_ancestor(metadata: &TableMetadata, head: i64, snapshot_id: i64) -> bool {
+    let mut next = metadata.snapshot_by_id(head);
     for _ in 0..=metadata.snapshots().len() {
         match next {
             Some(snapshot) if snapshot.snapshot_id() == snapshot_id => return true,

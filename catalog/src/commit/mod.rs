@@ -4,6 +4,7 @@ pub mod append;
 pub(crate) mod attempts;
 mod metadata;
 mod producer;
+mod refs;
 mod retry;
 pub mod row_delta;
 mod snapshot;
@@ -13,6 +14,7 @@ use nunatak_core::Error;
 
 pub use append::{append, append_to_staged};
 pub use metadata::{change_metadata, set_current_snapshot};
+pub use refs::{Existing, RefChange, change_ref};
 pub use retry::RetryPolicy;
 pub use row_delta::{Isolation, RowDelta, rewrite_files, row_delta};
 pub use snapshot::Appended;

@@ -4,11 +4,13 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
+use nunatak_catalog::commit::{Existing, RefChange};
 use nunatak_catalog::evolution::{ColumnChange, Position};
+use nunatak_catalog::spec::SnapshotRetention;
 
 use super::names::{normalized, parts};
 use super::options::option_value;
-use super::parse::take_word;
+use super::parse::{is_word, take_word};
 use super::parse_table::{parse_comment, parse_if_not_exists, refused, unsupported};
 use super::statement::{Execute, Statement, TableChange};
 use super::types::parse_type;
@@ -26,10 +28,18 @@ pub(super) fn parse_alter(parser: &mut Parser<'_>) -> Parsed<Statement> {
         parse_rename_column(parser)?
     } else if take_word(parser, "ADD") {
         parse_add_column(parser)?
+    } else if take_word(parser, "CREATE") {
+        TableChange::Ref(parse_create_ref(parser)?)
     } else if take_word(parser, "DROP") {
-        expect_word(parser, "COLUMN")?;
-        let tolerant = parse_if_exists(parser);
-        TableChange::Column { change: ColumnChange::Drop { path: parse_path(parser)? }, tolerant }
+        if let Some(is_branch) = take_branch_or_tag(parser) {
+            let if_exists = parse_if_exists(parser);
+            let name = parser.parse_identifier()?.value;
+            TableChange::Ref(RefChange::Drop { name, is_branch, if_exists })
+        } else {
+            expect_word(parser, "COLUMN")?;
+            let tolerant = parse_if_exists(parser);
+            TableChange::Column { change: ColumnChange::Drop { path: parse_path(parser)? }, tolerant }
+        }
     } else if take_word(parser, "ALTER") {
         expect_word(parser, "COLUMN")?;
         TableChange::Column { change: parse_alter_column(parser)?, tolerant: false }
@@ -170,6 +180,64 @@ fn parse_alter_column(parser: &mut Parser<'_>) -> Parsed<ColumnChange> {
         return unsupported("DEFAULT values of columns are not supported yet");
     }
     parser.expected("SET DATA TYPE, DROP NOT NULL, FIRST or AFTER", parser.peek_token())
+}
+
+/// Whether a branch or a tag is meant.
+fn take_branch_or_tag(parser: &mut Parser<'_>) -> Option<bool> {
+    if take_word(parser, "BRANCH") {
+        return Some(true);
+    }
+    take_word(parser, "TAG").then_some(false)
+}
+
+/// Spark's `[OR REPLACE] BRANCH [IF NOT EXISTS] b [AS OF VERSION n] [RETAIN n DAYS] [WITH SNAPSHOT RETENTION [n SNAPSHOTS] [n DAYS]]`, and the same of a tag.
+fn parse_create_ref(parser: &mut Parser<'_>) -> Parsed<RefChange> {
+    let replaces = parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]);
+    let Some(is_branch) = take_branch_or_tag(parser) else { return parser.expected("BRANCH or TAG after CREATE", parser.peek_token()) };
+    let existing = match parse_if_not_exists(parser) {
+        true => Existing::Kept,
+        false if replaces => Existing::Replaced,
+        false => Existing::Refused,
+    };
+    let name = parser.parse_identifier()?.value;
+    let mut snapshot_id = None;
+    if parser.parse_keyword(Keyword::AS) {
+        expect_word(parser, "OF")?;
+        expect_word(parser, "VERSION")?;
+        snapshot_id = Some(parse_count(parser)?);
+    }
+    let max_ref_age_ms = if take_word(parser, "RETAIN") { Some(parse_time(parser)?) } else { None };
+    let (mut min_snapshots_to_keep, mut max_snapshot_age_ms) = (None, None);
+    if is_branch && parser.parse_keyword(Keyword::WITH) {
+        expect_word(parser, "SNAPSHOT")?;
+        expect_word(parser, "RETENTION")?;
+        if is_word(parser.peek_nth_token_ref(1), "SNAPSHOTS") {
+            min_snapshots_to_keep = i32::try_from(parse_count(parser)?).ok();
+            parser.next_token();
+        }
+        if matches!(parser.peek_token_ref().token, Token::Number(..)) {
+            max_snapshot_age_ms = Some(parse_time(parser)?);
+        }
+    }
+    let retention = match is_branch {
+        true => SnapshotRetention::branch(min_snapshots_to_keep, max_snapshot_age_ms, max_ref_age_ms),
+        false => SnapshotRetention::Tag { max_ref_age_ms },
+    };
+    Ok(RefChange::Create { name, snapshot_id, retention, existing })
+}
+
+fn parse_count(parser: &mut Parser<'_>) -> Parsed<i64> {
+    i64::try_from(parser.parse_literal_uint()?).map_err(|error| ParserError::ParserError(error.to_string()))
+}
+
+/// `7 DAYS`, in milliseconds.
+fn parse_time(parser: &mut Parser<'_>) -> Parsed<i64> {
+    const UNITS: [(&str, i64); 3] = [("DAYS", 86_400_000), ("HOURS", 3_600_000), ("MINUTES", 60_000)];
+    let count = parse_count(parser)?;
+    match UNITS.iter().find(|(unit, _)| take_word(parser, unit)) {
+        Some((_, unit_ms)) => Ok(count.saturating_mul(*unit_ms)),
+        None => parser.expected("DAYS, HOURS or MINUTES", parser.peek_token()),
+    }
 }
 
 /// `name = value`, or `name = DEFAULT`.

@@ -1,6 +1,7 @@
 //! The statements nunatak knows, as parsed: one value per kind, names not yet resolved.
 
 use datafusion::sql::sqlparser::ast;
+use nunatak_catalog::commit::RefChange;
 use nunatak_catalog::evolution::ColumnChange;
 use nunatak_catalog::spec::Type;
 use nunatak_core::Location;
@@ -170,6 +171,8 @@ pub enum TableChange {
     },
     /// `COMMENT ON TABLE`.
     Comment(Option<String>),
+    /// `CREATE` or `DROP BRANCH` or `TAG`.
+    Ref(RefChange),
     /// `SET PROPERTIES`; `None` is `DEFAULT`.
     Properties(Vec<(String, Option<OptionValue>)>),
 }

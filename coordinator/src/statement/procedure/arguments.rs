@@ -34,6 +34,11 @@ impl Arguments {
         parse(&value).map(Some).ok_or_else(wrong)
     }
 
+    /// A text.
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.take(name).map(|value| option_text(&value))
+    }
+
     /// A whole number.
     pub(super) fn number(&mut self, name: &'static str) -> Result<Option<i64>> {
         self.parse(name, "a whole number", |value| option_text(value).parse().ok())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{FutureExt, StreamExt};
-use nunatak_catalog::commit::set_current_snapshot;
+use nunatak_catalog::commit::{RefChange, change_ref, set_current_snapshot};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
 use nunatak_engine::sql::statement::Execute;
@@ -18,7 +18,7 @@ use self::arguments::Arguments;
 use super::{Outcome, StatementContext};
 
 /// The procedures there are.
-const NAMES: [&str; 4] = ["expire_snapshots", "optimize", "rollback_to_snapshot", "set_current_snapshot"];
+const NAMES: [&str; 5] = ["expire_snapshots", "fast_forward", "optimize", "rollback_to_snapshot", "set_current_snapshot"];
 
 /// What a procedure did, by name.
 type Metrics = Vec<(&'static str, u64)>;
@@ -39,6 +39,7 @@ pub(super) async fn run(context: StatementContext, execute: Execute) -> Result<O
     let work = match procedure.as_str() {
         "optimize" => optimize::prepare(context, name, arguments, filter)?.boxed(),
         "expire_snapshots" => expire::prepare(context, name, arguments)?.boxed(),
+        "fast_forward" => fast_forward(context, name, arguments)?.boxed(),
         "rollback_to_snapshot" => snapshot(context, name, arguments, true)?.boxed(),
         "set_current_snapshot" => snapshot(context, name, arguments, false)?.boxed(),
         _ => {
@@ -72,5 +73,24 @@ fn snapshot(
         set_current_snapshot(context.engine.catalog(&name.catalog)?.as_ref(), &table, snapshot_id, only_back).await?;
         let id = |id: i64| u64::try_from(id).unwrap_or_default();
         Ok(vec![("previous_snapshot_id", before.map(id).unwrap_or_default()), ("current_snapshot_id", id(snapshot_id))])
+    })
+}
+
+/// Takes a branch on to the head of another one.
+fn fast_forward(
+    context: StatementContext,
+    name: nunatak_engine::sql::QualifiedName,
+    mut arguments: Arguments,
+) -> Result<impl Future<Output = Result<Metrics>> + Send> {
+    let (branch, to) = (arguments.text("branch"), arguments.text("to"));
+    let branch = branch.ok_or_else(|| arguments.missing("branch"))?;
+    let to = to.ok_or_else(|| arguments.missing("to"))?;
+    arguments.end()?;
+    Ok(async move {
+        let table = context.planner.table(&name).await?;
+        let change = RefChange::FastForward { name: branch, to: to.clone() };
+        let after = change_ref(context.engine.catalog(&name.catalog)?.as_ref(), &table, &change).await?;
+        let head = after.metadata.snapshot_for_ref(&to).map(|snapshot| snapshot.snapshot_id());
+        Ok(vec![("current_snapshot_id", head.and_then(|id| u64::try_from(id).ok()).unwrap_or_default())])
     })
 }
