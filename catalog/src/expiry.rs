@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 
 use futures::StreamExt;
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::{Error, Result};
 
 use crate::backend::Catalog;
-use crate::commit::change_metadata;
-use crate::snapshot::{self, ManifestCache, refs};
-use crate::spec::{MAIN_BRANCH, ManifestFile, Snapshot, SnapshotRetention, TableMetadata, TableUpdate};
+use crate::commit::{change_metadata, number};
+use crate::snapshot::{self, ManifestCache, ancestors, refs};
+use crate::spec::{MAIN_BRANCH, ManifestFile, Snapshot, SnapshotRef, SnapshotRetention, TableMetadata, TableUpdate};
 use crate::table::Table;
 
 /// Iceberg's defaults: snapshots of the last five days are kept, and of each branch one.
@@ -59,7 +59,7 @@ pub async fn expirable(table: &Table, expiry: Expiry, now_ms: i64, cache: &Manif
 ///
 /// Errors: `NOT_SUPPORTED` for a table whose files belong to someone else (`gc.enabled` is false), and those of [`expirable`] and of the commit.
 pub async fn expire(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now_ms: i64, cache: &ManifestCache) -> Result<Expired> {
-    if table.metadata.properties().get("gc.enabled").is_some_and(|value| value.eq_ignore_ascii_case("false")) {
+    if !table.owns_its_files() {
         return Err(Error::not_supported(format!("the files of table '{}' must not be deleted: its property gc.enabled is false", table.name)));
     }
     // The table that the committed change was made for.
@@ -87,9 +87,10 @@ pub async fn expire(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now_ms
 
 /// Which snapshots, branches and tags of a table are to expire.
 fn find(metadata: &TableMetadata, expiry: Expiry, now_ms: i64) -> Result<Expired> {
-    let age_ms = expiry.snapshot_age_ms.map_or_else(|| number(metadata, SNAPSHOT_AGE_MS), Ok)?;
-    let snapshots_min = expiry.snapshots_min.map_or_else(|| number(metadata, SNAPSHOTS_MIN), Ok)?;
-    let ref_age_ms = number(metadata, REF_AGE_MS)?;
+    let property = |(key, default)| number(metadata.properties(), key, default);
+    let age_ms = expiry.snapshot_age_ms.map_or_else(|| property(SNAPSHOT_AGE_MS), Ok)?;
+    let snapshots_min = expiry.snapshots_min.map_or_else(|| property(SNAPSHOTS_MIN), Ok)?;
+    let ref_age_ms = property(REF_AGE_MS)?;
     let mut kept: HashSet<i64> = HashSet::new();
     let mut of_branches: HashSet<i64> = HashSet::new();
     let mut expired = Expired::default();
@@ -111,13 +112,11 @@ fn find(metadata: &TableMetadata, expiry: Expiry, now_ms: i64) -> Result<Expired
             SnapshotRetention::Branch { min_snapshots_to_keep, max_snapshot_age_ms, .. } => {
                 let least = min_snapshots_to_keep.map_or(snapshots_min, i64::from).max(1);
                 let oldest_ms = now_ms.saturating_sub(max_snapshot_age_ms.unwrap_or(age_ms));
-                let ancestors = ancestors(metadata, head);
-                of_branches.extend(&ancestors);
-                let count = (0_i64..).zip(&ancestors).take_while(|(number, id)| {
-                    let is_young = metadata.snapshot_by_id(**id).is_some_and(|snapshot| snapshot.timestamp_ms() >= oldest_ms);
-                    *number < least || is_young
-                });
-                kept.extend(count.map(|(_, id)| *id));
+                of_branches.extend(ancestors(metadata, Some(head)).map(|snapshot| snapshot.snapshot_id()));
+                let young = (0_i64..)
+                    .zip(ancestors(metadata, Some(head)))
+                    .take_while(|(number, snapshot)| *number < least || snapshot.timestamp_ms() >= oldest_ms);
+                kept.extend(young.map(|(_, snapshot)| snapshot.snapshot_id()));
             }
         }
     }
@@ -134,32 +133,8 @@ fn find(metadata: &TableMetadata, expiry: Expiry, now_ms: i64) -> Result<Expired
     Ok(expired)
 }
 
-fn number(metadata: &TableMetadata, (key, default): (&str, i64)) -> Result<i64> {
-    let Some(value) = metadata.properties().get(key) else { return Ok(default) };
-    value.trim().parse().map_err(|error: std::num::ParseIntError| {
-        Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}', which is not a whole number")).with_source(error)
-    })
-}
-
-/// A snapshot and those before it, the youngest first.
-fn ancestors(metadata: &TableMetadata, head: i64) -> Vec<i64> {
-    let mut ids = Vec::new();
-    let mut next = metadata.snapshot_by_id(head);
-    // Damaged metadata may have snapshots that descend from each other.
-    while let Some(snapshot) = next.filter(|snapshot| !ids.contains(&snapshot.snapshot_id())) {
-        ids.push(snapshot.snapshot_id());
-        next = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id));
-    }
-    ids
-}
-
 /// The files that snapshots in `gone` have and none in `kept` has.
-async fn only_of(
-    table: &Table,
-    gone: &[&std::sync::Arc<Snapshot>],
-    kept: &[&std::sync::Arc<Snapshot>],
-    cache: &ManifestCache,
-) -> Result<BTreeSet<String>> {
+async fn only_of(table: &Table, gone: &[&SnapshotRef], kept: &[&SnapshotRef], cache: &ManifestCache) -> Result<BTreeSet<String>> {
     let mut files = BTreeSet::new();
     if gone.is_empty() {
         return Ok(files);
@@ -185,7 +160,7 @@ async fn only_of(
 }
 
 /// The manifests of snapshots, each once.
-async fn manifests(table: &Table, snapshots: &[&std::sync::Arc<Snapshot>], cache: &ManifestCache) -> Result<Vec<ManifestFile>> {
+async fn manifests(table: &Table, snapshots: &[&SnapshotRef], cache: &ManifestCache) -> Result<Vec<ManifestFile>> {
     let mut seen = HashSet::new();
     let mut all = Vec::new();
     for snapshot in snapshots {

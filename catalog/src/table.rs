@@ -41,6 +41,13 @@ pub struct Table {
     pub storage: Arc<Storage>,
 }
 
+impl Table {
+    /// Whether its files may be deleted with it or when no snapshot needs them: not if they belong to someone else, which the property `gc.enabled` says.
+    pub(crate) fn owns_its_files(&self) -> bool {
+        !self.metadata.properties().get("gc.enabled").is_some_and(|value| value.eq_ignore_ascii_case("false"))
+    }
+}
+
 /// A view: its text and the names it was made under.
 #[derive(Clone, Debug)]
 pub struct View {

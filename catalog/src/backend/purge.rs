@@ -10,15 +10,13 @@ use crate::table::Table;
 
 /// Properties that let files lie outside the table's location.
 const ELSEWHERE: [&str; 4] = ["write.metadata.path", "write.data.path", "write.object-storage.path", "write.folder-storage.path"];
-/// A table whose files belong to someone else says so with this.
-const GC_ENABLED: &str = "gc.enabled";
 
 /// Memory for manifests while a table is purged; each is read once for every snapshot that has it.
 const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Deletes the files of a table. `others` are the metadata locations of all other tables and views that could share its folder.
 pub(super) async fn purge(table: &Table, warehouse: &str, others: &[String]) {
-    if table.metadata.properties().get(GC_ENABLED).is_some_and(|value| value.eq_ignore_ascii_case("false")) {
+    if !table.owns_its_files() {
         tracing::info!(table = %table.name, "the files of the table were kept, because gc.enabled is false");
         return;
     }

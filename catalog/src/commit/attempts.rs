@@ -1,11 +1,11 @@
 //! The attempts of a commit: each on top of the table as it is then, until one is in, none is left, or the table no longer takes the change.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nunatak_core::{Code, Error, Result, Retry};
 
 use super::CommitError;
-use super::retry::RetryPolicy;
+use super::retry::{Retries, RetryPolicy};
 use crate::backend::Catalog;
 use crate::spec::{TableRequirement, TableUpdate};
 use crate::storage::Storage;
@@ -40,9 +40,10 @@ pub(crate) trait Change: Sync {
 ///
 /// Errors: `Conflict` when the change itself met one, or others were faster at each attempt.
 pub(crate) async fn commit(catalog: &dyn Catalog, base: &Table, change: &impl Change) -> Result<Table, CommitError> {
-    let policy = RetryPolicy::from_properties(base.metadata.properties())?;
-    let begun = Instant::now();
-    for number in 1.. {
+    let mut retries = Retries::new(RetryPolicy::from_properties(base.metadata.properties())?);
+    let mut number = 0;
+    loop {
+        number += 1;
         // Also before the first attempt: making the change took its time, and a commit on top of an old head is lost work.
         let table = current(catalog, base).await?;
         let attempt = change.attempt(&table, number).await?;
@@ -56,12 +57,8 @@ pub(crate) async fn commit(catalog: &dyn Catalog, base: &Table, change: &impl Ch
             }
         };
         delete_files(&base.storage, &attempt.files).await;
-        match policy.wait(number, begun.elapsed(), rand::random()) {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => return Err(CommitError::Conflict(error)),
-        }
+        retries.wait(error).await.map_err(CommitError::Conflict)?;
     }
-    Err(CommitError::Failed(Error::internal("a commit ran out of numbers")))
 }
 
 /// The table as it is now, if it is still the same one.

@@ -6,6 +6,7 @@ use super::CommitError;
 use super::attempts::{self, Attempt, Change};
 use super::producer::main_reference;
 use crate::backend::Catalog;
+use crate::snapshot::ancestors;
 use crate::spec::{MAIN_BRANCH, TableMetadata, TableRequirement, TableUpdate};
 use crate::table::Table;
 
@@ -106,13 +107,5 @@ pub async fn set_current_snapshot(catalog: &dyn Catalog, base: &Table, snapshot_
 
 /// Whether a snapshot is `head` or one before it.
 pub(super) fn is_ancestor(metadata: &TableMetadata, head: i64, snapshot_id: i64) -> bool {
-    let mut next = metadata.snapshot_by_id(head);
-    for _ in 0..=metadata.snapshots().len() {
-        match next {
-            Some(snapshot) if snapshot.snapshot_id() == snapshot_id => return true,
-            Some(snapshot) => next = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id)),
-            None => return false,
-        }
-    }
-    false
+    ancestors(metadata, Some(head)).any(|snapshot| snapshot.snapshot_id() == snapshot_id)
 }

@@ -14,8 +14,9 @@ use nunatak_core::Error;
 
 pub use append::{append, append_to_staged};
 pub use metadata::{change_metadata, set_current_snapshot};
-pub use refs::{Existing, RefChange, change_ref};
-pub use retry::RetryPolicy;
+pub use refs::{Existing, RefChange, ref_updates};
+pub(crate) use retry::number;
+pub use retry::{Retries, RetryPolicy};
 pub use row_delta::{Isolation, RowDelta, rewrite_files, row_delta};
 pub use snapshot::Appended;
 

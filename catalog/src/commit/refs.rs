@@ -2,8 +2,7 @@
 
 use nunatak_core::{Code, Error, Result};
 
-use super::metadata::{change_metadata, is_ancestor};
-use crate::backend::Catalog;
+use super::metadata::is_ancestor;
 use crate::snapshot::refs;
 use crate::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableUpdate};
 use crate::table::Table;
@@ -51,14 +50,10 @@ pub enum Existing {
     Replaced,
 }
 
-/// Changes a branch or a tag.
+/// What makes a change of a branch or tag, for [`change_metadata`](super::change_metadata).
 ///
-/// Errors: `ALREADY_EXISTS`, `NOT_FOUND`, `ICEBERG_INVALID_SNAPSHOT_ID`, and those of [`change_metadata`].
-pub async fn change_ref(catalog: &dyn Catalog, base: &Table, change: &RefChange) -> Result<Table> {
-    change_metadata(catalog, base, |table| updates(table, change)).await
-}
-
-fn updates(table: &Table, change: &RefChange) -> Result<Vec<TableUpdate>> {
+/// Errors: `ALREADY_EXISTS`, `NOT_FOUND`, `ICEBERG_INVALID_SNAPSHOT_ID`, `INVALID_ARGUMENTS` for a tag where a branch is meant and the other way round.
+pub fn ref_updates(table: &Table, change: &RefChange) -> Result<Vec<TableUpdate>> {
     let known = refs(&table.metadata)?;
     let find = |name: &str| {
         known.get(name).ok_or_else(|| {

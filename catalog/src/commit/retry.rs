@@ -1,8 +1,11 @@
-//! How often and after what time a commit is tried again, by the table's `commit.retry.*` properties. Decides only: time and chance come from
+//! How often and after what time a commit is tried again, by the table's `commit.retry.*` properties. The policy decides only: time and chance come from
 //! outside.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::fmt::Display;
+use std::num::ParseIntError;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use nunatak_core::{Code, Error, Result};
 
@@ -46,10 +49,40 @@ impl RetryPolicy {
     }
 }
 
+/// The attempts of one commit, as its policy allows them.
+#[derive(Debug)]
+pub struct Retries {
+    policy: RetryPolicy,
+    begun: Instant,
+    attempts: u32,
+}
+
+impl Retries {
+    /// No attempt has failed yet.
+    pub fn new(policy: RetryPolicy) -> Self {
+        Self { policy, begun: Instant::now(), attempts: 0 }
+    }
+
+    /// Waits for the next attempt after one that `error` has ended. Errors: `error`, if that was the last one.
+    pub async fn wait(&mut self, error: Error) -> Result<()> {
+        self.attempts += 1;
+        match self.policy.wait(self.attempts, self.begun.elapsed(), rand::random()) {
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            None => Err(error),
+        }
+    }
+}
+
 /// A property that is a whole number, or its default.
-pub(crate) fn number(properties: &HashMap<String, String>, key: &str, default: u64) -> Result<u64> {
+pub(crate) fn number<T>(properties: &HashMap<String, String>, key: &str, default: T) -> Result<T>
+where
+    T: FromStr<Err = ParseIntError> + Display,
+{
     let Some(value) = properties.get(key) else { return Ok(default) };
-    value.trim().parse().map_err(|error: std::num::ParseIntError| {
+    value.trim().parse().map_err(|error: ParseIntError| {
         Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}', which is not a whole number"))
             .with_hint(format!("set it to a number, such as {default}"))
             .with_source(error)

@@ -12,8 +12,8 @@ use super::CommitError;
 use super::attempts::changed;
 use super::snapshot::{self, Appended, only_adds_columns, shape_changed};
 use crate::backend::Catalog;
-use crate::snapshot::FileKey;
-use crate::spec::{DataFile, Operation, TableMetadata};
+use crate::snapshot::{FileKey, since};
+use crate::spec::{DataFile, Operation, Snapshot, TableMetadata};
 use crate::table::Table;
 
 /// What a statement does to the rows of a table.
@@ -90,10 +90,12 @@ fn fits(base: &Table, now: &Table, brings_rows: bool, isolation: Isolation) -> R
         return conflict(what);
     }
     match since(&now.metadata, base.metadata.current_snapshot_id()) {
-        Since::Nothing => Ok(()),
-        Since::Appends if isolation == Isolation::Snapshot => Ok(()),
-        Since::Appends => conflict("rows were added to it"),
-        Since::More => conflict("rows of it were changed"),
+        Some(between) if between.is_empty() => Ok(()),
+        Some(between) if between.iter().all(|snapshot| snapshot.summary().operation == Operation::Append) => match isolation {
+            Isolation::Snapshot => Ok(()),
+            Isolation::Serializable => conflict("rows were added to it"),
+        },
+        _ => conflict("rows of it were changed"),
     }
 }
 
@@ -109,60 +111,25 @@ pub async fn rewrite_files(
     delta: RowDelta,
     summary: &BTreeMap<String, String>,
 ) -> Result<Appended, CommitError> {
-    let fits = |now: &Table| match keeps_places(&now.metadata, base.metadata.current_snapshot_id()) {
-        _ if now.metadata.format_version() != base.metadata.format_version() => {
-            Err(CommitError::Conflict(changed(base, "it is of another format version")))
+    let fits = |now: &Table| {
+        let conflict = |what| Err(CommitError::Conflict(changed(base, what)));
+        if now.metadata.format_version() != base.metadata.format_version() {
+            return conflict("it is of another format version");
         }
-        _ if !only_adds_columns(base.metadata.current_schema(), now.metadata.current_schema()) => {
-            Err(CommitError::Conflict(changed(base, "its columns are other ones")))
+        if !only_adds_columns(base.metadata.current_schema(), now.metadata.current_schema()) {
+            return conflict("its columns are other ones");
         }
-        true => Ok(()),
-        false => Err(CommitError::Conflict(changed(base, "rows of its files were deleted"))),
+        match since(&now.metadata, base.metadata.current_snapshot_id()) {
+            Some(between) if between.iter().all(|snapshot| keeps_places(snapshot)) => Ok(()),
+            _ => conflict("rows of its files were deleted"),
+        }
     };
     snapshot::commit(catalog, base, Operation::Replace, delta, summary, fits).await
 }
 
-/// Whether no commit since a snapshot has deleted rows by their places in files.
-fn keeps_places(metadata: &TableMetadata, since: Option<i64>) -> bool {
-    let mut next = metadata.current_snapshot_id();
-    // Damaged metadata may have snapshots that descend from each other.
-    for _ in 0..=metadata.snapshots().len() {
-        if next == since {
-            return true;
-        }
-        let Some(between) = next.and_then(|id| metadata.snapshot_by_id(id)) else { return false };
-        let summary = &between.summary().additional_properties;
-        let count = |key: &str| summary.get(key).and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
-        let adds_none = between.summary().operation == Operation::Append || count("added-delete-files") == count("added-equality-delete-files");
-        if !adds_none {
-            return false;
-        }
-        next = between.parent_snapshot_id();
-    }
-    false
-}
-
-/// What has happened to a table since a snapshot.
-enum Since {
-    Nothing,
-    Appends,
-    More,
-}
-
-fn since(metadata: &TableMetadata, snapshot: Option<i64>) -> Since {
-    let mut outcome = Since::Nothing;
-    let mut next = metadata.current_snapshot_id();
-    // Damaged metadata may have snapshots that descend from each other.
-    for _ in 0..=metadata.snapshots().len() {
-        if next == snapshot {
-            return outcome;
-        }
-        let Some(between) = next.and_then(|id| metadata.snapshot_by_id(id)) else { return Since::More };
-        if between.summary().operation != Operation::Append {
-            return Since::More;
-        }
-        outcome = Since::Appends;
-        next = between.parent_snapshot_id();
-    }
-    Since::More
+/// Whether a snapshot deletes no rows by their places in files.
+fn keeps_places(snapshot: &Snapshot) -> bool {
+    let summary = &snapshot.summary().additional_properties;
+    let count = |key: &str| summary.get(key).and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+    snapshot.summary().operation == Operation::Append || count("added-delete-files") == count("added-equality-delete-files")
 }

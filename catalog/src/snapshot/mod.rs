@@ -3,6 +3,7 @@
 //! Owns which snapshot a version means ([`resolve`]) and which files are live in it ([`files`]). Does not prune by column statistics: that is the
 //! scan's work.
 
+mod ancestry;
 mod cache;
 mod listed;
 mod manifest;
@@ -18,6 +19,8 @@ use nunatak_core::{Error, Result};
 use crate::spec::{DataFileFormat, ManifestContentType, ManifestFile, ManifestStatus, Snapshot, SnapshotRef};
 use crate::table::Table;
 
+pub use ancestry::ancestors;
+pub(crate) use ancestry::since;
 pub use cache::ManifestCache;
 pub use listed::{ColumnMetrics, ListedFile};
 pub(crate) use manifest::{WholeManifest, read_list, read_whole};

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
-use nunatak_catalog::commit::{change_metadata, change_ref};
+use nunatak_catalog::Table;
+use nunatak_catalog::commit::{change_metadata, ref_updates};
 use nunatak_catalog::evolution::{ColumnChange, evolved};
 use nunatak_catalog::spec::{FormatVersion, SortOrder, TableMetadata, TableUpdate, Transform, UnboundPartitionField, UnboundPartitionSpec};
 use nunatak_core::{Code, Error, Result};
@@ -24,14 +25,12 @@ pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists
         }
         None => context.planner.table(&name).await?,
     };
-    match change {
-        TableChange::Ref(change) => change_ref(catalog.as_ref(), &table, change).await?,
-        _ => change_metadata(catalog.as_ref(), &table, |table| updates(&table.metadata, change)).await?,
-    };
+    change_metadata(catalog.as_ref(), &table, |table| updates(table, change)).await?;
     Ok(Outcome::done())
 }
 
-fn updates(metadata: &TableMetadata, change: &TableChange) -> Result<Vec<TableUpdate>> {
+fn updates(table: &Table, change: &TableChange) -> Result<Vec<TableUpdate>> {
+    let metadata = &table.metadata;
     match change {
         TableChange::Column { change, tolerant } => match evolved(metadata, change) {
             Ok(schema) if schema.as_struct() == metadata.current_schema().as_struct() => Ok(Vec::new()),
@@ -42,7 +41,7 @@ fn updates(metadata: &TableMetadata, change: &TableChange) -> Result<Vec<TableUp
         TableChange::Comment(None) => Ok(vec![TableUpdate::RemoveProperties { removals: vec![COMMENT.to_owned()] }]),
         TableChange::Comment(Some(text)) => Ok(vec![set([(COMMENT.to_owned(), text.clone())].into())]),
         TableChange::Properties(properties) => with_properties(metadata, properties),
-        TableChange::Ref(_) => Err(Error::internal("a branch or tag is changed by other means")),
+        TableChange::Ref(change) => ref_updates(table, change),
     }
 }
 

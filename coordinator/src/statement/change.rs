@@ -1,47 +1,37 @@
 //! `DELETE`, `UPDATE` and `MERGE`: finds out the rows, writes new ones and what deletes the old ones, commits both. When other writers were faster, all of it
 //! again.
 
-use std::time::Instant;
-
-use nunatak_catalog::commit::{self, CommitError, Isolation, RetryPolicy, RowDelta};
+use nunatak_catalog::commit::{self, CommitError, Isolation, Retries, RetryPolicy, RowDelta};
 use nunatak_catalog::spec::{FormatVersion, TableMetadata};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::scan::IcebergTable;
 use nunatak_engine::sql::{Change, ChangePlan};
-use nunatak_engine::write::{Rows, WriteTarget, Written, all_rows, discard, discard_deletes, remaining_rows, row_deletes, with_rewritten};
+use nunatak_engine::write::{
+    Rows, WriteTarget, Written, all_rows, discard, discard_deletes, discard_delta, remaining_rows, row_deletes, with_rewritten,
+};
 
 use super::{Outcome, StatementContext, insert, parameters};
 use crate::query::Prepared;
 
 pub(super) async fn run(mut context: StatementContext, change: Change) -> Result<Outcome> {
-    let mut planned = plan(&context, &change).await?;
+    let mut planned = context.planner.plan_change(&change).await?;
     Ok(Outcome::update(async move {
-        let policy = RetryPolicy::from_properties(planned.table.table().metadata.properties())?;
-        let begun = Instant::now();
-        for number in 1.. {
-            let error = match attempt(&context, &change, planned).await {
+        let mut retries = Retries::new(RetryPolicy::from_properties(planned.table.table().metadata.properties())?);
+        loop {
+            match attempt(&context, &change, planned).await {
                 // As in Trino, nobody counts what TRUNCATE takes.
                 Ok(count) => return Ok(Some(count).filter(|_| !matches!(change, Change::Truncate(_)))),
-                Err(CommitError::Conflict(error)) => error,
+                Err(CommitError::Conflict(error)) => retries.wait(error).await?,
                 Err(error) => return Err(error.into_error()),
-            };
-            match policy.wait(number, begun.elapsed(), rand::random()) {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(error),
             }
             context.forget_tables();
-            planned = plan(&context, &change).await?;
+            planned = context.planner.plan_change(&change).await?;
         }
-        Err(Error::internal("a change ran out of attempts"))
     }))
 }
 
 pub(super) async fn prepare(context: &StatementContext, change: &Change) -> Result<Prepared> {
-    Ok(super::update(parameters::schema(&plan(context, change).await?.rows)?))
-}
-
-pub(super) async fn plan(context: &StatementContext, change: &Change) -> Result<ChangePlan> {
-    context.planner.plan_change(change).await
+    Ok(super::update(parameters::schema(&context.planner.plan_change(change).await?.rows)?))
 }
 
 /// Whether a table wants data files with changed rows to be written again. One of version 1 can have no deletes beside them.
@@ -91,7 +81,7 @@ async fn attempt(context: &StatementContext, change: &Change, planned: ChangePla
         Ok(_) => Ok(count),
         Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(error)),
         Err(error) => {
-            discard_delta(&table, &delta).await;
+            discard_delta(base, &delta).await;
             Err(error)
         }
     }
@@ -120,17 +110,12 @@ async fn without_deletes(context: &StatementContext, table: &IcebergTable, delta
     };
     match rewritten.await {
         Ok(rewritten) => {
-            discard_deletes(table, &delta).await;
+            discard_deletes(table.table(), &delta).await;
             with_rewritten(table, delta, rewritten.files).await
         }
         Err(error) => {
-            discard_delta(table, &delta).await;
+            discard_delta(table.table(), &delta).await;
             Err(error)
         }
     }
-}
-
-async fn discard_delta(table: &IcebergTable, delta: &RowDelta) {
-    discard(table.table(), &delta.data).await;
-    discard_deletes(table, delta).await;
 }

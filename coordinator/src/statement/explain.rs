@@ -59,7 +59,7 @@ async fn logical(context: &StatementContext, statement: Statement) -> Result<(Lo
             Ok((plan.input, Some(insert::target(context, &plan.table))))
         }
         Statement::Change(change) => {
-            let plan = change::plan(context, &change).await?;
+            let plan = context.planner.plan_change(&change).await?;
             let target = change::target(context, &plan);
             Ok((plan.rows, Some(target)))
         }

@@ -43,19 +43,12 @@ pub async fn table_changes(table: &Table, from: &SnapshotRef, to: &SnapshotRef, 
 
 /// The snapshots behind `from` up to `to`, each with its parent, the oldest first.
 fn range(table: &Table, from: &SnapshotRef, to: &SnapshotRef) -> Result<Vec<(SnapshotRef, SnapshotRef)>> {
-    let mut pairs = Vec::new();
-    let mut after = Arc::clone(to);
-    while after.snapshot_id() != from.snapshot_id() {
-        let parent = after.parent_snapshot_id().and_then(|id| table.metadata.snapshot_by_id(id)).cloned();
-        let Some(before) = parent else {
-            let (from, to) = (from.snapshot_id(), to.snapshot_id());
-            return Err(Error::new(Code::InvalidArguments, format!("snapshot {to} of table '{}' does not descend from snapshot {from}", table.name)));
-        };
-        pairs.push((Arc::clone(&before), after));
-        after = before;
-    }
-    pairs.reverse();
-    Ok(pairs)
+    let chain: Vec<&SnapshotRef> = snapshot::ancestors(&table.metadata, Some(to.snapshot_id())).collect();
+    let Some(oldest) = chain.iter().position(|snapshot| snapshot.snapshot_id() == from.snapshot_id()) else {
+        let (from, to) = (from.snapshot_id(), to.snapshot_id());
+        return Err(Error::new(Code::InvalidArguments, format!("snapshot {to} of table '{}' does not descend from snapshot {from}", table.name)));
+    };
+    Ok(chain[..=oldest].windows(2).rev().map(|pair| (Arc::clone(pair[1]), Arc::clone(pair[0]))).collect())
 }
 
 struct Changes<'a> {

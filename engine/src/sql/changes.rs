@@ -35,8 +35,8 @@ pub enum Change {
 
 /// A planned [`Change`].
 pub struct ChangePlan {
-    /// The table, at the snapshot whose rows are changed.
-    pub table: IcebergTable,
+    /// The table with its hidden columns, at the snapshot whose rows are changed.
+    pub table: Arc<IcebergTable>,
     /// The rows.
     pub rows: LogicalPlan,
 }

@@ -183,7 +183,6 @@ impl Planner {
             Change::Merge(merge) => self.plan_merge(merge, &table).await?,
             Change::Truncate(name) => self.plan_query(changes::truncate_query(name)?).await?,
         };
-        let table = IcebergTable::new(table.table().clone(), table.snapshot().cloned(), Arc::clone(self.context.scan()))?;
         Ok(ChangePlan { table, rows })
     }
 

@@ -26,18 +26,20 @@ mod tests;
 mod upload;
 mod value;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
 use nunatak_catalog::Table;
+use nunatak_catalog::commit::RowDelta;
 use nunatak_catalog::spec::DataFile;
 
 pub use changes::DeletedRows;
 pub use exec::IcebergWriteExec;
 pub use report::Written;
 pub use rewrite::{compactable, remaining_rows, replacing, rows_of, with_rewritten};
-pub use row_deletes::{all_rows, discard_deletes, row_deletes};
+pub use row_deletes::{all_rows, row_deletes};
 
 /// Where rows are written, and for which query.
 #[derive(Clone, Debug)]
@@ -78,7 +80,23 @@ pub fn write_plan(input: Arc<dyn ExecutionPlan>, target: &WriteTarget, state: &S
 
 /// Deletes files of an attempt that failed or was cancelled. Best effort: nothing refers to them.
 pub async fn discard(table: &Table, files: &[DataFile]) {
-    let locations: Vec<String> = files.iter().map(|file| file.file_path().to_owned()).collect();
+    discard_at(table, files.iter().map(|file| file.file_path().to_owned())).await;
+}
+
+/// Deletes the files of deletes of a change that will not have them.
+pub async fn discard_deletes(table: &Table, delta: &RowDelta) {
+    discard_at(table, delta.deletes.iter().map(|(_, file)| file.file_path().to_owned())).await;
+}
+
+/// Deletes the files of a change that will not be committed.
+pub async fn discard_delta(table: &Table, delta: &RowDelta) {
+    discard(table, &delta.data).await;
+    discard_deletes(table, delta).await;
+}
+
+/// Deletion vectors share their file: each location is deleted once.
+async fn discard_at(table: &Table, locations: impl Iterator<Item = String>) {
+    let locations: Vec<String> = locations.collect::<BTreeSet<_>>().into_iter().collect();
     if let Err(error) = table.storage.delete_files(&locations).await {
         tracing::warn!(table = %table.name, %error, "files of a failed write could not be deleted");
     }

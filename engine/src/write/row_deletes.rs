@@ -1,7 +1,7 @@
 //! The deletes of a statement: which rows of which data files are no longer becomes files of position deletes (version 2) or deletion vectors (version 3) beside
 //! them. A data file of which no row is left is removed instead.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
@@ -19,6 +19,7 @@ use parquet::file::properties::WriterProperties;
 use roaring::RoaringTreemap;
 
 use super::changes::DeletedRows;
+use super::discard_at;
 use super::location::{data_folder, file_name};
 use super::upload::from_parquet;
 use crate::scan::deletes::position_delete_schema;
@@ -91,18 +92,6 @@ pub async fn all_rows(table: &IcebergTable, scan: &ScanContext) -> Result<(RowDe
     Ok((delta, rows))
 }
 
-/// Deletes the files of a change that will not be committed. Best effort: nothing refers to them.
-pub async fn discard_deletes(table: &IcebergTable, delta: &RowDelta) {
-    let paths: BTreeSet<String> = delta.deletes.iter().map(|(_, file)| file.file_path().to_owned()).collect();
-    discard(table, paths.into_iter().collect()).await;
-}
-
-async fn discard(table: &IcebergTable, paths: Vec<String>) {
-    if let Err(error) = table.table().storage.delete_files(&paths).await {
-        tracing::warn!(table = %table.table().name, %error, "files of a failed change could not be deleted");
-    }
-}
-
 async fn touched(table: &IcebergTable, scan: &ScanContext, mut rows: BTreeMap<i64, RoaringTreemap>) -> Result<Vec<Touched>> {
     let files = table.load_files().await?;
     let mut numbers = HashSet::new();
@@ -149,11 +138,11 @@ async fn position_deletes(table: &IcebergTable, files: &[Touched], query_id: &st
             (file, format!("{}/{name}-deletes.parquet", folder(&of_table, file.path())))
         })
         .collect();
-    let paths = named.iter().map(|(_, path)| path.clone()).collect();
+    let paths: Vec<String> = named.iter().map(|(_, path)| path.clone()).collect();
     let writes: Vec<_> = named.into_iter().map(|(file, path)| position_delete_file(table, file, path).boxed()).collect();
     let written = stream::iter(writes).buffered(FILES_MAX).try_collect().await;
     if written.is_err() {
-        discard(table, paths).await;
+        discard_at(table.table(), paths.into_iter()).await;
     }
     written
 }
@@ -204,7 +193,7 @@ async fn vectors(table: &IcebergTable, files: &[Touched], query_id: &str) -> Res
     };
     let written = written.await;
     if written.is_err() {
-        discard(table, vec![path.clone()]).await;
+        discard_at(table.table(), std::iter::once(path.clone())).await;
     }
     written
 }

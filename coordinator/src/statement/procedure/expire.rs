@@ -1,5 +1,6 @@
 //! `expire_snapshots`: snapshots that nobody needs any more, and their files.
 
+use nunatak_catalog::Table;
 use nunatak_catalog::expiry::{Expired, Expiry, expirable, expire};
 use nunatak_core::Result;
 use nunatak_engine::sql::QualifiedName;
@@ -11,6 +12,7 @@ use super::arguments::Arguments;
 pub(super) fn prepare(
     context: StatementContext,
     name: QualifiedName,
+    table: Table,
     mut arguments: Arguments,
 ) -> Result<impl Future<Output = Result<Metrics>> + Send> {
     let age = arguments.duration("retention_threshold")?;
@@ -21,7 +23,6 @@ pub(super) fn prepare(
     let dry_run = arguments.flag("dry_run")?;
     arguments.end()?;
     Ok(async move {
-        let table = context.planner.table(&name).await?;
         let (now_ms, cache) = (chrono::Utc::now().timestamp_millis(), context.engine.scan().manifest_cache());
         let Expired { snapshots, refs, files } = match dry_run {
             true => expirable(&table, expiry, now_ms, cache).await?,

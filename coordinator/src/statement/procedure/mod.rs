@@ -9,9 +9,11 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{FutureExt, StreamExt};
-use nunatak_catalog::commit::{RefChange, change_ref, set_current_snapshot};
+use nunatak_catalog::Table;
+use nunatak_catalog::commit::{RefChange, change_metadata, ref_updates, set_current_snapshot};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
+use nunatak_engine::sql::QualifiedName;
 use nunatak_engine::sql::statement::Execute;
 
 use self::arguments::Arguments;
@@ -30,7 +32,7 @@ pub(super) fn schema() -> SchemaRef {
 
 pub(super) async fn run(context: StatementContext, execute: Execute) -> Result<Outcome> {
     let name = context.resolve(&execute.table)?;
-    context.planner.table(&name).await?;
+    let table = context.planner.table(&name).await?;
     let Execute { procedure, arguments, filter, .. } = execute;
     if filter.is_some() && procedure != "optimize" {
         return Err(Error::not_supported(format!("{procedure} takes no WHERE")));
@@ -38,10 +40,10 @@ pub(super) async fn run(context: StatementContext, execute: Execute) -> Result<O
     let arguments = Arguments::new(&procedure, arguments);
     let work = match procedure.as_str() {
         "optimize" => optimize::prepare(context, name, arguments, filter)?.boxed(),
-        "expire_snapshots" => expire::prepare(context, name, arguments)?.boxed(),
-        "fast_forward" => fast_forward(context, name, arguments)?.boxed(),
-        "rollback_to_snapshot" => snapshot(context, name, arguments, true)?.boxed(),
-        "set_current_snapshot" => snapshot(context, name, arguments, false)?.boxed(),
+        "expire_snapshots" => expire::prepare(context, name, table, arguments)?.boxed(),
+        "fast_forward" => fast_forward(context, name, table, arguments)?.boxed(),
+        "rollback_to_snapshot" => snapshot(context, name, table, arguments, true)?.boxed(),
+        "set_current_snapshot" => snapshot(context, name, table, arguments, false)?.boxed(),
         _ => {
             let unknown = Error::new(Code::ProcedureNotFound, format!("procedure '{procedure}' does not exist"));
             return Err(suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), &procedure, NAMES));
@@ -60,7 +62,8 @@ fn batch(metrics: &Metrics) -> Result<RecordBatch> {
 /// Makes another snapshot the current one.
 fn snapshot(
     context: StatementContext,
-    name: nunatak_engine::sql::QualifiedName,
+    name: QualifiedName,
+    table: Table,
     mut arguments: Arguments,
     only_back: bool,
 ) -> Result<impl Future<Output = Result<Metrics>> + Send> {
@@ -68,7 +71,6 @@ fn snapshot(
     let snapshot_id = snapshot_id.ok_or_else(|| arguments.missing("snapshot_id"))?;
     arguments.end()?;
     Ok(async move {
-        let table = context.planner.table(&name).await?;
         let before = table.metadata.current_snapshot_id();
         set_current_snapshot(context.engine.catalog(&name.catalog)?.as_ref(), &table, snapshot_id, only_back).await?;
         let id = |id: i64| u64::try_from(id).unwrap_or_default();
@@ -79,7 +81,8 @@ fn snapshot(
 /// Takes a branch on to the head of another one.
 fn fast_forward(
     context: StatementContext,
-    name: nunatak_engine::sql::QualifiedName,
+    name: QualifiedName,
+    table: Table,
     mut arguments: Arguments,
 ) -> Result<impl Future<Output = Result<Metrics>> + Send> {
     let (branch, to) = (arguments.text("branch"), arguments.text("to"));
@@ -87,9 +90,9 @@ fn fast_forward(
     let to = to.ok_or_else(|| arguments.missing("to"))?;
     arguments.end()?;
     Ok(async move {
-        let table = context.planner.table(&name).await?;
         let change = RefChange::FastForward { name: branch, to: to.clone() };
-        let after = change_ref(context.engine.catalog(&name.catalog)?.as_ref(), &table, &change).await?;
+        let catalog = context.engine.catalog(&name.catalog)?;
+        let after = change_metadata(catalog.as_ref(), &table, |table| ref_updates(table, &change)).await?;
         let head = after.metadata.snapshot_for_ref(&to).map(|snapshot| snapshot.snapshot_id());
         Ok(vec![("current_snapshot_id", head.and_then(|id| u64::try_from(id).ok()).unwrap_or_default())])
     })

@@ -2,10 +2,9 @@
 //! fails or is stopped, and the next run goes on from there.
 
 use std::collections::HashSet;
-use std::time::Instant;
 
 use datafusion::sql::sqlparser::ast::Expr;
-use nunatak_catalog::commit::{self, CommitError, RetryPolicy};
+use nunatak_catalog::commit::{self, CommitError, Retries, RetryPolicy};
 use nunatak_core::Result;
 use nunatak_engine::scan::{IcebergTable, ScanFiles};
 use nunatak_engine::sql::QualifiedName;
@@ -61,7 +60,7 @@ pub(super) fn prepare(
     arguments.end()?;
     Ok(async move {
         let (mut done, mut new) = (Done::default(), HashSet::new());
-        let (mut attempts, mut begun) = (0, Instant::now());
+        let mut retries: Option<Retries> = None;
         loop {
             let (table, files) = context.planner.table_files(&name, filter.as_ref()).await?;
             let bytes_max = if dry_run { u64::MAX } else { PART_BYTES_MAX };
@@ -73,19 +72,15 @@ pub(super) fn prepare(
                 done.add(&part, replacing(&part, Vec::new(), None).removed_deletes.len(), 0);
                 return Ok(Done { commits: 0, ..done }.metrics());
             }
-            let policy = RetryPolicy::from_properties(table.table().metadata.properties())?;
             match rewrite(&context, &name, &table, &part).await {
                 Ok((deletes, added)) => {
                     done.add(&part, deletes, added.len());
                     new.extend(added);
-                    (attempts, begun) = (0, Instant::now());
+                    retries = None;
                 }
                 Err(CommitError::Conflict(error)) => {
-                    attempts += 1;
-                    match policy.wait(attempts, begun.elapsed(), rand::random()) {
-                        Some(wait) => tokio::time::sleep(wait).await,
-                        None => return Err(error),
-                    }
+                    let policy = RetryPolicy::from_properties(table.table().metadata.properties())?;
+                    retries.get_or_insert_with(|| Retries::new(policy)).wait(error).await?;
                 }
                 Err(error) => return Err(error.into_error()),
             }
