@@ -3,8 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 
-use futures::StreamExt;
-use nunatak_core::{Error, Result};
+use nunatak_core::Result;
 
 use crate::backend::Catalog;
 use crate::commit::{change_metadata, number};
@@ -16,9 +15,6 @@ use crate::table::Table;
 const SNAPSHOT_AGE_MS: (&str, i64) = ("history.expire.max-snapshot-age-ms", 5 * 24 * 60 * 60 * 1000);
 const SNAPSHOTS_MIN: (&str, i64) = ("history.expire.min-snapshots-to-keep", 1);
 const REF_AGE_MS: (&str, i64) = ("history.expire.max-ref-age-ms", i64::MAX);
-
-/// How many manifests are read at the same time.
-const READS_MAX: usize = 8;
 
 /// What is to expire, where the table's branches say nothing else.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,9 +55,7 @@ pub async fn expirable(table: &Table, expiry: Expiry, now_ms: i64, cache: &Manif
 ///
 /// Errors: `NOT_SUPPORTED` for a table whose files belong to someone else (`gc.enabled` is false), and those of [`expirable`] and of the commit.
 pub async fn expire(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now_ms: i64, cache: &ManifestCache) -> Result<Expired> {
-    if !table.owns_its_files() {
-        return Err(Error::not_supported(format!("the files of table '{}' must not be deleted: its property gc.enabled is false", table.name)));
-    }
+    table.check_owns_files()?;
     // The table that the committed change was made for.
     let before = Mutex::new(table.clone());
     let lock = || before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -144,12 +138,12 @@ async fn only_of(table: &Table, gone: &[&SnapshotRef], kept: &[&SnapshotRef], ca
     let mut gone_manifests = manifests(table, gone, cache).await?;
     gone_manifests.retain(|manifest| !kept_paths.contains(manifest.manifest_path.as_str()));
 
-    for_each_file(table, gone_manifests.clone(), cache, |path| {
+    snapshot::for_each_file(table, gone_manifests.clone(), cache, |path| {
         files.insert(path.to_owned());
     })
     .await?;
     if !files.is_empty() {
-        for_each_file(table, kept_manifests, cache, |path| {
+        snapshot::for_each_file(table, kept_manifests, cache, |path| {
             files.remove(path);
         })
         .await?;
@@ -168,15 +162,4 @@ async fn manifests(table: &Table, snapshots: &[&SnapshotRef], cache: &ManifestCa
         all.extend(of_snapshot.iter().filter(|manifest| seen.insert(manifest.manifest_path.clone())).cloned());
     }
     Ok(all)
-}
-
-/// Tells of the live files of manifests, a few manifests at a time.
-async fn for_each_file(table: &Table, manifests: Vec<ManifestFile>, cache: &ManifestCache, mut tell: impl FnMut(&str)) -> Result<()> {
-    let reads: Vec<_> = manifests.into_iter().map(|manifest| snapshot::files_of(table, std::iter::once(manifest), cache)).collect();
-    let mut reads = futures::stream::iter(reads).buffer_unordered(READS_MAX);
-    while let Some(files) = reads.next().await {
-        let files = files?;
-        files.data.iter().chain(&files.deletes).for_each(|entry| tell(entry.file.file_path()));
-    }
-    Ok(())
 }

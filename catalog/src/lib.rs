@@ -9,6 +9,7 @@ pub mod deletion_vector;
 mod error;
 pub mod evolution;
 pub mod expiry;
+pub mod orphans;
 pub mod snapshot;
 pub mod spec;
 pub mod statistics;
@@ -18,4 +19,4 @@ pub mod unsupported;
 
 pub use backend::{Catalog, Namespace};
 pub use storage::Storage;
-pub use table::{Table, TableName, View};
+pub use table::{Branch, Table, TableName, View};

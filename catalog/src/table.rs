@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::spec::TableMetadata;
+use nunatak_core::{Code, Error, Result};
+
+use crate::snapshot::refs;
+use crate::spec::{MAIN_BRANCH, SnapshotRef, TableMetadata};
 use crate::storage::Storage;
 
 /// The name of a table or view within one catalog.
@@ -39,9 +42,81 @@ pub struct Table {
     pub metadata_location: Option<String>,
     /// Where its files lie.
     pub storage: Arc<Storage>,
+    /// The branch that is read and changed.
+    pub branch: Branch,
+}
+
+/// A branch of a table, as a statement means it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Branch {
+    /// The main branch.
+    #[default]
+    Main,
+    /// Another one. Where it is not there yet, it begins at the head of the main branch.
+    Named(String),
+    /// None: new snapshots are on top of the main branch's head, but no branch has them until they are published ("write-audit-publish").
+    Staged,
+}
+
+impl Branch {
+    /// Its name; [`Branch::Staged`] has none.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Main => Some(MAIN_BRANCH),
+            Self::Named(name) => Some(name),
+            Self::Staged => None,
+        }
+    }
 }
 
 impl Table {
+    /// A table on its main branch.
+    pub fn new(name: TableName, metadata: Arc<TableMetadata>, metadata_location: Option<String>, storage: Arc<Storage>) -> Self {
+        Self { name, metadata, metadata_location, storage, branch: Branch::Main }
+    }
+
+    /// The newest snapshot of its branch; `None` if nothing was ever written.
+    pub fn head(&self) -> Option<&SnapshotRef> {
+        let named = match &self.branch {
+            Branch::Named(name) => self.metadata.snapshot_for_ref(name),
+            Branch::Main | Branch::Staged => None,
+        };
+        named.or(self.metadata.current_snapshot())
+    }
+
+    /// The id of [`Self::head`].
+    pub fn head_id(&self) -> Option<i64> {
+        self.head().map(|head| head.snapshot_id())
+    }
+
+    /// The same table on a branch that it has.
+    ///
+    /// Errors: `NOT_FOUND`, `INVALID_ARGUMENTS` for a tag.
+    pub fn on_branch(self, name: &str) -> Result<Self> {
+        let known = refs(&self.metadata)?;
+        match known.get(name) {
+            Some(reference) if reference.is_branch() => {}
+            Some(_) => return Err(Error::new(Code::InvalidArguments, format!("'{name}' is a tag of table '{}', not a branch", self.name))),
+            None => {
+                let branches: Vec<&str> = known.iter().filter(|(_, known)| known.is_branch()).map(|(name, _)| name.as_str()).collect();
+                return Err(Error::new(Code::NotFound, format!("table '{}' has no branch '{name}'", self.name))
+                    .with_hint(format!("its branches: {}; ALTER TABLE ... CREATE BRANCH makes one", branches.join(", "))));
+            }
+        }
+        let branch = if name == MAIN_BRANCH { Branch::Main } else { Branch::Named(name.to_owned()) };
+        Ok(Self { branch, ..self })
+    }
+
+    /// That its files may be deleted.
+    ///
+    /// Errors: `NOT_SUPPORTED` for a table whose files belong to someone else.
+    pub fn check_owns_files(&self) -> Result<()> {
+        match self.owns_its_files() {
+            true => Ok(()),
+            false => Err(Error::not_supported(format!("the files of table '{}' must not be deleted: its property gc.enabled is false", self.name))),
+        }
+    }
+
     /// Whether its files may be deleted with it or when no snapshot needs them: not if they belong to someone else, which the property `gc.enabled` says.
     pub(crate) fn owns_its_files(&self) -> bool {
         !self.metadata.properties().get("gc.enabled").is_some_and(|value| value.eq_ignore_ascii_case("false"))

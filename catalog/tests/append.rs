@@ -92,8 +92,7 @@ async fn eight_writers_lose_nothing() {
 async fn a_staged_table_is_created_with_its_rows() {
     let warehouse = Warehouse::new().await;
     let location = warehouse.catalog.stage_location(&trips()).await.unwrap();
-    let staged =
-        Table { name: trips(), metadata: metadata(location, With::default()).into(), metadata_location: None, storage: warehouse.catalog.storage() };
+    let staged = Table::new(trips(), metadata(location, With::default()).into(), None, warehouse.catalog.storage());
     let metadata = append_to_staged(&staged, vec![file(&staged, "a", 2)], BTreeMap::new()).await.unwrap();
     assert!(warehouse.catalog.load_table(&trips()).await.unwrap().is_none());
     warehouse.catalog.create_table(&trips(), metadata).await.unwrap();

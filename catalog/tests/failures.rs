@@ -79,6 +79,9 @@ impl Catalog for Faulty {
     async fn create_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table> {
         self.inner.create_table(name, metadata).await
     }
+    async fn register_table(&self, name: &TableName, metadata_location: &str) -> Result<Table> {
+        self.inner.register_table(name, metadata_location).await
+    }
     async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()> {
         self.inner.drop_table(name, purge).await
     }

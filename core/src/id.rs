@@ -14,6 +14,12 @@ impl QueryId {
         Self(Uuid::now_v7().simple().to_string())
     }
 
+    /// When it was made, in milliseconds since 1970; `None` for a text that is no such id.
+    pub fn begun_millis(&self) -> Option<i64> {
+        let (seconds, nanos) = Uuid::try_parse(&self.0).ok()?.get_timestamp()?.to_unix();
+        i64::try_from(seconds * 1_000 + u64::from(nanos) / 1_000_000).ok()
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -47,12 +47,12 @@ class Spark:
         self.process.stdin.close()
         self.process.wait(60)
 
-    def rows(self, sql):
-        return [tuple(row) for row in self._ask(sql)]
+    def rows(self, sql, settings=None):
+        return [tuple(row) for row in self._ask({"sql": sql, "settings": settings or {}})]
 
-    def run(self, *statements):
+    def run(self, *statements, settings=None):
         for statement in statements:
-            self.rows(statement)
+            self.rows(statement, settings)
 
     def delete_equal(self, table, columns, rows, partition=None):
         self._ask({"table": table, "method": "delete_equal", "arguments": {"columns": columns, "rows": rows, "partition": partition}})

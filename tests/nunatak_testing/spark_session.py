@@ -1,6 +1,7 @@
-"""The other side of `nunatak_testing.spark`: runs in Spark's own environment, a JSON text with a statement in, one with its rows out.
+"""The other side of `nunatak_testing.spark`: runs in Spark's own environment, a JSON object with a statement and settings in, one with its
+rows out.
 
-Instead of a statement it can be an object that names a method of `spark_java.Table` and its arguments.
+Instead of a statement it can have a method of `spark_java.Table` and its arguments.
 """
 
 import json
@@ -36,8 +37,10 @@ def session(data_dir, jars):
 
 
 def answer(spark, request):
-    if isinstance(request, str):
-        return [list(row) for row in spark.sql(request).collect()]
+    if "sql" in request:
+        for name, value in request["settings"].items():
+            spark.conf.set(name, value)
+        return [list(row) for row in spark.sql(request["sql"]).collect()]
     getattr(Table(spark, request["table"]), request["method"])(**request["arguments"])
     return []
 

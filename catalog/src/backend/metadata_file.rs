@@ -1,21 +1,23 @@
 //! Metadata files of tables and views: where they lie, how they are read and written. Shared by all back ends that write them themselves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use futures::TryStreamExt;
 use nunatak_core::{Code, Error, Result};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::guarded;
-use crate::spec::{MetadataLog, TableMetadata};
-use crate::storage::Storage;
+use crate::snapshot::refs;
+use crate::spec::{FormatVersion, MAIN_BRANCH, MetadataLog, SnapshotReference, TableMetadata};
+use crate::storage::{FileStatus, Storage};
 use crate::table::TableName;
 use crate::unsupported;
 
@@ -45,8 +47,39 @@ pub fn parse_table(bytes: Bytes, name: &TableName, location: &str) -> Result<Tab
             true => mended(&json).map_or_else(|| parse(&json), Ok),
             false => parse(&json),
         };
-        parsed.or_else(|error| mended(&json).ok_or_else(|| explain(&json, name, location, error)))
+        let metadata = parsed.or_else(|error| mended(&json).ok_or_else(|| explain(&json, name, location, error)))?;
+        match metadata.format_version() {
+            FormatVersion::V1 => with_refs(metadata, &json).map_err(|error| invalid(name, location, "its branches and tags").with_source(error)),
+            FormatVersion::V2 | FormatVersion::V3 => Ok(metadata),
+        }
     })
+}
+
+/// Metadata of version 1 with the branches and tags that are in its file: the crate reads and writes none.
+fn with_refs(metadata: TableMetadata, json: &[u8]) -> iceberg::Result<TableMetadata> {
+    #[derive(Deserialize)]
+    struct Refs {
+        refs: Option<BTreeMap<String, SnapshotReference>>,
+    }
+    let Refs { refs } = serde_json::from_slice(json)?;
+    let mut refs = refs.unwrap_or_default();
+    refs.remove(MAIN_BRANCH);
+    if refs.is_empty() {
+        return Ok(metadata);
+    }
+    let mut builder = metadata.into_builder(None);
+    for (name, reference) in refs {
+        builder = builder.set_ref(&name, reference)?;
+    }
+    Ok(builder.build()?.metadata)
+}
+
+/// Metadata of version 1 as it is written.
+#[derive(Serialize)]
+struct WithRefs<'a> {
+    #[serde(flatten)]
+    metadata: &'a TableMetadata,
+    refs: BTreeMap<String, SnapshotReference>,
 }
 
 /// The metadata as the crate wants it, where the spec has more: a snapshot from the time when the table was of version 1 has no sequence number, which
@@ -88,7 +121,10 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
 /// Writes the next metadata file of a table and returns its location. `previous` is the file before it, `None` for a new table.
 pub async fn write(storage: &Storage, metadata: &TableMetadata, previous: Option<&str>) -> Result<String> {
     let location = next_location(&metadata_folder(metadata), metadata.properties(), previous)?;
-    put(storage, metadata, &location).await?;
+    match metadata.format_version() {
+        FormatVersion::V1 => put(storage, &WithRefs { metadata, refs: refs(metadata)? }, &location).await?,
+        FormatVersion::V2 | FormatVersion::V3 => put(storage, metadata, &location).await?,
+    }
     Ok(location)
 }
 
@@ -104,6 +140,20 @@ pub(super) async fn put(storage: &Storage, metadata: &impl Serialize, location: 
         json
     };
     storage.write(location, bytes.into()).await
+}
+
+/// The newest metadata file of the table at a location.
+///
+/// Errors: `NOT_FOUND`, those of listing files.
+pub async fn newest(storage: &Storage, table_location: &str) -> Result<String> {
+    let folder = format!("{}/metadata", table_location.trim_end_matches('/'));
+    let files: Vec<FileStatus> = storage.list(&folder)?.try_collect().await?;
+    let files = files.into_iter().filter(|file| file.location.ends_with(".metadata.json"));
+    let newest = files.max_by_key(|file| (version(&file.location), file.modified_ms));
+    newest.map(|file| file.location).ok_or_else(|| {
+        Error::new(Code::NotFound, format!("there is no metadata file in '{folder}'"))
+            .with_hint("table_location is the folder that holds the folder 'metadata'")
+    })
 }
 
 /// The folder of a table's metadata files, manifests and manifest lists.

@@ -61,6 +61,9 @@ pub trait Catalog: Debug + Send + Sync {
     /// nothing or all rows). Errors: `SCHEMA_NOT_FOUND`, `TABLE_ALREADY_EXISTS` (also when a view has the name).
     async fn create_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table>;
 
+    /// Makes a table of metadata that lies at `metadata_location` already, with all its files. Errors: those of [`Catalog::create_table`] and of reading it.
+    async fn register_table(&self, name: &TableName, metadata_location: &str) -> Result<Table>;
+
     /// Checks `requirements` against the table's current metadata, applies `updates`, and swaps the pointer if it still points where `base` does
     /// (compare-and-swap).
     async fn commit(&self, base: &Table, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<Table, CommitError>;

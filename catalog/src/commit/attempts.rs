@@ -67,7 +67,7 @@ async fn current(catalog: &dyn Catalog, base: &Table) -> Result<Table> {
         return Err(Error::new(Code::TableNotFound, format!("table '{}' was dropped or renamed before its change was committed", base.name)));
     };
     match now.metadata.uuid() == base.metadata.uuid() {
-        true => Ok(now),
+        true => Ok(Table { branch: base.branch.clone(), ..now }),
         false => Err(changed(base, "it was dropped and made again")),
     }
 }

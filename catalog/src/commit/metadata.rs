@@ -4,10 +4,10 @@ use nunatak_core::{Code, Error, Result, Retry};
 
 use super::CommitError;
 use super::attempts::{self, Attempt, Change};
-use super::producer::main_reference;
+use super::producer::moved;
 use crate::backend::Catalog;
 use crate::snapshot::ancestors;
-use crate::spec::{MAIN_BRANCH, TableMetadata, TableRequirement, TableUpdate};
+use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
 use crate::table::Table;
 
 /// A change on its way.
@@ -80,7 +80,7 @@ pub async fn change_metadata(
     })
 }
 
-/// Makes another snapshot of the table its current one, that is, the head of its main branch. With `only_back` it must be an ancestor of the current one.
+/// Makes another snapshot of the table the head of its branch. With `only_back` it must be an ancestor of the current one.
 ///
 /// Errors: `ICEBERG_INVALID_SNAPSHOT_ID`, and those of [`change_metadata`].
 pub async fn set_current_snapshot(catalog: &dyn Catalog, base: &Table, snapshot_id: i64, only_back: bool) -> Result<Table> {
@@ -93,14 +93,13 @@ pub async fn set_current_snapshot(catalog: &dyn Catalog, base: &Table, snapshot_
         if metadata.snapshot_by_id(snapshot_id).is_none() {
             return invalid("does not exist in");
         }
-        if only_back && !metadata.current_snapshot_id().is_some_and(|current| is_ancestor(metadata, current, snapshot_id)) {
+        if only_back && !table.head_id().is_some_and(|head| is_ancestor(metadata, head, snapshot_id)) {
             return invalid("is no ancestor of the current one of");
         }
-        if metadata.current_snapshot_id() == Some(snapshot_id) {
-            return Ok(Vec::new());
+        match table.branch.name() {
+            Some(branch) if table.head_id() != Some(snapshot_id) => Ok(vec![moved(metadata, branch, snapshot_id)?]),
+            _ => Ok(Vec::new()),
         }
-        let reference = main_reference(metadata, snapshot_id)?;
-        Ok(vec![TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference }])
     })
     .await
 }

@@ -2,9 +2,12 @@
 
 pub mod append;
 pub(crate) mod attempts;
+mod cherry_pick;
+mod manifests;
 mod metadata;
 mod producer;
 mod refs;
+mod replace;
 mod retry;
 pub mod row_delta;
 mod snapshot;
@@ -13,8 +16,11 @@ mod summary;
 use nunatak_core::Error;
 
 pub use append::{append, append_to_staged};
+pub use cherry_pick::{WAP_ID, cherry_pick, waiting};
+pub use manifests::{RewrittenManifests, rewrite_manifests};
 pub use metadata::{change_metadata, set_current_snapshot};
 pub use refs::{Existing, RefChange, ref_updates};
+pub use replace::{Replacement, replace, replace_by_empty};
 pub(crate) use retry::number;
 pub use retry::{Retries, RetryPolicy};
 pub use row_delta::{Isolation, RowDelta, rewrite_files, row_delta};

@@ -1,6 +1,7 @@
 //! Makes snapshots: writes manifests once and a manifest list per attempt, and says what is to be committed. Shared by every operation that makes
 //! a snapshot; knows nothing of retries or catalogs.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,20 +12,18 @@ use uuid::Uuid;
 
 use super::CommitError;
 use super::attempts::{Attempt, changed, delete_files};
+use super::manifests::MANIFEST_TARGET_BYTES;
 use super::retry::number;
 use super::summary::Changes;
 use crate::backend::metadata_file::metadata_folder;
 use crate::error::from_iceberg;
-use crate::snapshot::{FileEntry, FileKey, WholeManifest, main_at, manifest_header, read_list, read_whole, refs};
+use crate::snapshot::{FileEntry, FileKey, WholeManifest, branch_at, manifest_header, read_list, read_whole, refs};
 use crate::spec::{
     DataContentType, DataFile, DataFileBuilder, FormatVersion, Literal, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestStatus, Operation,
-    PartitionSpec, Schema, Snapshot, SnapshotRef, SnapshotReference, TableMetadata, TableRequirement, TableUpdate, UnboundPartitionField,
+    PartitionSpec, Schema, Snapshot, SnapshotRef, Struct, TableMetadata, TableRequirement, TableUpdate, UnboundPartitionField,
 };
 use crate::storage::Storage;
 use crate::table::Table;
-
-/// The size at which a manifest is closed and the next one begun, and its default.
-const MANIFEST_TARGET_BYTES: (&str, u64) = ("commit.manifest.target-size-bytes", 8 * 1024 * 1024);
 
 /// Tells the writer that a file inherits its sequence number from its commit, so that a retry need not write the manifest again.
 const INHERIT_SEQUENCE_NUMBER: i64 = -1;
@@ -39,6 +38,8 @@ pub(super) struct Producer {
     manifests: Vec<ManifestFile>,
     changes: Changes,
     removed: Removed,
+    /// Locations of manifests of the head whose entries are in new ones.
+    replaced: BTreeSet<String>,
 }
 
 /// Files that a snapshot removes.
@@ -77,6 +78,7 @@ impl Producer {
             manifests: Vec::new(),
             changes: Changes::default(),
             removed: Removed::default(),
+            replaced: BTreeSet::new(),
         }
     }
 
@@ -130,6 +132,49 @@ impl Producer {
         Ok(())
     }
 
+    /// Writes the live entries of manifests, all of one kind and one partition spec, into new ones of about `target_bytes` that stand in their place, sorted by
+    /// partition. An attempt fails if one of the old ones is there no more.
+    pub(super) async fn replace_manifests(
+        &mut self,
+        metadata: &TableMetadata,
+        replaced: Vec<(ManifestFile, WholeManifest)>,
+        target_bytes: u64,
+    ) -> Result<()> {
+        let Some((first, _)) = replaced.first() else { return Ok(()) };
+        let (content, spec) = (first.content, spec_of(metadata, first.partition_spec_id)?);
+        // It must have the columns of the partition spec, which may have been dropped since.
+        let schemas = replaced.iter().map(|(_, whole)| &whole.schema);
+        let Some(schema) = schemas.max_by_key(|schema| schema.schema_id()).cloned() else { return Ok(()) };
+        let old_bytes: u64 = replaced.iter().map(|(manifest, _)| u64::try_from(manifest.manifest_length).unwrap_or_default()).sum();
+        self.replaced.extend(replaced.iter().map(|(manifest, _)| manifest.manifest_path.clone()));
+        let mut entries = Vec::new();
+        for (_, whole) in replaced {
+            let live = whole.entries.into_iter().zip(whole.inherited).filter(|(_, (status, _))| *status != ManifestStatus::Deleted);
+            entries.extend(live.map(|(entry, (_, inherited))| (entry, inherited)));
+        }
+        entries.sort_by(|(_, one), (_, other)| by_partition(one.file.partition(), other.file.partition()));
+
+        let entry_bytes = (old_bytes / entries.len().max(1) as u64).max(1);
+        let entries_max = usize::try_from(target_bytes / entry_bytes).unwrap_or(usize::MAX).max(1);
+        for entries in entries.chunks(entries_max) {
+            let path = format!("{}/{}-m{}.avro", metadata_folder(metadata), self.commit_uuid, self.manifests.len());
+            let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
+            let mut writer = self.writer(metadata, &schema, spec, content, &path)?;
+            for (entry, inherited) in entries {
+                let file = with_row_id(&entry.data_file, inherited, metadata.format_version())?;
+                let (data_number, file_number) = (inherited.data_sequence_number, Some(inherited.file_sequence_number));
+                writer.add_existing_file(file, inherited.snapshot_id, data_number, file_number).map_err(failed)?;
+            }
+            self.manifests.push(writer.write_manifest_file().await.map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// The manifests that were written.
+    pub(super) fn manifests(&self) -> &[ManifestFile] {
+        &self.manifests
+    }
+
     async fn write_manifest(
         &self,
         metadata: &TableMetadata,
@@ -167,10 +212,10 @@ impl Producer {
         })
     }
 
-    /// Writes the manifest list of one attempt on top of `table`: the new manifests and those of the main branch's head, without the files that are removed.
+    /// Writes the manifest list of one attempt on top of `table`: the new manifests and those of its branch's head, without the files that are removed.
     pub(super) async fn attempt(&self, table: &Table, attempt: u32, extra: &BTreeMap<String, String>) -> Result<Attempt, CommitError> {
         let metadata = &table.metadata;
-        let head = head(metadata);
+        let head = table.head().cloned();
         let of_head = match &head {
             Some(head) => read_list(&self.storage, head.manifest_list(), metadata.format_version()).await?,
             None => Vec::new(),
@@ -180,7 +225,7 @@ impl Producer {
         let prepared = async {
             self.carry(table, of_head, attempt, &mut carried).await?;
             let added_rows = self.write_list(metadata, head.as_ref(), &carried.manifests, &path).await?;
-            Ok(self.prepare(metadata, head.as_ref(), &carried.changes, &path, added_rows, extra)?)
+            Ok(self.prepare(table, head.as_ref(), &carried.changes, &path, added_rows, extra)?)
         };
         let prepared = prepared.await;
         let mut files = carried.written;
@@ -197,6 +242,10 @@ impl Producer {
     /// Carries manifests over. Those with files that are removed are written again without them.
     async fn carry(&self, table: &Table, of_head: Vec<ManifestFile>, attempt: u32, carried: &mut Carried) -> Result<(), CommitError> {
         let mut left = self.removed.clone();
+        let (replaced, of_head): (Vec<_>, Vec<_>) = of_head.into_iter().partition(|manifest| self.replaced.contains(&manifest.manifest_path));
+        if replaced.len() != self.replaced.len() {
+            return Err(CommitError::Conflict(changed(table, "manifests that were written again are there no more")));
+        }
         for manifest in of_head {
             let wanted = match manifest.content {
                 ManifestContentType::Data => &mut left.data,
@@ -276,13 +325,14 @@ impl Producer {
 
     fn prepare(
         &self,
-        metadata: &TableMetadata,
+        table: &Table,
         head: Option<&SnapshotRef>,
         changes: &Changes,
         path: &str,
         added_rows: u64,
         extra: &BTreeMap<String, String>,
     ) -> Result<(Vec<TableRequirement>, Vec<TableUpdate>)> {
+        let metadata = &table.metadata;
         let summary = changes.summary(self.operation.clone(), head.map(|head| head.summary()), extra);
         let builder = Snapshot::builder()
             .with_snapshot_id(self.snapshot_id)
@@ -297,12 +347,12 @@ impl Producer {
             FormatVersion::V3 => builder.with_row_range(metadata.next_row_id(), added_rows).build(),
             FormatVersion::V1 | FormatVersion::V2 => builder.build(),
         };
-        let requirements = vec![
-            TableRequirement::UuidMatch { uuid: metadata.uuid() },
-            TableRequirement::RefSnapshotIdMatch { r#ref: MAIN_BRANCH.to_owned(), snapshot_id: head.map(|head| head.snapshot_id()) },
-        ];
-        let reference = main_reference(metadata, self.snapshot_id)?;
-        let updates = vec![TableUpdate::AddSnapshot { snapshot }, TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference }];
+        let mut requirements = vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }];
+        let mut updates = vec![TableUpdate::AddSnapshot { snapshot }];
+        if let Some(branch) = table.branch.name() {
+            requirements.push(is_still_at_head(metadata, branch));
+            updates.push(moved(metadata, branch, self.snapshot_id)?);
+        }
         Ok((requirements, updates))
     }
 
@@ -313,16 +363,17 @@ impl Producer {
     }
 }
 
-/// The head of the main branch.
-fn head(metadata: &TableMetadata) -> Option<SnapshotRef> {
-    metadata.current_snapshot().cloned()
+/// Requires that nobody has moved a branch since.
+fn is_still_at_head(metadata: &TableMetadata, branch: &str) -> TableRequirement {
+    let head = metadata.snapshot_for_ref(branch).or(metadata.current_snapshot().filter(|_| branch == MAIN_BRANCH));
+    TableRequirement::RefSnapshotIdMatch { r#ref: branch.to_owned(), snapshot_id: head.map(|head| head.snapshot_id()) }
 }
 
-/// The main branch at the new snapshot, with the retention settings it has.
-pub(super) fn main_reference(metadata: &TableMetadata, snapshot_id: i64) -> Result<SnapshotReference> {
-    let mut reference = refs(metadata)?.remove(MAIN_BRANCH).unwrap_or_else(|| main_at(snapshot_id));
+/// Moves a branch to another snapshot, with the retention settings it has.
+pub(super) fn moved(metadata: &TableMetadata, branch: &str, snapshot_id: i64) -> Result<TableUpdate> {
+    let mut reference = refs(metadata)?.remove(branch).unwrap_or_else(|| branch_at(snapshot_id));
     reference.snapshot_id = snapshot_id;
-    Ok(reference)
+    Ok(TableUpdate::SetSnapshotRef { ref_name: branch.to_owned(), reference })
 }
 
 /// A random positive id that the table does not have.
@@ -389,6 +440,15 @@ fn with_row_id(file: &DataFile, inherited: &FileEntry, version: FormatVersion) -
         builder.sort_order_id(order);
     }
     builder.build().map_err(|error| Error::internal(format!("the entry of '{}' cannot be written again", file.file_path())).with_source(error))
+}
+
+/// The order of partitions by their values, NULL first.
+fn by_partition(one: &Struct, other: &Struct) -> Ordering {
+    let order = |(one, other): (&Option<Literal>, &Option<Literal>)| match (one, other) {
+        (Some(Literal::Primitive(one)), Some(Literal::Primitive(other))) => one.partial_cmp(other).unwrap_or(Ordering::Equal),
+        (one, other) => one.is_some().cmp(&other.is_some()),
+    };
+    one.fields().iter().zip(other.fields()).map(order).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 /// The crate's writer trusts these and panics where they do not hold.

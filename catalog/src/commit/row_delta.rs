@@ -89,7 +89,7 @@ fn fits(base: &Table, now: &Table, brings_rows: bool, isolation: Isolation) -> R
     if let Some(what) = shape_changed(base, now).filter(|_| brings_rows) {
         return conflict(what);
     }
-    match since(&now.metadata, base.metadata.current_snapshot_id()) {
+    match since(now, base.head_id()) {
         Some(between) if between.is_empty() => Ok(()),
         Some(between) if between.iter().all(|snapshot| snapshot.summary().operation == Operation::Append) => match isolation {
             Isolation::Snapshot => Ok(()),
@@ -119,7 +119,7 @@ pub async fn rewrite_files(
         if !only_adds_columns(base.metadata.current_schema(), now.metadata.current_schema()) {
             return conflict("its columns are other ones");
         }
-        match since(&now.metadata, base.metadata.current_snapshot_id()) {
+        match since(now, base.head_id()) {
             Some(between) if between.iter().all(|snapshot| keeps_places(snapshot)) => Ok(()),
             _ => conflict("rows of its files were deleted"),
         }

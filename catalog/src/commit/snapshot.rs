@@ -52,6 +52,18 @@ pub(super) async fn commit(
 ) -> Result<Appended, CommitError> {
     let mut producer = Producer::new(base, operation);
     let staged = stage(&mut producer, base, delta).await;
+    commit_staged(catalog, base, producer, staged, summary, fits).await
+}
+
+/// Commits what a producer has been given; `staged` says whether that went well.
+pub(super) async fn commit_staged(
+    catalog: &dyn Catalog,
+    base: &Table,
+    producer: Producer,
+    staged: Result<()>,
+    summary: &BTreeMap<String, String>,
+    fits: impl Fn(&Table) -> Result<(), CommitError> + Send + Sync,
+) -> Result<Appended, CommitError> {
     let change = NewSnapshot { producer, summary, fits };
     let outcome = match staged {
         Ok(()) => attempts::commit(catalog, base, &change).await,

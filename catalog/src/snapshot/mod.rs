@@ -25,7 +25,7 @@ pub use cache::ManifestCache;
 pub use listed::{ColumnMetrics, ListedFile};
 pub(crate) use manifest::{WholeManifest, read_list, read_whole};
 pub use manifest::{parse_entries, parse_list};
-pub(crate) use version::main_at;
+pub(crate) use version::branch_at;
 pub use version::{Version, refs, resolve};
 
 /// How many manifests of one snapshot are read at the same time.
@@ -125,6 +125,17 @@ pub async fn entries(table: &Table, manifests: Vec<ManifestFile>) -> Result<Vec<
     }));
     let entries: Vec<_> = reads.buffered(READS_MAX).try_collect().await?;
     Ok(entries.into_iter().flatten().collect())
+}
+
+/// Tells of the live files of manifests, a few manifests at a time.
+pub(crate) async fn for_each_file(table: &Table, manifests: Vec<ManifestFile>, cache: &ManifestCache, mut tell: impl FnMut(&str)) -> Result<()> {
+    let reads: Vec<_> = manifests.into_iter().map(|manifest| files_of(table, std::iter::once(manifest), cache)).collect();
+    let mut reads = futures::stream::iter(reads).buffer_unordered(READS_MAX);
+    while let Some(files) = reads.next().await {
+        let files = files?;
+        files.data.iter().chain(&files.deletes).for_each(|entry| tell(entry.file.file_path()));
+    }
+    Ok(())
 }
 
 /// A count that is missing means "some".

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nunatak_core::{Code, Error, Result};
 
-use crate::spec::{MAIN_BRANCH, SnapshotRef, SnapshotReference, TableMetadata};
+use crate::spec::{FormatVersion, SnapshotRef, SnapshotReference, TableMetadata};
 
 /// How many ids or names an error names.
 const NAMED_MAX: usize = 10;
@@ -37,18 +37,23 @@ pub fn refs(metadata: &TableMetadata) -> Result<BTreeMap<String, SnapshotReferen
     if metadata.snapshots().len() == 0 {
         return Ok(BTreeMap::new());
     }
-    // The crate keeps its map of references to itself, but writes it into the metadata file.
+    // The crate keeps its map of references to itself, but writes it into the metadata file: of version 2, not of version 1.
     let unreadable = |error: serde_json::Error| Error::internal("cannot read back the references of a table").with_source(error);
-    let mut json = serde_json::to_value(metadata).map_err(unreadable)?;
-    match json.get_mut("refs") {
-        Some(refs) => serde_json::from_value(refs.take()).map_err(unreadable),
-        // v1 metadata names only its current snapshot.
-        None => Ok(metadata.current_snapshot_id().map(|id| (MAIN_BRANCH.to_owned(), main_at(id))).into_iter().collect()),
+    let mut json = match metadata.format_version() {
+        FormatVersion::V1 => serde_json::to_value(upgraded(metadata.clone())?),
+        FormatVersion::V2 | FormatVersion::V3 => serde_json::to_value(metadata),
     }
+    .map_err(unreadable)?;
+    json.get_mut("refs").map_or_else(|| Ok(BTreeMap::new()), |refs| serde_json::from_value(refs.take()).map_err(unreadable))
 }
 
-/// The main branch at a snapshot, with no retention of its own.
-pub(crate) fn main_at(snapshot_id: i64) -> SnapshotReference {
+fn upgraded(metadata: TableMetadata) -> Result<TableMetadata> {
+    let upgraded = metadata.into_builder(None).upgrade_format_version(FormatVersion::V2).and_then(|builder| builder.build());
+    upgraded.map(|built| built.metadata).map_err(|error| Error::internal("cannot read back the references of a table").with_source(error))
+}
+
+/// A branch at a snapshot, with no retention of its own.
+pub(crate) fn branch_at(snapshot_id: i64) -> SnapshotReference {
     SnapshotReference::new(snapshot_id, crate::spec::SnapshotRetention::branch(None, None, None))
 }
 

@@ -53,9 +53,14 @@ impl Location {
 
     /// Whether `other` is this location or lies below it.
     pub fn contains(&self, other: &Self) -> bool {
-        let folder = self.path.trim_end_matches('/');
-        let inside = other.path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        inside && self.scheme == other.scheme && self.authority == other.authority
+        other.below(self).is_some()
+    }
+
+    /// Its path below a folder, beginning with `/` unless it is the folder itself; `None` if it does not lie there.
+    pub fn below(&self, folder: &Self) -> Option<&str> {
+        let path = self.path.strip_prefix(folder.path.trim_end_matches('/'))?;
+        let inside = path.is_empty() || path.starts_with('/');
+        (inside && self.scheme == folder.scheme && self.authority == folder.authority).then_some(path)
     }
 }
 

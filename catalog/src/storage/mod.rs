@@ -5,6 +5,7 @@
 
 pub mod error;
 mod file_io;
+mod local;
 mod location;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use nunatak_core::{Code, Error, Result};
 use object_store::local::LocalFileSystem;
@@ -28,6 +30,17 @@ const DELETES_MAX: usize = 16;
 /// The object stores of this process, by scheme and authority.
 pub struct Storage {
     stores: BTreeMap<String, (Url, Arc<dyn ObjectStore>)>,
+}
+
+/// A file in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStatus {
+    /// Its location.
+    pub location: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub modified_ms: i64,
 }
 
 impl fmt::Debug for Storage {
@@ -112,6 +125,25 @@ impl Storage {
         Ok(found.last_modified.timestamp_millis())
     }
 
+    /// All files below a location, as they come. Nothing there is no error.
+    pub fn list(&self, location: &str) -> Result<BoxStream<'static, Result<FileStatus>>> {
+        let parsed = Location::parse(location)?;
+        let (_, store) = self.entry(&parsed)?;
+        if parsed.is_local() {
+            return Ok(local::list(format!("/{}", parsed.object_path()?)));
+        }
+        let (root, location) = (parsed.store(), location.to_owned());
+        let listed = store.list(Some(&parsed.object_path()?));
+        Ok(listed
+            .map_ok(move |meta| FileStatus {
+                location: format!("{root}/{}", meta.location),
+                bytes: meta.size,
+                modified_ms: meta.last_modified.timestamp_millis(),
+            })
+            .map_err(move |error| error::from_object_store(error, &location))
+            .boxed())
+    }
+
     /// Deletes files. One that is already gone is no error; all others are tried before the first error is returned.
     pub async fn delete_files(&self, locations: &[String]) -> Result<()> {
         let deletes = locations.iter().map(|location| {
@@ -119,6 +151,9 @@ impl Storage {
             let location = location.clone();
             async move {
                 let (store, path) = resolved?;
+                if Location::parse(&location)?.is_local() {
+                    return local::delete(&format!("/{path}"), &location).await;
+                }
                 match store.delete(&path).await {
                     Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
                     Err(error) => Err(error::from_object_store(error, &location)),

@@ -9,6 +9,7 @@ mod start;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -21,9 +22,9 @@ use nunatak_engine::sql;
 use tokio::net::TcpListener;
 use tracing::{Instrument, info, info_span};
 
-use registry::Registry;
+pub(crate) use registry::Registry;
 pub use session::{Session, SessionChange};
-pub use settings::{PROPERTIES, Property, Settings, check as check_property, check_name};
+pub use settings::{OverwriteMode, PROPERTIES, Property, Settings, check as check_property, check_name};
 
 use crate::execution::{Execution, Options as ExecutionOptions};
 use crate::statement::{self, StatementContext};
@@ -123,15 +124,17 @@ pub struct Options {
     pub default_schema: String,
     /// Scans of at most this many bytes run on the coordinator, in execution mode `auto`.
     pub local_bytes_max: u64,
+    /// Files that no table needs are never deleted when they are younger than this.
+    pub orphan_age_min: Duration,
 }
 
 /// The coordinator. Cheap to clone.
 #[derive(Clone)]
 pub struct Coordinator {
-    engine: Arc<EngineContext>,
-    execution: Execution,
-    options: Arc<Options>,
-    running: Registry,
+    pub(crate) engine: Arc<EngineContext>,
+    pub(crate) execution: Execution,
+    pub(crate) options: Arc<Options>,
+    pub(crate) running: Registry,
 }
 
 impl Coordinator {
@@ -178,7 +181,7 @@ impl Coordinator {
         async {
             info!(sql = %shortened(&request.sql), "query is submitted");
             let parsed = sql::parse(&request.sql)?;
-            let context = StatementContext::new(&self.engine, &self.execution, &request.session, id.clone(), request.parameters)?;
+            let context = StatementContext::new(self, &request.session, id.clone(), request.parameters)?;
             let outcome = statement::run(context, parsed).await?;
             Ok(Running {
                 kind: outcome.kind,
@@ -195,7 +198,7 @@ impl Coordinator {
     /// Plans a statement without running it.
     pub async fn prepare(&self, session: &Session, text: &str) -> Result<Prepared> {
         let parsed = sql::parse(text)?;
-        let context = StatementContext::new(&self.engine, &self.execution, session, QueryId::generate(), None)?;
+        let context = StatementContext::new(self, session, QueryId::generate(), None)?;
         statement::prepare(&context, parsed).await
     }
 

@@ -17,7 +17,7 @@ use super::RowStream;
 
 /// The running queries of a process. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Registry(Arc<DashMap<QueryId, CancellationToken>>);
+pub(crate) struct Registry(Arc<DashMap<QueryId, CancellationToken>>);
 
 impl Registry {
     /// Registers a query; its stream deregisters it when it ends or is dropped.
@@ -26,6 +26,11 @@ impl Registry {
         self.0.insert(id.clone(), token.clone());
         let cancelled = Box::pin(token.cancelled_owned());
         Box::pin(Watched { rows: Some(rows), cancelled, entry: Entry { registry: self.clone(), id } })
+    }
+
+    /// When the first of the queries that run began, in milliseconds since 1970, apart from `this` one.
+    pub(crate) fn oldest_millis(&self, this: &QueryId) -> Option<i64> {
+        self.0.iter().filter(|entry| entry.key() != this).filter_map(|entry| entry.key().begun_millis()).min()
     }
 
     /// Cancels a query. Whether it was running.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use nunatak_catalog::Branch;
+use nunatak_catalog::spec::MAIN_BRANCH;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
 
@@ -36,7 +38,35 @@ pub const PROPERTIES: &[Property] = &[
         data_type: "bigint",
         description: "Partitions that a query is split into; 0 means one a slot",
     },
+    Property {
+        name: "insert_overwrite_mode",
+        default: "static",
+        data_type: "varchar",
+        description: "What INSERT OVERWRITE replaces: static (all rows, or those that PARTITION names) or dynamic (the partitions that new rows are in)",
+    },
+    Property {
+        name: "wap_branch",
+        default: "",
+        data_type: "varchar",
+        description: "The branch on which tables with the property write.wap.enabled are read and changed",
+    },
+    Property {
+        name: "wap_id",
+        default: "",
+        data_type: "varchar",
+        description: "Changes of tables with the property write.wap.enabled wait under this id to be published",
+    },
 ];
+
+/// What `INSERT OVERWRITE` replaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverwriteMode {
+    /// All rows, or those that `PARTITION (column = value)` names.
+    #[default]
+    Static,
+    /// The partitions that new rows are in.
+    Dynamic,
+}
 
 /// What the properties of a session say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +75,12 @@ pub struct Settings {
     pub execution_mode: Option<Mode>,
     /// Partitions asked for; `None` for one a slot.
     pub task_concurrency: Option<usize>,
+    /// What `INSERT OVERWRITE` replaces.
+    pub insert_overwrite_mode: OverwriteMode,
+    /// The branch that is written to be published.
+    pub wap_branch: Option<String>,
+    /// The id under which changes wait to be published.
+    pub wap_id: Option<String>,
 }
 
 impl Settings {
@@ -54,12 +90,29 @@ impl Settings {
         for (name, value) in properties {
             settings.set(name, value)?;
         }
+        if settings.wap_branch.is_some() && settings.wap_id.is_some() {
+            return Err(Error::new(Code::InvalidSessionProperty, "session properties 'wap_branch' and 'wap_id' are both set")
+                .with_hint("RESET SESSION one of them"));
+        }
         Ok(settings)
     }
 
+    /// The branch on which tables with the property `write.wap.enabled` are read and changed.
+    pub fn wap_branch(&self) -> Branch {
+        match (&self.wap_branch, &self.wap_id) {
+            (Some(branch), _) => Branch::Named(branch.clone()),
+            (None, Some(_)) => Branch::Staged,
+            (None, None) => Branch::Main,
+        }
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let value = value.trim().to_lowercase();
+        let text = value.trim();
+        let value = text.to_lowercase();
         match name {
+            "insert_overwrite_mode" => self.insert_overwrite_mode = overwrite_mode(&value)?,
+            "wap_branch" => self.wap_branch = Some(text.to_owned()).filter(|branch| !branch.is_empty() && branch != MAIN_BRANCH),
+            "wap_id" => self.wap_id = Some(text.to_owned()).filter(|id| !id.is_empty()),
             "execution_mode" => self.execution_mode = execution_mode(&value)?,
             "task_concurrency" => self.task_concurrency = task_concurrency(&value)?,
             _ => return Err(unknown(name)),
@@ -85,6 +138,14 @@ fn unknown(name: &str) -> Error {
 
 fn wrong(name: &str, value: &str, wanted: &str) -> Error {
     Error::new(Code::InvalidSessionProperty, format!("'{value}' is not a value of session property '{name}'")).with_hint(wanted.to_owned())
+}
+
+fn overwrite_mode(value: &str) -> Result<OverwriteMode> {
+    match value {
+        "static" => Ok(OverwriteMode::Static),
+        "dynamic" => Ok(OverwriteMode::Dynamic),
+        _ => Err(wrong("insert_overwrite_mode", value, "static or dynamic")),
+    }
 }
 
 fn execution_mode(value: &str) -> Result<Option<Mode>> {

@@ -23,7 +23,11 @@ pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists
         None if catalog.load_view(&name.in_catalog()).await?.is_some() => {
             return Err(Error::new(Code::TableNotFound, format!("'{}' is a view", name.table)));
         }
-        None => context.planner.table(&name).await?,
+        None => {
+            let table = context.planner.table(&name).await?;
+            return Err(Error::not_supported(format!("'{}' is a branch, and ALTER TABLE changes all of a table's", name.table))
+                .with_hint(format!("name the table alone: {}", table.name)));
+        }
     };
     change_metadata(catalog.as_ref(), &table, |table| updates(table, change)).await?;
     Ok(Outcome::done())

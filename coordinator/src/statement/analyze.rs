@@ -20,7 +20,7 @@ const COLUMNS: &str = "columns";
 pub(super) async fn run(context: StatementContext, name: &ObjectName, properties: &[(String, OptionValue)]) -> Result<Outcome> {
     let name = context.resolve(name)?;
     let table = context.planner.table(&name).await?;
-    let Some(snapshot) = table.metadata.current_snapshot().cloned() else { return Ok(Outcome::update(async { Ok(Some(0)) })) };
+    let Some(snapshot) = table.head().cloned() else { return Ok(Outcome::update(async { Ok(Some(0)) })) };
     let scan = IcebergTable::new(table.clone(), Some(Arc::clone(&snapshot)), Arc::clone(context.engine.scan()))?;
     let columns = chosen(analyze::measurable(&scan), properties)?;
     let planned = context.physical_plan(&analyze::plan(scan, &columns)?, None).await?;

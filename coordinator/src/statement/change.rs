@@ -1,6 +1,8 @@
 //! `DELETE`, `UPDATE` and `MERGE`: finds out the rows, writes new ones and what deletes the old ones, commits both. When other writers were faster, all of it
 //! again.
 
+use datafusion::logical_expr::LogicalPlan;
+use nunatak_catalog::Table;
 use nunatak_catalog::commit::{self, CommitError, Isolation, Retries, RetryPolicy, RowDelta};
 use nunatak_catalog::spec::{FormatVersion, TableMetadata};
 use nunatak_core::{Code, Error, Result};
@@ -48,36 +50,29 @@ fn copies_on_write(change: &Change, metadata: &TableMetadata) -> Result<bool> {
 }
 
 /// Where the rows of a change go.
-pub(super) fn target(context: &StatementContext, planned: &ChangePlan) -> WriteTarget {
-    WriteTarget { table: planned.table.table().clone(), query_id: context.id.to_string(), rows: Rows::Changes }
+pub(super) fn target(context: &StatementContext, table: &Table) -> WriteTarget {
+    WriteTarget::new(table.clone(), context.id.to_string(), Rows::Changes)
 }
 
 /// One attempt: how many rows it has changed.
 async fn attempt(context: &StatementContext, change: &Change, planned: ChangePlan) -> Result<u64, CommitError> {
-    let target = target(context, &planned);
     let ChangePlan { table, rows } = planned;
     let base = table.table();
     let isolation = Isolation::from_property(&base.metadata, &format!("write.{}.isolation-level", change.kind()))?;
     let name = context.resolve(change.target()?)?;
     let catalog = context.engine.catalog(&name.catalog)?;
 
-    let copies = copies_on_write(change, &base.metadata)?;
     let rows = parameters::bind(rows, context.parameters.as_ref())?;
     let whole = if change.deletes_all() { all_rows(&table, context.engine.scan()).await? } else { (RowDelta::default(), None) };
     let (delta, count) = match (whole, change) {
         ((delta, count), Change::Truncate(_)) => (delta, count.unwrap_or_default()),
         ((delta, Some(count)), _) => (delta, count),
-        _ => {
-            let written = insert::write(&context.physical_plan(&rows, Some(&target)).await?, base).await?;
-            let count = written.changed_rows();
-            let delta = delta(context, &table, written).await?;
-            (if copies { without_deletes(context, &table, delta).await? } else { delta }, count)
-        }
+        _ => changed(context, change, &table, &rows).await?,
     };
     if delta.is_empty() {
         return Ok(0);
     }
-    match commit::row_delta(catalog.as_ref(), base, delta.clone(), isolation, &context.summary()).await {
+    match commit::row_delta(catalog.as_ref(), base, delta.clone(), isolation, &context.summary(base)).await {
         Ok(_) => Ok(count),
         Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(error)),
         Err(error) => {
@@ -85,6 +80,23 @@ async fn attempt(context: &StatementContext, change: &Change, planned: ChangePla
             Err(error)
         }
     }
+}
+
+/// Runs the plan of a change: what is to be committed of it, and how many rows it has changed.
+async fn changed(context: &StatementContext, change: &Change, table: &IcebergTable, rows: &LogicalPlan) -> Result<(RowDelta, u64)> {
+    let base = table.table();
+    let target = target(context, base);
+    let copies = copies_on_write(change, &base.metadata)?;
+    let written = insert::write(&context.physical_plan(rows, Some(&target)).await?, base).await?;
+    let count = written.changed_rows();
+    let delta = delta(context, table, written).await?;
+    Ok((if copies { without_deletes(context, table, delta).await? } else { delta }, count))
+}
+
+/// The same for a change that is part of another statement.
+pub(super) async fn removal(context: &StatementContext, change: &Change, planned: ChangePlan) -> Result<RowDelta> {
+    let rows = parameters::bind(planned.rows, context.parameters.as_ref())?;
+    Ok(changed(context, change, &planned.table, &rows).await?.0)
 }
 
 /// What is to be committed of what was written: its data files, and files that delete the rows that are no longer.
@@ -103,7 +115,7 @@ async fn without_deletes(context: &StatementContext, table: &IcebergTable, delta
     if delta.deletes.is_empty() {
         return Ok(delta);
     }
-    let target = WriteTarget { table: table.table().clone(), query_id: context.id.to_string(), rows: Rows::Rewritten };
+    let target = WriteTarget::new(table.table().clone(), context.id.to_string(), Rows::Rewritten);
     let rewritten = async {
         let rest = remaining_rows(table, context.engine.scan(), &delta).await?;
         insert::write(&context.physical_plan(&rest, Some(&target)).await?, table.table()).await

@@ -15,11 +15,16 @@ use nunatak_engine::sql::{QualifiedName, is_unnamed, new_schema, output_name};
 use tracing::warn;
 
 use super::table_properties::TableProperties;
-use super::{Outcome, StatementContext, insert, parameters};
+use super::{Outcome, StatementContext, insert, parameters, replace_table};
 
 pub(super) async fn run(context: StatementContext, mut create: CreateTable) -> Result<Outcome> {
     let name = context.resolve(&create.name)?;
     let catalog = Arc::clone(context.engine.catalog(&name.catalog)?);
+    if create.or_replace
+        && let Some(table) = catalog.load_table(&name.in_catalog()).await?
+    {
+        return replace_table::run(context, catalog, table, create).await;
+    }
     if exists(&catalog, &name).await? {
         return if create.if_not_exists { Ok(Outcome::done()) } else { Err(already_exists(&name)) };
     }
@@ -52,7 +57,7 @@ async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: 
             Error::new(Code::SchemaNotFound, format!("schema '{}' does not exist", name.schema)).with_hint(format!("CREATE SCHEMA {}", name.schema))
         );
     }
-    let mut properties = TableProperties::parse(&create.properties, &schema)?;
+    let mut properties = TableProperties::of_new(&create.properties, &schema)?;
     if let Some(comment) = &create.comment {
         properties.iceberg.insert("comment".to_owned(), comment.clone());
     }
@@ -66,23 +71,29 @@ async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: 
         .map_err(|error| Error::new(Code::InvalidTableProperty, error.to_string()))
 }
 
-async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: QualifiedName, create: CreateTable, query: Query) -> Result<Outcome> {
+/// Plans the query of `AS`, with the names of the columns that are given: its rows, and the table's schema.
+pub(super) async fn plan_query(context: &StatementContext, query: Query, columns: &[ColumnDefinition]) -> Result<(LogicalPlan, Schema)> {
     let plan = parameters::bind(context.planner.plan_query(query).await?, context.parameters.as_ref())?;
-    let plan = rename(plan, &create.columns)?;
+    let plan = rename(plan, columns)?;
     let schema = arrow_to_iceberg_schema(plan.schema().as_arrow())?;
+    Ok((plan, schema))
+}
+
+async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: QualifiedName, create: CreateTable, query: Query) -> Result<Outcome> {
+    let (plan, schema) = plan_query(&context, query, &create.columns).await?;
     let own_location = !create.properties.iter().any(|(name, _)| name == "location");
     let metadata = new_metadata(&catalog, &name, &create, schema).await?;
     if !create.with_data {
         catalog.create_table(&name.in_catalog(), metadata).await?;
         return Ok(Outcome::done());
     }
-    let staged = Table { name: name.in_catalog(), metadata: Arc::new(metadata), metadata_location: None, storage: catalog.storage() };
+    let staged = Table::new(name.in_catalog(), Arc::new(metadata), None, catalog.storage());
     let input = cast_to_table(plan, &staged)?;
     let writer = insert::writer(&context, &staged, &input).await?;
     Ok(Outcome::update(async move {
         let written = insert::write(&writer, &staged).await?;
         let created = async {
-            let metadata = commit::append_to_staged(&staged, written.files.clone(), context.summary()).await?;
+            let metadata = commit::append_to_staged(&staged, written.files.clone(), context.summary(&staged)).await?;
             catalog.create_table(&staged.name, metadata).await
         };
         match created.await {
@@ -145,7 +156,7 @@ fn rename(plan: LogicalPlan, columns: &[ColumnDefinition]) -> Result<LogicalPlan
 }
 
 /// Casts the columns, by position, to the types of the table.
-fn cast_to_table(plan: LogicalPlan, table: &Table) -> Result<LogicalPlan> {
+pub(super) fn cast_to_table(plan: LogicalPlan, table: &Table) -> Result<LogicalPlan> {
     let schema = table_schema(table.metadata.current_schema())?;
     let expressions = plan
         .schema()

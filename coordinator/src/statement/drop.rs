@@ -50,5 +50,10 @@ pub(super) async fn rename(context: &StatementContext, name: &ObjectName, to: &O
 
 /// The answer for a table that isn't there: fine with `IF EXISTS`, else the planner's own error with the name that is most like it.
 async fn missing(context: &StatementContext, if_exists: bool, name: &nunatak_engine::sql::QualifiedName) -> Result<Outcome> {
-    if if_exists { Ok(Outcome::done()) } else { context.planner.table(name).await.map(|_| Outcome::done()) }
+    if if_exists {
+        return Ok(Outcome::done());
+    }
+    let table = context.planner.table(name).await?;
+    Err(Error::new(Code::TableNotFound, format!("'{}' is a branch", name.table))
+        .with_hint(format!("ALTER TABLE {} DROP BRANCH drops it", table.name)))
 }

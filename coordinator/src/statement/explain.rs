@@ -60,7 +60,7 @@ async fn logical(context: &StatementContext, statement: Statement) -> Result<(Lo
         }
         Statement::Change(change) => {
             let plan = context.planner.plan_change(&change).await?;
-            let target = change::target(context, &plan);
+            let target = change::target(context, plan.table.table());
             Ok((plan.rows, Some(target)))
         }
         Statement::CreateTable(create) => match create.query {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::StreamExt;
-use nunatak_catalog::{Catalog, Table, commit};
+use nunatak_catalog::commit::WAP_ID;
+use nunatak_catalog::{Branch, Catalog, Table, commit};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::InsertPlan;
 use nunatak_engine::write::{Rows, WriteTarget, Written, discard};
 
-use super::{Outcome, StatementContext, parameters};
+use super::{Outcome, StatementContext, overwrite, parameters};
 use crate::execution::Planned;
 use crate::query::Prepared;
 
@@ -20,14 +21,10 @@ use crate::query::Prepared;
 pub(super) const QUERY_ID_PROPERTY: &str = "nunatak.query-id";
 
 pub(super) async fn run(context: StatementContext, insert: Statement) -> Result<Outcome> {
-    let name = match &insert {
-        Statement::Insert(insert) => match &insert.table {
-            datafusion::sql::sqlparser::ast::TableObject::TableName(name) => context.resolve(name)?,
-            other => return Err(Error::not_supported(format!("INSERT INTO {other} is not supported"))),
-        },
-        _ => return Err(Error::internal("not an INSERT")),
-    };
-    let InsertPlan { table, input } = context.planner.plan_insert(insert).await?;
+    if matches!(&insert, Statement::Insert(insert) if insert.overwrite) {
+        return overwrite::run(context, insert).await;
+    }
+    let InsertPlan { table, name, input, .. } = context.planner.plan_insert(insert).await?;
     let input = parameters::bind(input, context.parameters.as_ref())?;
     let catalog = Arc::clone(context.engine.catalog(&name.catalog)?);
     append_rows(context, catalog, table, input).await
@@ -47,7 +44,7 @@ pub(super) async fn append_rows(context: StatementContext, catalog: Arc<dyn Cata
         if written.files.is_empty() {
             return Ok(Some(0));
         }
-        match commit::append(catalog.as_ref(), &table, written.files.clone(), context.summary()).await {
+        match commit::append(catalog.as_ref(), &table, written.files.clone(), context.summary(&table)).await {
             Ok(_) => Ok(Some(count)),
             Err(error) => {
                 discard_unless_unknown(&written, &table, &error).await;
@@ -59,8 +56,10 @@ pub(super) async fn append_rows(context: StatementContext, catalog: Arc<dyn Cata
 
 impl StatementContext {
     /// What goes into the summary of a snapshot that this query makes.
-    pub(super) fn summary(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([(QUERY_ID_PROPERTY.to_owned(), self.id.to_string())])
+    pub(super) fn summary(&self, table: &Table) -> BTreeMap<String, String> {
+        let query_id = (QUERY_ID_PROPERTY.to_owned(), self.id.to_string());
+        let wap_id = self.settings.wap_id.clone().filter(|_| table.branch == Branch::Staged).map(|id| (WAP_ID.to_owned(), id));
+        std::iter::once(query_id).chain(wap_id).collect()
     }
 }
 
@@ -71,7 +70,7 @@ pub(super) async fn writer(context: &StatementContext, table: &Table, input: &Lo
 
 /// Where new rows go.
 pub(super) fn target(context: &StatementContext, table: &Table) -> WriteTarget {
-    WriteTarget { table: table.clone(), query_id: context.id.to_string(), rows: Rows::New }
+    WriteTarget::new(table.clone(), context.id.to_string(), Rows::New)
 }
 
 /// Removes the files after a commit that failed, but not when it may have happened.

@@ -8,8 +8,10 @@ mod create_table;
 mod drop;
 mod explain;
 mod insert;
+mod overwrite;
 mod parameters;
 mod procedure;
+mod replace_table;
 mod rows;
 mod schema;
 mod session;
@@ -29,11 +31,11 @@ use futures::{StreamExt, stream};
 use nunatak_core::id::QueryId;
 use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
-use nunatak_engine::sql::{Planner, QualifiedName, Statement};
+use nunatak_engine::sql::{Planner, PlannerSession, QualifiedName, Statement};
 use nunatak_engine::write::WriteTarget;
 
 use crate::execution::{Execution, Planned};
-use crate::query::{Prepared, RowStream, Session, SessionChange, Settings, StatementKind};
+use crate::query::{Coordinator, Options, Prepared, Registry, RowStream, Session, SessionChange, Settings, StatementKind};
 
 /// What a statement runs in.
 pub(crate) struct StatementContext {
@@ -44,19 +46,24 @@ pub(crate) struct StatementContext {
     settings: Settings,
     parameters: Option<RecordBatch>,
     id: QueryId,
+    options: Arc<Options>,
+    running: Registry,
 }
 
 impl StatementContext {
-    pub(crate) fn new(
-        engine: &Arc<EngineContext>,
-        execution: &Execution,
-        session: &Session,
-        id: QueryId,
-        parameters: Option<RecordBatch>,
-    ) -> Result<Self> {
+    pub(crate) fn new(coordinator: &Coordinator, session: &Session, id: QueryId, parameters: Option<RecordBatch>) -> Result<Self> {
         let settings = Settings::from_properties(&session.properties)?;
-        let planner = planner(engine, session, &settings);
-        Ok(Self { engine: Arc::clone(engine), execution: execution.clone(), planner, session: session.clone(), settings, parameters, id })
+        Ok(Self {
+            planner: planner(&coordinator.engine, session, &settings),
+            engine: Arc::clone(&coordinator.engine),
+            execution: coordinator.execution.clone(),
+            session: session.clone(),
+            settings,
+            parameters,
+            id,
+            options: Arc::clone(&coordinator.options),
+            running: coordinator.running.clone(),
+        })
     }
 
     /// From now on tables are as they are now.
@@ -76,7 +83,14 @@ impl StatementContext {
 }
 
 fn planner(engine: &Arc<EngineContext>, session: &Session, settings: &Settings) -> Planner {
-    Planner::new(engine, &session.user, &session.catalog, session.schema.as_deref(), settings.task_concurrency)
+    let session = PlannerSession {
+        user: session.user.clone(),
+        catalog: session.catalog.clone(),
+        schema: session.schema.clone(),
+        partitions: settings.task_concurrency,
+        wap_branch: settings.wap_branch(),
+    };
+    Planner::new(engine, session)
 }
 
 /// A statement that was accepted.
@@ -134,6 +148,7 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::RenameTable { name, to, if_exists } => drop::rename(&context, &name, &to, if_exists).await,
         Statement::AlterTable { name, if_exists, change } => alter::run(&context, &name, if_exists, &change).await,
         Statement::Execute(execute) => procedure::run(context, *execute).await,
+        Statement::Call(call) => procedure::call(context, *call).await,
         Statement::DropView { name, if_exists } => drop::view(&context, &name, if_exists).await,
         Statement::CreateView { name, or_replace, comment, query, text, .. } => {
             view::create(&context, view::NewView { name, or_replace, comment, query: *query, text }).await
@@ -158,6 +173,7 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         Statement::Explain(explain) => Ok(listing(explain::prepare(context, explain).await?, explain::schema())),
         Statement::Show(show) => Ok(listing(no_parameters(), show::schema(&show))),
         Statement::Execute(_) => Ok(listing(no_parameters(), procedure::schema())),
+        Statement::Call(call) if !procedure::changes_catalog(&call) => Ok(listing(no_parameters(), procedure::schema())),
         Statement::ShowStats(of) => Ok(listing(show_stats::prepare(context, of).await?, show_stats::schema())),
         Statement::CreateTable(_)
         | Statement::DropTable { .. }
@@ -169,6 +185,7 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         | Statement::DropView { .. }
         | Statement::CopyInto(_)
         | Statement::Analyze { .. }
+        | Statement::Call(_)
         | Statement::Use(_)
         | Statement::SetSession { .. }
         | Statement::ResetSession { .. } => Ok(update(no_parameters())),

@@ -9,6 +9,7 @@ use nunatak_catalog::unsupported::comment;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::scan::types::trino_column_type;
 
+use super::table_properties::DEFAULT_CODEC;
 use super::{StatementContext, schema as schemas};
 
 pub(super) async fn table(context: &StatementContext, name: &ObjectName) -> Result<String> {
@@ -45,7 +46,8 @@ fn properties(metadata: &TableMetadata) -> Vec<String> {
     if !sorted_by.is_empty() {
         lines.push(format!("sorted_by = ARRAY[{}]", sorted_by.join(",")));
     }
-    let extra: BTreeMap<&String, &String> = metadata.properties().iter().filter(|(key, _)| *key != "comment").collect();
+    let is_own = |(key, value): &(&String, &String)| *key == "comment" || (key.as_str(), value.as_str()) == DEFAULT_CODEC;
+    let extra: BTreeMap<&String, &String> = metadata.properties().iter().filter(|property| !is_own(property)).collect();
     if !extra.is_empty() {
         let texts = |texts: Vec<&&String>| texts.into_iter().map(|text| literal(text)).collect::<Vec<_>>().join(",");
         let (keys, values) = (texts(extra.keys().collect()), texts(extra.values().collect()));

@@ -77,7 +77,7 @@ pub(super) async fn run(context: &StatementContext, of: StatisticsOf) -> Result<
 
 async fn of_table(context: &StatementContext, name: &ObjectName) -> Result<Vec<Row>> {
     let table = context.planner.table(&context.resolve(name)?).await?;
-    let snapshot = table.metadata.current_snapshot().cloned();
+    let snapshot = table.head().cloned();
     let table = IcebergTable::new(table, snapshot, Arc::clone(context.engine.scan()))?;
     let sizes = data_sizes(table.load_files().await?);
     let Some(statistics) = table.statistics() else { return Err(Error::internal("a table has no statistics")) };

@@ -13,6 +13,9 @@ use nunatak_engine::sql::option_text;
 /// The names there are.
 const NAMES: [&str; 6] = ["extra_properties", "format", "format_version", "location", "partitioning", "sorted_by"];
 
+/// The codec of data files that new tables name.
+pub(super) const DEFAULT_CODEC: (&str, &str) = ("write.parquet.compression-codec", "zstd");
+
 /// Checked properties, with columns as field ids of the new table's schema.
 #[derive(Debug)]
 pub(super) struct TableProperties {
@@ -40,6 +43,14 @@ impl TableProperties {
             }
             parsed.set(name, value, schema)?;
         }
+        Ok(parsed)
+    }
+
+    /// The same for a new table: its codec is written down, because other writers take gzip where nothing is said.
+    pub(super) fn of_new(given: &[(String, OptionValue)], schema: &Schema) -> Result<Self> {
+        let mut parsed = Self::parse(given, schema)?;
+        let (codec, name) = DEFAULT_CODEC;
+        parsed.iceberg.entry(codec.to_owned()).or_insert_with(|| name.to_owned());
         Ok(parsed)
     }
 

@@ -9,6 +9,7 @@ mod executor;
 mod layer;
 mod log;
 mod machine;
+mod maintenance;
 mod print;
 mod server;
 
@@ -22,6 +23,7 @@ pub use execution::Execution;
 pub use executor::Executor;
 use layer::Layer;
 pub use log::{Log, LogFormat};
+pub use maintenance::Maintenance;
 pub use server::Server;
 
 use crate::{Code, Error, Result};
@@ -37,6 +39,8 @@ pub struct Config {
     pub cache: Cache,
     /// Where an executor belongs, and how it ends.
     pub executor: Executor,
+    /// What keeping tables in order may do.
+    pub maintenance: Maintenance,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -49,6 +53,7 @@ struct Raw {
     execution: execution::Raw,
     cache: cache::Raw,
     executor: executor::Raw,
+    maintenance: maintenance::Raw,
     log: log::Raw,
 }
 
@@ -62,8 +67,14 @@ pub struct Key {
 }
 
 /// All keys by section, in the order in which they are printed.
-pub const SECTIONS: &[(&str, &[Key])] =
-    &[("server", server::KEYS), ("execution", execution::KEYS), ("cache", cache::KEYS), ("executor", executor::KEYS), ("log", log::KEYS)];
+pub const SECTIONS: &[(&str, &[Key])] = &[
+    ("server", server::KEYS),
+    ("execution", execution::KEYS),
+    ("cache", cache::KEYS),
+    ("executor", executor::KEYS),
+    ("maintenance", maintenance::KEYS),
+    ("log", log::KEYS),
+];
 
 /// A value given on the command line.
 #[derive(Clone, Debug)]
@@ -141,6 +152,7 @@ fn check(raw: Raw) -> Result<Config, Invalid> {
         execution: raw.execution.check()?,
         cache: raw.cache.check()?,
         executor: raw.executor.check()?,
+        maintenance: raw.maintenance.check()?,
         log: raw.log.check()?,
     })
 }

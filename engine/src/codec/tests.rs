@@ -35,7 +35,7 @@ fn table(folder: &std::path::Path) -> Table {
     let location = format!("file://{}/t", folder.display());
     let order = SortOrder::unsorted_order();
     let metadata = TableMetadataBuilder::new(schema, spec, order, location, FormatVersion::V2, HashMap::new()).unwrap().build().unwrap().metadata;
-    Table { name: TableName::new("s", "t"), metadata: Arc::new(metadata), metadata_location: None, storage: Storage::new() }
+    Table::new(TableName::new("s", "t"), Arc::new(metadata), None, Storage::new())
 }
 
 fn rows() -> Arc<dyn ExecutionPlan> {
@@ -69,7 +69,7 @@ async fn written(folder: &std::path::Path, context: &SessionContext) -> Table {
         datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::clone(function)).unwrap();
         context.register_udf(function.as_ref().clone());
     }
-    let target = WriteTarget { table: table.clone(), query_id: "q1".to_owned(), rows: Rows::New };
+    let target = WriteTarget::new(table.clone(), "q1".to_owned(), Rows::New);
     let plan = write_plan(rows(), &target, &state).unwrap();
     let reports = collect(crossed(&plan, context), context.task_ctx()).await.unwrap();
     let files = Written::from_batches(&reports, &table).unwrap().files;

@@ -16,7 +16,7 @@ use crate::write::{IcebergWriteExec, Rows, WriteTarget};
 /// The message of a write; `None` for any other node.
 pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
     let Some(write) = plan.downcast_ref::<IcebergWriteExec>() else { return Ok(None) };
-    let WriteTarget { table, query_id, rows } = write.target();
+    let WriteTarget { table, query_id, rows, .. } = write.target();
     let metadata = serde_json::to_string(table.metadata.as_ref()).map_err(|error| into_datafusion(Error::internal(error.to_string())))?;
     Ok(Some(Kind::IcebergWrite(IcebergWrite {
         query_id: query_id.clone(),
@@ -31,18 +31,14 @@ pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
 pub(super) fn decode(write: &IcebergWrite, inputs: &[Arc<dyn ExecutionPlan>], storage: &Arc<Storage>) -> Result<Arc<dyn ExecutionPlan>> {
     let [input] = inputs else { return Err(unreadable("a write has exactly one input")) };
     let metadata = serde_json::from_str(&write.metadata).map_err(|error| unreadable(&error.to_string()))?;
-    let table = Table {
-        name: TableName::new(&write.schema, &write.table),
-        metadata: Arc::new(metadata),
-        metadata_location: write.metadata_location.clone(),
-        storage: Arc::clone(storage),
-    };
+    let name = TableName::new(&write.schema, &write.table);
+    let table = Table::new(name, Arc::new(metadata), write.metadata_location.clone(), Arc::clone(storage));
     let rows = match write.rows() {
         node::Rows::New => Rows::New,
         node::Rows::Changes => Rows::Changes,
         node::Rows::Rewritten => Rows::Rewritten,
     };
-    let target = WriteTarget { table, query_id: write.query_id.clone(), rows };
+    let target = WriteTarget::new(table, write.query_id.clone(), rows);
     Ok(Arc::new(IcebergWriteExec::try_new(Arc::clone(input), target)?))
 }
 

@@ -103,7 +103,7 @@ impl ScanShape {
 fn schema_at(table: &Table, snapshot: Option<&SnapshotRef>) -> Result<spec::SchemaRef> {
     let metadata = &table.metadata;
     match snapshot {
-        Some(snapshot) if metadata.current_snapshot_id() != Some(snapshot.snapshot_id()) => snapshot.schema(metadata).map_err(|error| {
+        Some(snapshot) if table.head_id() != Some(snapshot.snapshot_id()) => snapshot.schema(metadata).map_err(|error| {
             let id = snapshot.snapshot_id();
             Error::new(Code::IcebergInvalidMetadata, format!("the schema of snapshot {id} of table '{}' is missing", table.name)).with_source(error)
         }),

@@ -12,8 +12,9 @@ use super::names::{normalized, parts};
 use super::options::option_value;
 use super::parse::{is_word, take_word};
 use super::parse_table::{parse_comment, parse_if_not_exists, refused, unsupported};
-use super::statement::{Execute, Statement, TableChange};
+use super::statement::{Call, Execute, Statement, TableChange};
 use super::types::parse_type;
+use crate::files::OptionValue;
 
 type Parsed<T> = Result<T, ParserError>;
 
@@ -59,16 +60,28 @@ pub(super) fn parse_alter(parser: &mut Parser<'_>) -> Parsed<Statement> {
 /// `procedure`, or `procedure(value, name => value, ...)`, and `WHERE condition`.
 fn parse_execute(parser: &mut Parser<'_>, table: ObjectName) -> Parsed<Statement> {
     let procedure = normalized(&parser.parse_identifier()?).to_lowercase();
-    let mut arguments = Vec::new();
-    if parser.consume_token(&Token::LParen) && !parser.consume_token(&Token::RParen) {
-        arguments = parser.parse_comma_separated(parse_argument)?;
-        parser.expect_token(&Token::RParen)?;
-    }
+    let arguments = parse_arguments(parser)?;
     let filter = if parser.parse_keyword(Keyword::WHERE) { Some(parser.parse_expr()?) } else { None };
     Ok(Statement::Execute(Box::new(Execute { table, procedure, arguments, filter })))
 }
 
-fn parse_argument(parser: &mut Parser<'_>) -> Parsed<(Option<String>, crate::files::OptionValue)> {
+/// What stands behind `CALL`.
+pub(super) fn parse_call(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let name = parser.parse_object_name(false)?;
+    Ok(Statement::Call(Box::new(Call { name, arguments: parse_arguments(parser)? })))
+}
+
+/// `(value, name => value, ...)`, or nothing.
+fn parse_arguments(parser: &mut Parser<'_>) -> Parsed<Vec<(Option<String>, OptionValue)>> {
+    if !parser.consume_token(&Token::LParen) || parser.consume_token(&Token::RParen) {
+        return Ok(Vec::new());
+    }
+    let arguments = parser.parse_comma_separated(parse_argument)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(arguments)
+}
+
+fn parse_argument(parser: &mut Parser<'_>) -> Parsed<(Option<String>, OptionValue)> {
     let mut name = None;
     if parser.peek_nth_token_ref(1).token == Token::RArrow {
         name = Some(normalized(&parser.parse_identifier()?).to_lowercase());
@@ -241,7 +254,7 @@ fn parse_time(parser: &mut Parser<'_>) -> Parsed<i64> {
 }
 
 /// `name = value`, or `name = DEFAULT`.
-fn parse_property(parser: &mut Parser<'_>) -> Parsed<(String, Option<crate::files::OptionValue>)> {
+fn parse_property(parser: &mut Parser<'_>) -> Parsed<(String, Option<OptionValue>)> {
     let name = parser.parse_identifier()?.value.to_lowercase();
     parser.expect_token(&Token::Eq)?;
     let value = if parser.parse_keyword(Keyword::DEFAULT) { None } else { Some(option_value(&parser.parse_expr()?)?) };

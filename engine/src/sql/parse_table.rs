@@ -38,10 +38,7 @@ fn parse_create(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> 
         return parse_create_view(parser, or_replace);
     }
     if parser.parse_keyword(Keyword::TABLE) {
-        if or_replace {
-            return unsupported("CREATE OR REPLACE TABLE is not supported yet");
-        }
-        return parse_create_table(parser);
+        return parse_create_table(parser, or_replace);
     }
     if !or_replace && parser.parse_keyword(Keyword::SCHEMA) {
         let if_not_exists = parse_if_not_exists(parser);
@@ -77,8 +74,11 @@ fn parse_create_view(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statem
     Ok(Statement::CreateView { name, or_replace, comment, query, text: String::new(), start })
 }
 
-fn parse_create_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
+fn parse_create_table(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> {
     let if_not_exists = parse_if_not_exists(parser);
+    if or_replace && if_not_exists {
+        return Err(ParserError::ParserError("CREATE OR REPLACE TABLE and IF NOT EXISTS exclude each other".to_owned()));
+    }
     let name = parser.parse_object_name(false)?;
     let mut columns = Vec::new();
     if parser.consume_token(&Token::LParen) {
@@ -92,7 +92,7 @@ fn parse_create_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
         return parser.expected("a list of columns or AS", parser.peek_token());
     }
     let with_data = parse_with_data(parser)?;
-    Ok(Statement::CreateTable(Box::new(CreateTable { name, if_not_exists, columns, comment, properties, query, with_data })))
+    Ok(Statement::CreateTable(Box::new(CreateTable { name, if_not_exists, or_replace, columns, comment, properties, query, with_data })))
 }
 
 fn parse_with_data(parser: &mut Parser<'_>) -> Parsed<bool> {

@@ -10,24 +10,24 @@ use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, WriteOp};
+use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WriteOp};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future::BoxFuture;
 use nunatak_catalog::spec::{FormatVersion, SnapshotRef, Type};
-use nunatak_catalog::{Catalog, Table, View, snapshot};
+use nunatak_catalog::{Branch, Catalog, Table, TableName, View, snapshot};
 use nunatak_core::{Code, Error, Result};
 
 use super::changes::{self, Change, ChangePlan};
 use super::hidden_columns::{self, HIDDEN_MARK};
 use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, parts};
 use super::place::{Places, start_of};
-use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, VERSION_MARK, VersionExpression};
+use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, SOURCES_CATALOG, VERSION_MARK, VersionExpression};
 use super::statement::{ColumnDefinition, Statement};
 use super::types::new_schema;
-use super::{functions, information_schema, merge, nested_values, parse, queries, row_values, select_items};
+use super::{functions, information_schema, merge, nested_values, overwrite, parse, queries, row_values, select_items};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
@@ -42,51 +42,62 @@ pub struct Planner {
     context: Arc<EngineContext>,
     state: SessionState,
     looked_up: LookedUp,
-    user: String,
-    catalog: String,
-    schema: Option<String>,
+    session: PlannerSession,
     view_depth: usize,
 }
+
+/// What a session means for planning.
+#[derive(Clone, Debug)]
+pub struct PlannerSession {
+    /// Its user.
+    pub user: String,
+    /// The catalog of names without one.
+    pub catalog: String,
+    /// The schema of names without one.
+    pub schema: Option<String>,
+    /// How many partitions a query is split into; the process's default without it.
+    pub partitions: Option<usize>,
+    /// The branch on which tables with the property `write.wap.enabled` are read and changed.
+    pub wap_branch: Branch,
+}
+
+/// The property of tables whose changes may wait to be published ("write-audit-publish").
+const WAP_ENABLED: &str = "write.wap.enabled";
 
 /// A planned `INSERT`.
 pub struct InsertPlan {
     /// The table, as it was when planned.
     pub table: Table,
+    /// Its name.
+    pub name: QualifiedName,
     /// Its rows: the table's columns in order, cast to their types.
     pub input: LogicalPlan,
+    /// Of `INSERT OVERWRITE ... PARTITION`: the deletion of the rows that are replaced.
+    pub replaced: Option<Change>,
 }
 
 impl Planner {
-    /// A planner for one query of `user`. `partitions` is how many partitions it is split into, `None` for the process's default.
-    pub fn new(context: &Arc<EngineContext>, user: &str, catalog: &str, schema: Option<&str>, partitions: Option<usize>) -> Self {
-        Self::with_tables(context, LookedUp::default(), user, catalog, schema, partitions, 0)
+    /// A planner for one query.
+    pub fn new(context: &Arc<EngineContext>, session: PlannerSession) -> Self {
+        Self::with_tables(context, LookedUp::default(), session, 0)
     }
 
-    fn with_tables(
-        context: &Arc<EngineContext>,
-        looked_up: LookedUp,
-        user: &str,
-        catalog: &str,
-        schema: Option<&str>,
-        partitions: Option<usize>,
-        view_depth: usize,
-    ) -> Self {
+    fn with_tables(context: &Arc<EngineContext>, looked_up: LookedUp, session: PlannerSession, view_depth: usize) -> Self {
         let mut config = context.base().config().clone();
-        if let Some(partitions) = partitions {
+        if let Some(partitions) = session.partitions {
             config = config.with_target_partitions(partitions);
         }
         // A name without a schema is refused before DataFusion sees it, so the default may be empty.
-        config = config.with_default_catalog_and_schema(catalog, schema.unwrap_or_default());
+        config = config.with_default_catalog_and_schema(&session.catalog, session.schema.as_deref().unwrap_or_default());
         let mut state =
             SessionStateBuilder::new_from_existing(context.base().clone()).with_config(config).with_catalog_list(Arc::new(looked_up.clone())).build();
         // From here on "now" is one moment for the whole query.
         state.mark_start_execution();
-        let (user, catalog, schema) = (user.to_owned(), catalog.to_owned(), schema.map(str::to_owned));
-        Self { context: Arc::clone(context), state, looked_up, user, catalog, schema, view_depth }
+        Self { context: Arc::clone(context), state, looked_up, session, view_depth }
     }
 
     fn session_names(&self) -> queries::SessionNames<'_> {
-        queries::SessionNames { user: &self.user, catalog: &self.catalog, schema: self.schema.as_deref() }
+        queries::SessionNames { user: &self.session.user, catalog: &self.session.catalog, schema: self.session.schema.as_deref() }
     }
 
     /// The DataFusion session of this query.
@@ -96,7 +107,7 @@ impl Planner {
 
     /// What `name` means in this session.
     pub fn resolve(&self, name: &ast::ObjectName) -> Result<QualifiedName> {
-        QualifiedName::resolve(name, &self.catalog, self.schema.as_deref())
+        QualifiedName::resolve(name, &self.session.catalog, self.session.schema.as_deref())
     }
 
     /// Plans a query.
@@ -106,11 +117,14 @@ impl Planner {
 
     /// Plans an `INSERT`; DataFusion maps and casts its columns.
     pub async fn plan_insert(&self, mut insert: ast::Statement) -> Result<InsertPlan> {
+        let mut replaced = None;
         if let ast::Statement::Insert(insert) = &mut insert {
-            if insert.overwrite || insert.on.is_some() || insert.returning.is_some() || insert.partitioned.is_some() {
-                return Err(Error::not_supported("of INSERT only INSERT INTO table [(columns)] query is supported yet"));
+            if insert.on.is_some() || insert.returning.is_some() {
+                return Err(Error::not_supported(
+                    "of INSERT only INSERT INTO | OVERWRITE table [(columns)] [PARTITION (column = value)] query is supported",
+                ));
             }
-            self.name_rows(insert).await?;
+            replaced = self.prepare_insert(insert).await?;
         }
         match self.plan(insert).await? {
             LogicalPlan::Dml(DmlStatement { table_name, input, op: WriteOp::Insert(_), .. }) => {
@@ -119,19 +133,20 @@ impl Planner {
                 let Some(iceberg) = table.downcast_ref::<IcebergTable>() else {
                     return Err(Error::not_supported(format!("'{name}' is not a table that can be written")));
                 };
-                Ok(InsertPlan { table: iceberg.table().clone(), input: Arc::unwrap_or_clone(input) })
+                Ok(InsertPlan { table: iceberg.table().clone(), name, input: Arc::unwrap_or_clone(input), replaced })
             }
             other => Err(Error::internal(format!("INSERT was planned as {}", other.display()))),
         }
     }
 
-    /// Gives the rows that are inserted the field names of their columns.
-    async fn name_rows(&self, insert: &mut ast::Insert) -> Result<()> {
-        let (ast::TableObject::TableName(name), Some(source)) = (&insert.table, &mut insert.source) else { return Ok(()) };
-        let name = self.resolve(name)?;
-        let table = self.context.catalog(&name.catalog)?.load_table(&name.in_catalog()).await?;
+    /// Gives the rows that are inserted the field names of their columns, and takes `OVERWRITE` and `PARTITION` out: what deletes the rows that they mean.
+    async fn prepare_insert(&self, insert: &mut ast::Insert) -> Result<Option<Change>> {
+        let (ast::TableObject::TableName(target), Some(source)) = (&insert.table, &mut insert.source) else { return Ok(None) };
+        let target = target.clone();
+        let name = self.resolve(&target)?;
+        let table = self.load_for_rows(&name).await?;
         // What is no table gets its error from planning.
-        let Some(table) = table else { return Ok(()) };
+        let Some(table) = table else { return Ok(None) };
         let fields = table.metadata.current_schema().as_struct().fields();
         let types: Vec<&Type> = match insert.columns.is_empty() {
             true => fields.iter().map(|field| field.field_type.as_ref()).collect(),
@@ -141,17 +156,18 @@ impl Planner {
             }
         };
         row_values::name_fields_of_query(source, &types);
-        let snapshot = table.metadata.current_snapshot().cloned();
-        let provider = self.provider(table.clone(), snapshot, false)?;
-        self.looked_up.insert(name, provider);
-        Ok(())
+        let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+        let (condition, values) = overwrite::take_partition(insert, &columns)?;
+        insert.overwrite = false;
+        self.looked_up.insert(name, self.provider(table, false)?);
+        self.plan_source(insert, &values).await?;
+        condition.map(|condition| Ok(Change::Delete(Box::new(overwrite::delete(&target, &condition)?)))).transpose()
     }
 
     /// A table of that name at its current snapshot, and the files that may have rows for which `filter` is true.
     pub async fn table_files(&self, name: &QualifiedName, filter: Option<&ast::Expr>) -> Result<(IcebergTable, ScanFiles)> {
         let table = self.table(name).await?;
-        let snapshot = table.metadata.current_snapshot().cloned();
-        let table = IcebergTable::new(table, snapshot, Arc::clone(self.context.scan()))?;
+        let table = self.at_head(&table)?;
         let mut filters = Vec::new();
         if let Some(filter) = filter {
             let schema = DFSchema::try_from(TableProvider::schema(&table)).map_err(from_datafusion)?;
@@ -165,6 +181,29 @@ impl Planner {
         }
         let files = table.plan_files(filters).await?;
         Ok((table, files))
+    }
+
+    /// Plans the query of an `INSERT` by itself, with `values` as further columns: DataFusion takes all `VALUES` in it for rows of the table.
+    async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr]) -> Result<()> {
+        let Some(source) = &mut insert.source else { return Ok(()) };
+        if let ast::SetExpr::Values(rows) = source.body.as_mut() {
+            rows.rows.iter_mut().for_each(|row| row.content.extend_from_slice(values));
+            return Ok(());
+        }
+        let plan = self.plan_query(source.as_ref().clone()).await?;
+        let columns = plan.schema().columns().into_iter().enumerate().map(|(number, column)| Expr::Column(column).alias(format!("column {number}")));
+        let columns: Vec<Expr> = columns.collect();
+        let plan = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+        let name = self.looked_up.reserve_numbers().to_string();
+        let name = QualifiedName { catalog: SOURCES_CATALOG.to_owned(), schema: SOURCES_CATALOG.to_owned(), table: name };
+        *source = overwrite::select_from(&name, values)?;
+        self.looked_up.insert(name, Arc::new(ViewTable::new(plan, None)));
+        Ok(())
+    }
+
+    /// A table at the head of its branch.
+    pub fn at_head(&self, table: &Table) -> Result<IcebergTable> {
+        IcebergTable::new(table.clone(), table.head().cloned(), Arc::clone(self.context.scan()))
     }
 
     /// Plans a statement that changes rows: finds out which, and what becomes of them.
@@ -188,13 +227,12 @@ impl Planner {
 
     /// A table whose rows are to be changed, with its hidden columns. The whole statement sees it at the same snapshot.
     async fn changed_table(&self, name: &QualifiedName) -> Result<Arc<IcebergTable>> {
-        let loaded = self.context.catalog(&name.catalog)?.load_table(&name.in_catalog()).await?;
+        let loaded = self.load_for_rows(name).await?;
         let Some(loaded) = loaded else {
             self.look_up(name, &Relations::default()).await?;
             return Err(Error::not_supported(format!("'{name}' is not a table whose rows can be changed")));
         };
-        let at_head = || IcebergTable::new(loaded.clone(), loaded.metadata.current_snapshot().cloned(), Arc::clone(self.context.scan()));
-        let table = Arc::new(at_head()?.with_hidden_columns());
+        let table = Arc::new(self.at_head(&loaded)?.with_hidden_columns());
         let has_lineage = loaded.metadata.format_version() >= FormatVersion::V3;
         let needed = [HiddenColumn::File, HiddenColumn::Position].into_iter().chain(has_lineage.then_some(HiddenColumn::RowId));
         if let Some(hidden) = needed.into_iter().find(|column| !table.hidden_columns().contains(column)) {
@@ -203,7 +241,7 @@ impl Planner {
                 hidden.name()
             )));
         }
-        self.looked_up.insert(name.clone(), Arc::new(at_head()?));
+        self.looked_up.insert(name.clone(), Arc::new(self.at_head(&loaded)?));
         let marked = QualifiedName { table: format!("{}{HIDDEN_MARK}", name.table), ..name.clone() };
         self.looked_up.insert(marked, Arc::clone(&table) as _);
         Ok(table)
@@ -229,15 +267,37 @@ impl Planner {
     /// The rows of files, as a plan. `schema` is that of the table they go to, if they go to one.
     pub fn plan_files(&self, table: Arc<dyn TableProvider>) -> Result<LogicalPlan> {
         let source = datafusion::datasource::provider_as_source(table);
-        datafusion::logical_expr::LogicalPlanBuilder::scan("files", source, None).and_then(|builder| builder.build()).map_err(from_datafusion)
+        LogicalPlanBuilder::scan("files", source, None).and_then(|builder| builder.build()).map_err(from_datafusion)
     }
 
-    /// The table of that name at its current snapshot. Errors: `TABLE_NOT_FOUND` and those above it.
+    /// The table of that name, on its main branch unless the name is `table@branch`. Errors: `TABLE_NOT_FOUND` and those above it.
     pub async fn table(&self, name: &QualifiedName) -> Result<Table> {
-        let catalog = self.context.catalog(&name.catalog)?;
-        match catalog.load_table(&name.in_catalog()).await? {
+        match self.load(name).await? {
             Some(table) => Ok(table),
-            None => Err(self.not_found(catalog, name).await),
+            None => Err(self.not_found(self.context.catalog(&name.catalog)?, name).await),
+        }
+    }
+
+    /// The same; `None` if there is none.
+    async fn load(&self, name: &QualifiedName) -> Result<Option<Table>> {
+        let catalog = self.context.catalog(&name.catalog)?;
+        let found = catalog.load_table(&name.in_catalog()).await?;
+        // What has a `$` behind the `@` is a metadata table of a branch.
+        let at = name.table.rsplit_once('@').filter(|(_, branch)| found.is_none() && !branch.contains('$'));
+        let Some((table, branch)) = at else { return Ok(found) };
+        let found = catalog.load_table(&TableName::new(&name.schema, table)).await?;
+        found.map(|table| table.on_branch(branch)).transpose()
+    }
+
+    /// The same, where its rows are read or changed: on the session's branch if the name says none.
+    async fn load_for_rows(&self, name: &QualifiedName) -> Result<Option<Table>> {
+        let Some(table) = self.load(name).await? else { return Ok(None) };
+        let waits =
+            table.branch == Branch::Main && table.metadata.properties().get(WAP_ENABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        match &self.session.wap_branch {
+            _ if !waits => Ok(Some(table)),
+            Branch::Named(name) if table.metadata.snapshot_for_ref(name).is_some() => table.on_branch(name).map(Some),
+            branch => Ok(Some(Table { branch: branch.clone(), ..table })),
         }
     }
 
@@ -276,11 +336,11 @@ impl Planner {
     }
 
     fn qualified(&self, reference: TableReference) -> Result<QualifiedName> {
-        if self.schema.is_none() && reference.schema().is_none() {
+        if self.session.schema.is_none() && reference.schema().is_none() {
             return Err(Error::new(Code::MissingSchemaName, format!("'{}' has no schema and the session has none", reference.table()))
                 .with_hint("write schema.table, or USE schema first"));
         }
-        Ok(reference.resolve(&self.catalog, self.schema.as_deref().unwrap_or_default()).into())
+        Ok(reference.resolve(&self.session.catalog, self.session.schema.as_deref().unwrap_or_default()).into())
     }
 
     async fn look_up(&self, name: &QualifiedName, relations: &Relations) -> Result<Arc<dyn TableProvider>> {
@@ -300,15 +360,14 @@ impl Planner {
             let name = QualifiedName { table: table.to_owned(), ..name.clone() };
             return self.table_at(&name, relations.version(number)?, hidden).await;
         }
-        if let Some(table) = catalog.load_table(&name.in_catalog()).await? {
-            let snapshot = table.metadata.current_snapshot().cloned();
-            return self.provider(table, snapshot, hidden);
+        if let Some(table) = self.load_for_rows(name).await? {
+            return self.provider(table, hidden);
         }
         if let Some(view) = catalog.load_view(&name.in_catalog()).await? {
             return self.view(view).await;
         }
         if let Some((base, kind)) = name.table.rsplit_once('$')
-            && let Some(table) = catalog.load_table(&nunatak_catalog::TableName::new(&name.schema, base)).await?
+            && let Some(table) = self.load(&QualifiedName { table: base.to_owned(), ..name.clone() }).await?
         {
             return metadata_table(&table, kind, self.context.scan())
                 .await?
@@ -317,7 +376,12 @@ impl Planner {
         Err(self.not_found(catalog, name).await)
     }
 
-    fn provider(&self, table: Table, snapshot: Option<SnapshotRef>, hidden: bool) -> Result<Arc<dyn TableProvider>> {
+    fn provider(&self, table: Table, hidden: bool) -> Result<Arc<dyn TableProvider>> {
+        let head = table.head().cloned();
+        self.provider_at(table, head, hidden)
+    }
+
+    fn provider_at(&self, table: Table, snapshot: Option<SnapshotRef>, hidden: bool) -> Result<Arc<dyn TableProvider>> {
         let table = IcebergTable::new(table, snapshot, Arc::clone(self.context.scan()))?;
         Ok(Arc::new(if hidden { table.with_hidden_columns() } else { table }))
     }
@@ -329,7 +393,12 @@ impl Planner {
         };
         let table = self.table(name).await?;
         let snapshot = snapshot::resolve(&table.metadata, &version)?;
-        self.provider(table, snapshot, hidden)
+        let is_branch = |name: &String| table.metadata.snapshot_for_ref(name).is_some() && table.clone().on_branch(name).is_ok();
+        match version {
+            // With the columns that the table has now, as those who change the branch see it.
+            snapshot::Version::Ref(branch) if is_branch(&branch) => self.provider(table.on_branch(&branch)?, hidden),
+            _ => self.provider_at(table, snapshot, hidden),
+        }
     }
 
     fn version(&self, expression: &ast::Expr) -> Result<snapshot::Version> {
@@ -391,15 +460,8 @@ impl Planner {
             if self.view_depth >= VIEW_DEPTH_MAX {
                 return Err(Error::new(Code::ViewIsRecursive, format!("view '{}' refers to itself or to too many views", view.name)));
             }
-            let inner = Self::with_tables(
-                &self.context,
-                self.looked_up.clone(),
-                &self.user,
-                &view.default_catalog,
-                Some(&view.default_schema),
-                Some(self.state.config().target_partitions()),
-                self.view_depth + 1,
-            );
+            let session = PlannerSession { catalog: view.default_catalog, schema: Some(view.default_schema), ..self.session.clone() };
+            let inner = Self::with_tables(&self.context, self.looked_up.clone(), session, self.view_depth + 1);
             let plan = match parse(&view.sql)? {
                 Statement::Query(query) => inner.plan_query(*query).await.map_err(|error| {
                     if error.code() == Code::ViewIsRecursive {

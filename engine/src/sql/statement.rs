@@ -49,6 +49,8 @@ pub enum Statement {
     },
     /// `ALTER TABLE t EXECUTE procedure(...)`.
     Execute(Box<Execute>),
+    /// `CALL [catalog.]system.procedure(...)`.
+    Call(Box<Call>),
     /// `CREATE SCHEMA [IF NOT EXISTS] s [WITH (...)]`.
     CreateSchema {
         /// The schema.
@@ -134,6 +136,8 @@ pub struct CreateTable {
     pub name: ast::ObjectName,
     /// Whether a table that exists is fine.
     pub if_not_exists: bool,
+    /// Whether a table that exists is replaced.
+    pub or_replace: bool,
     /// Its columns; empty for `AS` without a column list.
     pub columns: Vec<ColumnDefinition>,
     /// What `COMMENT` said.
@@ -157,6 +161,15 @@ pub struct Execute {
     pub arguments: Vec<(Option<String>, OptionValue)>,
     /// What `WHERE` said.
     pub filter: Option<ast::Expr>,
+}
+
+/// A call of a procedure of a catalog.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The procedure.
+    pub name: ast::ObjectName,
+    /// Its arguments, with their names in lower case where they are given by name.
+    pub arguments: Vec<(Option<String>, OptionValue)>,
 }
 
 /// A change of a table's metadata.

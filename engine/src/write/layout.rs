@@ -19,6 +19,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use nunatak_catalog::spec::{NullOrder, SortDirection, TableMetadata, Transform};
 use nunatak_core::{Code, Error};
 
+use super::WriteTarget;
 use super::partition::source_path;
 use super::properties::{Distribution, Properties};
 use crate::error::into_datafusion;
@@ -28,11 +29,12 @@ use crate::transform::functions;
 const SPREAD_BYTES_MIN: usize = 32 * 1024 * 1024;
 
 /// Puts on top of `input` what the table wants: the rows of a partition in one task, and its sort order. The table's columns begin at `first`.
-pub(super) fn arrange(input: Arc<dyn ExecutionPlan>, metadata: &TableMetadata, first: usize, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) fn arrange(input: Arc<dyn ExecutionPlan>, target: &WriteTarget, first: usize, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+    let metadata = &target.table.metadata;
     let options = state.config().options();
     let columns = Columns { metadata, schema: &input.schema(), first, options };
     let partitions = columns.partitions()?;
-    let distributed = distribute(input, &partitions, metadata, state.config().target_partitions())?;
+    let distributed = distribute(input, &partitions, target, state.config().target_partitions())?;
     let order = metadata.default_sort_order();
     if order.is_unsorted() {
         return Ok(distributed);
@@ -70,20 +72,22 @@ fn sort(input: Arc<dyn ExecutionPlan>, ordering: Vec<PhysicalSortExpr>) -> Resul
 fn distribute(
     input: Arc<dyn ExecutionPlan>,
     partitions: &[Arc<dyn PhysicalExpr>],
-    metadata: &TableMetadata,
+    target: &WriteTarget,
     tasks: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let tasks_before = input.output_partitioning().partition_count();
-    if Properties::of(metadata).distribution().map_err(into_datafusion)? == Distribution::None || tasks < 2 {
+    if Properties::of(&target.table.metadata).distribution().map_err(into_datafusion)? == Distribution::None || tasks < 2 {
         return Ok(input);
     }
-    let large = is_large(&input);
+    let tasks = if partitions.is_empty() { tasks.min(target.tasks_max) } else { tasks };
+    let large = tasks > 1 && is_large(&input);
     let spread = tasks_before == 1 && large;
     let partitioning = match partitions {
         // An order that the query asked for is kept: rows that lie together are found faster.
         [] if spread && input.output_ordering().is_none() => Partitioning::RoundRobinBatch(tasks),
         // Few rows in many tasks would make many tiny files.
         [] if tasks_before > 1 && !large && input.output_ordering().is_none() => return Ok(Arc::new(CoalescePartitionsExec::new(input))),
+        [] if tasks_before > tasks && input.output_ordering().is_none() => Partitioning::RoundRobinBatch(tasks),
         [] => return Ok(input),
         _ if tasks_before > 1 || spread => Partitioning::Hash(partitions.to_vec(), tasks),
         _ => return Ok(input),

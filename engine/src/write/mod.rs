@@ -16,6 +16,7 @@ mod metrics;
 mod metrics_mode;
 mod partition;
 mod properties;
+mod replaced;
 mod report;
 mod rewrite;
 mod row_deletes;
@@ -37,6 +38,7 @@ use nunatak_catalog::spec::DataFile;
 
 pub use changes::DeletedRows;
 pub use exec::IcebergWriteExec;
+pub use replaced::replaced_partitions;
 pub use report::Written;
 pub use rewrite::{compactable, remaining_rows, replacing, rows_of, with_rewritten};
 pub use row_deletes::{all_rows, row_deletes};
@@ -50,6 +52,15 @@ pub struct WriteTarget {
     pub query_id: String,
     /// What the rows are.
     pub rows: Rows,
+    /// How many tasks may write rows of a table without partitions, each a file or more.
+    pub tasks_max: usize,
+}
+
+impl WriteTarget {
+    /// A target that any number of tasks write to.
+    pub fn new(table: Table, query_id: String, rows: Rows) -> Self {
+        Self { table, query_id, rows, tasks_max: usize::MAX }
+    }
 }
 
 /// What the rows of a write are.
@@ -71,9 +82,9 @@ pub enum Rows {
 /// whoever runs the plan should read it as a stream, so that files of the tasks that had ended can be given to [`discard`] when another fails.
 pub fn write_plan(input: Arc<dyn ExecutionPlan>, target: &WriteTarget, state: &SessionState) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
     let arranged = match target.rows {
-        Rows::New | Rows::Rewritten => layout::arrange(input, &target.table.metadata, 0, state)?,
+        Rows::New | Rows::Rewritten => layout::arrange(input, target, 0, state)?,
         Rows::Changes if input.schema().fields().len() == changes::DELETE_COLUMNS => input,
-        Rows::Changes => layout::arrange(input, &target.table.metadata, changes::LEADING_COLUMNS, state)?,
+        Rows::Changes => layout::arrange(input, target, changes::LEADING_COLUMNS, state)?,
     };
     Ok(Arc::new(IcebergWriteExec::try_new(arranged, target.clone())?))
 }

@@ -50,7 +50,7 @@ fn table(folder: &Path, partitions: &[(i32, &str, Transform)], sorted: bool, pro
     let location = format!("file://{}/t", folder.display());
     let order = order.build_unbound().unwrap();
     let metadata = TableMetadataBuilder::new(schema(), spec.build(), order, location, FormatVersion::V2, properties).unwrap().build().unwrap();
-    Table { name: TableName::new("s", "t"), metadata: Arc::new(metadata.metadata), metadata_location: None, storage: Storage::new() }
+    Table::new(TableName::new("s", "t"), Arc::new(metadata.metadata), None, Storage::new())
 }
 
 /// Rows with these ids; one a minute, so that 1,440 of them make a day.
@@ -77,7 +77,7 @@ fn context(memory_bytes_max: usize) -> SessionContext {
 }
 
 fn plan(table: &Table, input: Arc<dyn ExecutionPlan>, context: &SessionContext) -> Arc<dyn ExecutionPlan> {
-    let target = WriteTarget { table: table.clone(), query_id: "q1".to_owned(), rows: Rows::New };
+    let target = WriteTarget::new(table.clone(), "q1".to_owned(), Rows::New);
     write_plan(input, &target, &context.state()).unwrap()
 }
 
@@ -288,7 +288,7 @@ async fn large_inputs_are_spread_and_small_ones_are_not() {
 async fn the_node_can_be_rebuilt_and_counts_what_it_wrote() {
     let folder = tempfile::tempdir().unwrap();
     let table = table(folder.path(), &[], false, &[]);
-    let node = IcebergWriteExec::try_new(source(&[vec![rows(0..10)]]), WriteTarget { table, query_id: "q".to_owned(), rows: Rows::New }).unwrap();
+    let node = IcebergWriteExec::try_new(source(&[vec![rows(0..10)]]), WriteTarget::new(table, "q".to_owned(), Rows::New)).unwrap();
     let again = Arc::new(IcebergWriteExec::try_new(node.input().clone(), node.target().clone()).unwrap());
     let batches = collect_partitioned(again.clone(), Arc::new(TaskContext::default())).await.unwrap().concat();
     assert_eq!(batches[0].column(1).as_primitive::<Int64Type>().value(0), 10);

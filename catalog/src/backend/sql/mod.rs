@@ -80,7 +80,7 @@ impl SqlCatalog {
                 metadata
             }
         };
-        Ok(Table { name: name.clone(), metadata, metadata_location: Some(location), storage: Arc::clone(&self.storage) })
+        Ok(Table::new(name.clone(), metadata, Some(location), Arc::clone(&self.storage)))
     }
 
     /// Reads rows of this catalog.
@@ -126,12 +126,17 @@ impl SqlCatalog {
     }
 
     async fn insert(&self, name: &TableName, kind: Kind, location: &str) -> Result<()> {
-        let (owned, row_location) = (name.clone(), location.to_owned());
-        let inserted = self.write(move |scope| {
-            scope.require_free(&owned)?;
-            Ok(scope.insert(&owned, kind, &row_location)?)
-        });
-        let inserted = inserted.await;
+        let (name, location) = (name.clone(), location.to_owned());
+        self.write(move |scope| {
+            scope.require_free(&name)?;
+            Ok(scope.insert(&name, kind, &location)?)
+        })
+        .await
+    }
+
+    /// The same for a metadata file that was written for it.
+    async fn insert_new(&self, name: &TableName, kind: Kind, location: &str) -> Result<()> {
+        let inserted = self.insert(name, kind, location).await;
         if inserted.is_err() {
             self.discard(name, location).await;
         }
@@ -250,10 +255,18 @@ impl Catalog for SqlCatalog {
     async fn create_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table> {
         self.check_free(name).await?;
         let location = metadata_file::write(&self.storage, &metadata, None).await?;
-        self.insert(name, Kind::Table, &location).await?;
+        self.insert_new(name, Kind::Table, &location).await?;
         let metadata = Arc::new(metadata);
         self.metadata.insert(location.clone(), Arc::clone(&metadata)).await;
-        Ok(Table { name: name.clone(), metadata, metadata_location: Some(location), storage: Arc::clone(&self.storage) })
+        Ok(Table::new(name.clone(), metadata, Some(location), Arc::clone(&self.storage)))
+    }
+
+    async fn register_table(&self, name: &TableName, metadata_location: &str) -> Result<Table> {
+        let table = self.table_at(name, metadata_location.to_owned()).await?;
+        self.check_free(name).await?;
+        // The file is not ours: it stays whatever happens.
+        self.insert(name, Kind::Table, metadata_location).await?;
+        Ok(table)
     }
 
     async fn commit(&self, base: &Table, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<Table, CommitError> {
@@ -326,7 +339,7 @@ impl Catalog for SqlCatalog {
         let folder = format!("{}/metadata", metadata.location());
         let location = metadata_file::next_location(&folder, metadata.properties(), None)?;
         metadata_file::put(&self.storage, &metadata, &location).await?;
-        self.insert(&view.name, Kind::View, &location).await
+        self.insert_new(&view.name, Kind::View, &location).await
     }
 
     async fn drop_view(&self, name: &TableName) -> Result<()> {

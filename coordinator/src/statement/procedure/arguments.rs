@@ -28,6 +28,13 @@ impl Arguments {
         Some(self.given.remove(position).1)
     }
 
+    /// An argument that has no place among the others.
+    pub(super) fn take_named(&mut self, name: &'static str) -> Option<OptionValue> {
+        self.known.push(name);
+        let position = self.given.iter().position(|(given, _)| given.as_deref() == Some(name))?;
+        Some(self.given.remove(position).1)
+    }
+
     fn parse<T>(&mut self, name: &'static str, what: &str, parse: impl Fn(&OptionValue) -> Option<T>) -> Result<Option<T>> {
         let Some(value) = self.take(name) else { return Ok(None) };
         let wrong = || self.error(format!("argument '{name}' of {} is '{}', which is not {what}", self.procedure, option_text(&value)));

@@ -1,26 +1,41 @@
-//! `ALTER TABLE t EXECUTE procedure(...)`: what keeps a table in order. Each procedure tells what it did as rows of a name and a number.
+//! `ALTER TABLE t EXECUTE procedure(...)` and `CALL system.procedure(...)`: what keeps a table in order. Each procedure tells what it did as rows of a name and a number.
 
 mod arguments;
+mod call;
 mod expire;
 mod optimize;
+mod orphans;
+mod publish;
 
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::sql::sqlparser::ast::Expr;
 use futures::{FutureExt, StreamExt};
 use nunatak_catalog::Table;
-use nunatak_catalog::commit::{RefChange, change_metadata, ref_updates, set_current_snapshot};
+use nunatak_catalog::commit::{RefChange, change_metadata, ref_updates, rewrite_manifests, set_current_snapshot};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
 use nunatak_engine::sql::QualifiedName;
 use nunatak_engine::sql::statement::Execute;
 
 use self::arguments::Arguments;
+pub(super) use self::call::{call, changes_catalog};
 use super::{Outcome, StatementContext};
 
 /// The procedures there are.
-const NAMES: [&str; 5] = ["expire_snapshots", "fast_forward", "optimize", "rollback_to_snapshot", "set_current_snapshot"];
+const NAMES: [&str; 9] = [
+    "cherrypick_snapshot",
+    "expire_snapshots",
+    "fast_forward",
+    "optimize",
+    "optimize_manifests",
+    "publish_changes",
+    "remove_orphan_files",
+    "rollback_to_snapshot",
+    "set_current_snapshot",
+];
 
 /// What a procedure did, by name.
 type Metrics = Vec<(&'static str, u64)>;
@@ -32,21 +47,29 @@ pub(super) fn schema() -> SchemaRef {
 
 pub(super) async fn run(context: StatementContext, execute: Execute) -> Result<Outcome> {
     let name = context.resolve(&execute.table)?;
-    let table = context.planner.table(&name).await?;
     let Execute { procedure, arguments, filter, .. } = execute;
+    run_on(context, name, &procedure, Arguments::new(&procedure, arguments), filter).await
+}
+
+/// Runs a procedure on a table.
+async fn run_on(context: StatementContext, name: QualifiedName, procedure: &str, arguments: Arguments, filter: Option<Expr>) -> Result<Outcome> {
+    let table = context.planner.table(&name).await?;
     if filter.is_some() && procedure != "optimize" {
         return Err(Error::not_supported(format!("{procedure} takes no WHERE")));
     }
-    let arguments = Arguments::new(&procedure, arguments);
-    let work = match procedure.as_str() {
+    let work = match procedure {
+        "cherrypick_snapshot" => publish::snapshot(context, name, table, arguments)?.boxed(),
         "optimize" => optimize::prepare(context, name, arguments, filter)?.boxed(),
+        "optimize_manifests" => manifests(context, name, table, &arguments)?.boxed(),
+        "publish_changes" => publish::changes(context, name, table, arguments)?.boxed(),
+        "remove_orphan_files" => orphans::prepare(context, table, arguments)?.boxed(),
         "expire_snapshots" => expire::prepare(context, name, table, arguments)?.boxed(),
         "fast_forward" => fast_forward(context, name, table, arguments)?.boxed(),
         "rollback_to_snapshot" => snapshot(context, name, table, arguments, true)?.boxed(),
         "set_current_snapshot" => snapshot(context, name, table, arguments, false)?.boxed(),
         _ => {
             let unknown = Error::new(Code::ProcedureNotFound, format!("procedure '{procedure}' does not exist"));
-            return Err(suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), &procedure, NAMES));
+            return Err(suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), procedure, NAMES));
         }
     };
     let rows = futures::stream::once(async move { batch(&work.await?) });
@@ -71,10 +94,24 @@ fn snapshot(
     let snapshot_id = snapshot_id.ok_or_else(|| arguments.missing("snapshot_id"))?;
     arguments.end()?;
     Ok(async move {
-        let before = table.metadata.current_snapshot_id();
+        let before = table.head_id();
         set_current_snapshot(context.engine.catalog(&name.catalog)?.as_ref(), &table, snapshot_id, only_back).await?;
         let id = |id: i64| u64::try_from(id).unwrap_or_default();
         Ok(vec![("previous_snapshot_id", before.map(id).unwrap_or_default()), ("current_snapshot_id", id(snapshot_id))])
+    })
+}
+
+/// Writes manifests again, fewer and sorted by partition.
+fn manifests(
+    context: StatementContext,
+    name: QualifiedName,
+    table: Table,
+    arguments: &Arguments,
+) -> Result<impl Future<Output = Result<Metrics>> + Send + use<>> {
+    arguments.end()?;
+    Ok(async move {
+        let done = rewrite_manifests(context.engine.catalog(&name.catalog)?.as_ref(), &table, &context.summary(&table)).await?;
+        Ok(vec![("rewritten_manifests_count", done.replaced as u64), ("added_manifests_count", done.added as u64)])
     })
 }
 

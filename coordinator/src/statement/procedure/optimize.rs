@@ -72,7 +72,7 @@ pub(super) fn prepare(
                 done.add(&part, replacing(&part, Vec::new(), None).removed_deletes.len(), 0);
                 return Ok(Done { commits: 0, ..done }.metrics());
             }
-            match rewrite(&context, &name, &table, &part).await {
+            match rewrite(&context, &name, &table, &part, small_bytes).await {
                 Ok((deletes, added)) => {
                     done.add(&part, deletes, added.len());
                     new.extend(added);
@@ -95,16 +95,19 @@ async fn rewrite(
     name: &QualifiedName,
     table: &IcebergTable,
     part: &ScanFiles,
+    small_bytes: u64,
 ) -> Result<(usize, Vec<String>), CommitError> {
     let base = table.table();
-    let target = WriteTarget { table: base.clone(), query_id: context.id.to_string(), rows: Rows::Rewritten };
+    let mut target = WriteTarget::new(base.clone(), context.id.to_string(), Rows::Rewritten);
+    // None of the new files is to be small again.
+    target.tasks_max = usize::try_from(part.bytes() / small_bytes.max(1)).unwrap_or(usize::MAX).max(1);
     let rows = rows_of(table, context.engine.scan(), part.clone())?;
     let written = insert::write(&context.physical_plan(&rows, Some(&target)).await?, base).await?;
     let added = written.files.iter().map(|file| file.file_path().to_owned()).collect();
     let delta = replacing(part, written.files.clone(), table.snapshot().map(|snapshot| snapshot.sequence_number()));
     let deletes = delta.removed_deletes.len();
     let catalog = context.engine.catalog(&name.catalog)?;
-    match commit::rewrite_files(catalog.as_ref(), base, delta, &context.summary()).await {
+    match commit::rewrite_files(catalog.as_ref(), base, delta, &context.summary(base)).await {
         Ok(_) => Ok((deletes, added)),
         Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(error)),
         Err(error) => {

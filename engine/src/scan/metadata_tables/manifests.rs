@@ -12,7 +12,7 @@ use nunatak_core::{Error, Result};
 use super::{Named, integers, long, longs, texts};
 
 pub(super) async fn manifests(table: &Table, cache: &ManifestCache) -> Result<Vec<Named>> {
-    let manifests = match table.metadata.current_snapshot() {
+    let manifests = match table.head() {
         Some(snapshot) => snapshot::manifests(table, snapshot, cache).await?,
         None => Arc::default(),
     };

@@ -74,14 +74,14 @@ fn in_memory(columns: Vec<Named>) -> Result<Arc<dyn TableProvider>> {
 }
 
 async fn current_files(table: &Table, cache: &ManifestCache) -> Result<SnapshotFiles> {
-    match table.metadata.current_snapshot() {
+    match table.head() {
         Some(snapshot) => snapshot::files(table, snapshot, cache, &|_| true).await,
         None => Ok(SnapshotFiles::default()),
     }
 }
 
 async fn current_manifests(table: &Table, cache: &ManifestCache) -> Result<Vec<ManifestFile>> {
-    match table.metadata.current_snapshot() {
+    match table.head() {
         Some(snapshot) => Ok(snapshot::manifests(table, snapshot, cache).await?.to_vec()),
         None => Ok(Vec::new()),
     }

@@ -50,7 +50,7 @@ impl Staged {
         let order = SortOrder::unsorted_order();
         let builder = TableMetadataBuilder::new(schema, spec.build(), order, location, FormatVersion::V2, HashMap::new()).unwrap();
         let metadata = Arc::new(builder.build().unwrap().metadata);
-        let table = Table { name: TableName::new("s", "t"), metadata, metadata_location: None, storage: Storage::new() };
+        let table = Table::new(TableName::new("s", "t"), metadata, None, Storage::new());
         Self { table, _folder: folder }
     }
 

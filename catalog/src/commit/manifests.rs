@@ -1,0 +1,88 @@
+//! Manifests that are written again, fewer and sorted by partition, so that planning reads fewer of them. The files that they list stay the same.
+
+use std::collections::BTreeMap;
+
+use nunatak_core::Result;
+
+use super::CommitError;
+use super::attempts::changed;
+use super::producer::Producer;
+use super::retry::number;
+use super::snapshot::commit_staged;
+use crate::backend::Catalog;
+use crate::snapshot::{read_list, read_whole};
+use crate::spec::{ManifestContentType, ManifestFile, Operation};
+use crate::table::Table;
+
+/// The size at which a manifest is closed and the next one begun, and its default.
+pub(super) const MANIFEST_TARGET_BYTES: (&str, u64) = ("commit.manifest.target-size-bytes", 8 * 1024 * 1024);
+
+/// How many new manifests are made from what is in memory at a time.
+const AT_A_TIME: u64 = 4;
+
+/// What was done to a table's manifests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RewrittenManifests {
+    /// How many are no longer in the table's head.
+    pub replaced: usize,
+    /// How many stand in their place.
+    pub added: usize,
+}
+
+/// Writes the manifests of a branch's head again, those of data files and those of files of deletes each, where fewer can hold the same entries.
+///
+/// Errors: those of reading manifests and of commits.
+pub async fn rewrite_manifests(catalog: &dyn Catalog, base: &Table, summary: &BTreeMap<String, String>) -> Result<RewrittenManifests> {
+    let Some(head) = base.head() else { return Ok(RewrittenManifests::default()) };
+    let (key, default) = MANIFEST_TARGET_BYTES;
+    let target_bytes = number(base.metadata.properties(), key, default)?.max(1);
+    let list = read_list(&base.storage, head.manifest_list(), base.metadata.format_version()).await?;
+    let kept = list.len();
+    let mut groups: BTreeMap<(bool, i32), Vec<ManifestFile>> = BTreeMap::new();
+    for manifest in list {
+        let is_data = manifest.content == ManifestContentType::Data;
+        groups.entry((is_data, manifest.partition_spec_id)).or_default().push(manifest);
+    }
+    let is_small = |manifest: &ManifestFile| bytes(manifest) < target_bytes / 2;
+    groups.values_mut().for_each(|group| group.retain(is_small));
+    groups.retain(|_, group| group.len() > 1);
+    let replaced = groups.values().map(Vec::len).sum();
+    if replaced == 0 {
+        return Ok(RewrittenManifests::default());
+    }
+
+    let mut producer = Producer::new(base, Operation::Replace);
+    let staged = stage(&mut producer, base, groups.into_values(), target_bytes).await;
+    let done = RewrittenManifests { replaced, added: producer.manifests().len() };
+    let counts = [("manifests-replaced", done.replaced), ("manifests-created", done.added), ("manifests-kept", kept - done.replaced)];
+    let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count.to_string()));
+    let summary = summary.iter().map(|(key, value)| (key.clone(), value.clone())).chain(counts).collect();
+    // What others commit between keeps its manifests, or the attempt finds that one of those that are replaced is there no more.
+    commit_staged(catalog, base, producer, staged, &summary, |_| Ok(())).await.map_err(|error| match error {
+        CommitError::Conflict(error) => changed(base, "its manifests are other ones").with_source(error),
+        error => error.into_error(),
+    })?;
+    Ok(done)
+}
+
+fn bytes(manifest: &ManifestFile) -> u64 {
+    u64::try_from(manifest.manifest_length).unwrap_or_default()
+}
+
+/// Writes the entries of each group into new manifests. Of a large group only so many are in memory at a time as fill a few of these.
+async fn stage(producer: &mut Producer, base: &Table, groups: impl Iterator<Item = Vec<ManifestFile>>, target_bytes: u64) -> Result<()> {
+    for group in groups {
+        let (mut read, mut read_bytes) = (Vec::new(), 0);
+        for manifest in group {
+            read_bytes += bytes(&manifest);
+            let whole = read_whole(&base.storage, manifest.clone()).await?;
+            read.push((manifest, whole));
+            if read_bytes >= AT_A_TIME * target_bytes {
+                producer.replace_manifests(&base.metadata, std::mem::take(&mut read), target_bytes).await?;
+                read_bytes = 0;
+            }
+        }
+        producer.replace_manifests(&base.metadata, read, target_bytes).await?;
+    }
+    Ok(())
+}
