@@ -113,6 +113,9 @@ fn register_functions(state: &mut SessionState) -> Result<()> {
     for function in transform::functions::all() {
         state.register_udf(Arc::clone(function)).map_err(from_datafusion)?;
     }
+    for function in functions::scalars() {
+        state.register_udf(function).map_err(from_datafusion)?;
+    }
     for function in functions::aggregates() {
         state.register_udaf(Arc::clone(function)).map_err(from_datafusion)?;
     }

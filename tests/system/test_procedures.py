@@ -193,3 +193,45 @@ def test_what_is_refused(server, failure):
         assert expected in failure(server, f"ALTER TABLE cared EXECUTE {call}"), (call, failure(server, f"ALTER TABLE cared EXECUTE {call}"))
     assert "TABLE_NOT_FOUND" in failure(server, "ALTER TABLE card EXECUTE optimize")
     assert "TABLE_NOT_FOUND" in failure(server, "ALTER TABLE cared_view EXECUTE optimize")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_optimize_in_an_order(server, mode, failure):
+    """Sorted files hold few of a column's values each; z-ordered ones few of each of several columns'."""
+    table, headers = f"ordered_{mode}", {"nunatak-session": f"execution_mode={mode}"}
+    server.rows(
+        f"CREATE TABLE {table} WITH (format_version = 3, extra_properties = MAP(ARRAY['write.target-file-size-bytes'], ARRAY['100000']))"
+        " AS SELECT id % 400 AS a, CAST(id * 7919 % 300 AS integer) AS b, md5(CAST(id AS varchar)) AS text, id FROM (SELECT unnest(range(0, 120000)) AS id)"
+    )
+    everything = f"SELECT count(*), sum(id), count(DISTINCT _row_id), max(_last_updated_sequence_number) FROM {table}"
+    before = server.rows(everything)
+
+    def spread(column):
+        """The part of the files that may hold one value of a column, over all of its values."""
+        bounds = server.rows(f"SELECT min({column}), max({column}) FROM {table} GROUP BY \"$path\"")
+        values = server.value(f"SELECT count(DISTINCT {column}) FROM {table}")
+        return sum(most - least + 1 for least, most in bounds) / values / len(bounds)
+
+    assert spread("a") > 0.95 and spread("b") > 0.95
+    done = execute(server, table, "optimize(sorted_by => ARRAY['a', 'b DESC'])", headers=headers)
+    assert done["commits_count"] == 1 and done["added_data_files_count"] >= 10
+    assert spread("a") < 0.15 and spread("b") > 0.5
+    assert server.rows(everything) == before
+    execute(server, table, "optimize(zorder_by => ARRAY['a', 'b'])", headers=headers)
+    assert spread("a") < 0.4 and spread("b") < 0.4
+    assert server.rows(everything) == before
+    server.rows(f"ALTER TABLE {table} SET PROPERTIES partitioning = ARRAY['bucket(id, 2)']")
+    execute(server, table, "optimize(zorder_by => ARRAY['b', 'text'])", headers=headers)
+    assert spread("b") < 0.4 and server.rows(everything) == before
+    assert "INVALID_PROCEDURE_ARGUMENT" in failure(server, f"ALTER TABLE {table} EXECUTE optimize(sorted_by => ARRAY['a'], zorder_by => ARRAY['a'])")
+    assert "COLUMN_NOT_FOUND" in failure(server, f"ALTER TABLE {table} EXECUTE optimize(zorder_by => ARRAY['c'])")
+
+
+def test_optimize_once(server):
+    """What has been written again is not written again the next time."""
+    server.rows("CREATE TABLE once (id bigint, text varchar)")
+    for step in range(8):
+        server.rows(f"INSERT INTO once SELECT id, md5(CAST(id AS varchar)) FROM (SELECT unnest(range({step * 100000}, {step * 100000 + 100000})) AS id)")
+    assert execute(server, "once", "optimize")["rewritten_data_files_count"] >= 8
+    assert set(execute(server, "once", "optimize").values()) == {0}
+    assert server.rows("SELECT count(*), sum(id) FROM once") == [(800_000, 800_000 * 799_999 // 2)]

@@ -64,7 +64,7 @@ impl TableProperties {
                 Ok(())
             }
             "partitioning" => partitioning(&texts(name, value)?, schema).map(|spec| self.spec = spec),
-            "sorted_by" => sorted_by(&texts(name, value)?, schema).map(|order| self.sort_order = order),
+            "sorted_by" => sort_order(&texts(name, value)?, schema).map(|order| self.sort_order = order),
             _ => Err(unknown(name)),
         }
     }
@@ -185,7 +185,7 @@ fn transform(text: &str) -> Result<(Transform, &str)> {
     }
 }
 
-fn sorted_by(fields: &[String], schema: &Schema) -> Result<SortOrder> {
+pub(super) fn sort_order(fields: &[String], schema: &Schema) -> Result<SortOrder> {
     let fields = fields.iter().map(|text| sort_field(text, schema)).collect::<Result<Vec<_>>>()?;
     if fields.is_empty() {
         return Ok(SortOrder::unsorted_order());

@@ -101,4 +101,7 @@ pub(super) struct IcebergWrite {
     pub(super) metadata: String,
     #[prost(enumeration = "Rows", tag = "6")]
     pub(super) rows: i32,
+    /// Whether rows lie in another order than the table's.
+    #[prost(bool, tag = "7")]
+    pub(super) arranged: bool,
 }

@@ -11,12 +11,12 @@ use nunatak_core::Error;
 use super::node::{self, IcebergWrite, Kind};
 use super::unreadable;
 use crate::error::into_datafusion;
-use crate::write::{IcebergWriteExec, Rows, WriteTarget};
+use crate::write::{IcebergWriteExec, RowOrder, Rows, WriteTarget};
 
 /// The message of a write; `None` for any other node.
 pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
     let Some(write) = plan.downcast_ref::<IcebergWriteExec>() else { return Ok(None) };
-    let WriteTarget { table, query_id, rows, .. } = write.target();
+    let WriteTarget { table, query_id, rows, order, .. } = write.target();
     let metadata = serde_json::to_string(table.metadata.as_ref()).map_err(|error| into_datafusion(Error::internal(error.to_string())))?;
     Ok(Some(Kind::IcebergWrite(IcebergWrite {
         query_id: query_id.clone(),
@@ -25,6 +25,7 @@ pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
         metadata_location: table.metadata_location.clone(),
         metadata,
         rows: rows_message(*rows).into(),
+        arranged: !matches!(order, RowOrder::OfTable),
     })))
 }
 
@@ -38,7 +39,8 @@ pub(super) fn decode(write: &IcebergWrite, inputs: &[Arc<dyn ExecutionPlan>], st
         node::Rows::Changes => Rows::Changes,
         node::Rows::Rewritten => Rows::Rewritten,
     };
-    let target = WriteTarget::new(table, write.query_id.clone(), rows);
+    let order = if write.arranged { RowOrder::Arranged } else { RowOrder::OfTable };
+    let target = WriteTarget { order, ..WriteTarget::new(table, write.query_id.clone(), rows) };
     Ok(Arc::new(IcebergWriteExec::try_new(Arc::clone(input), target)?))
 }
 

@@ -14,15 +14,17 @@ use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr, Physica
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use nunatak_catalog::spec::{NullOrder, SortDirection, TableMetadata, Transform};
+use nunatak_catalog::spec::{NullOrder, SortDirection, SortOrder, TableMetadata, Transform};
 use nunatak_core::{Code, Error};
 
-use super::WriteTarget;
 use super::partition::source_path;
 use super::properties::{Distribution, Properties};
+use super::{RowOrder, WriteTarget, ZOrderColumn};
 use crate::error::into_datafusion;
+use crate::functions::zorder;
 use crate::transform::functions;
 
 /// Below this many bytes all rows go to one task, so that small writes make one file.
@@ -34,20 +36,25 @@ pub(super) fn arrange(input: Arc<dyn ExecutionPlan>, target: &WriteTarget, first
     let options = state.config().options();
     let columns = Columns { metadata, schema: &input.schema(), first, options };
     let partitions = columns.partitions()?;
+    let keys = match &target.order {
+        RowOrder::OfTable => columns.sort_keys(metadata.default_sort_order())?,
+        RowOrder::Columns(order) => columns.sort_keys(order)?,
+        RowOrder::ZOrder(zorder) => vec![PhysicalSortExpr::new(columns.zorder_key(zorder)?, SortOptions::default())],
+        RowOrder::Arranged => Vec::new(),
+    };
+    if partitions.is_empty() && matches!(target.order, RowOrder::Columns(_) | RowOrder::ZOrder(_)) {
+        // All rows are sorted, not those of each task: only then has a file other values than the next.
+        let sorted = sort(input, keys.clone())?;
+        return Ok(match (sorted.output_partitioning().partition_count(), LexOrdering::new(keys)) {
+            (2.., Some(ordering)) => Arc::new(SortPreservingMergeExec::new(ordering, sorted)),
+            _ => sorted,
+        });
+    }
     let distributed = distribute(input, &partitions, target, state.config().target_partitions())?;
-    let order = metadata.default_sort_order();
-    if order.is_unsorted() {
+    if keys.is_empty() {
         return Ok(distributed);
     }
-    let mut ordering: Vec<PhysicalSortExpr> = partitions.into_iter().map(by_partition).collect();
-    for field in &order.fields {
-        let options_of_field =
-            SortOptions { descending: field.direction == SortDirection::Descending, nulls_first: field.null_order == NullOrder::First };
-        if let Some(expression) = columns.expression(field.source_id, field.transform)? {
-            ordering.push(PhysicalSortExpr::new(expression, options_of_field));
-        }
-    }
-    sort(distributed, ordering)
+    sort(distributed, partitions.into_iter().map(by_partition).chain(keys).collect())
 }
 
 /// The order in which rows of a partition lie together; `None` for a table without partitions.
@@ -121,6 +128,26 @@ impl Columns<'_> {
     fn partitions(&self) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
         let fields = self.metadata.default_partition_spec().fields().iter();
         fields.filter_map(|field| self.expression(field.source_id, field.transform).transpose()).collect()
+    }
+
+    /// What rows are sorted by within a partition.
+    fn sort_keys(&self, order: &SortOrder) -> Result<Vec<PhysicalSortExpr>> {
+        let keys = order.fields.iter().map(|field| {
+            let options = SortOptions { descending: field.direction == SortDirection::Descending, nulls_first: field.null_order == NullOrder::First };
+            Ok(self.expression(field.source_id, field.transform)?.map(|expression| PhysicalSortExpr::new(expression, options)))
+        });
+        keys.filter_map(Result::transpose).collect()
+    }
+
+    /// What brings rows together that are alike in several columns.
+    fn zorder_key(&self, columns: &[ZOrderColumn]) -> Result<Arc<dyn PhysicalExpr>> {
+        let mut arguments: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
+        for ZOrderColumn { name, least, most } in columns {
+            let index = self.schema.index_of(name)?;
+            arguments.push(Arc::new(Column::new(name, index)));
+            arguments.extend([least, most].map(|bound| Arc::new(Literal::new(bound.clone())) as _));
+        }
+        Ok(Arc::new(ScalarFunctionExpr::try_new(zorder::function(), arguments, self.schema, self.options.clone())?))
     }
 
     /// A transform of the column with that field id; `None` if it gives nothing.

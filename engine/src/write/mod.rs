@@ -30,17 +30,18 @@ mod value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
 use nunatak_catalog::Table;
 use nunatak_catalog::commit::RowDelta;
-use nunatak_catalog::spec::DataFile;
+use nunatak_catalog::spec::{DataFile, SortOrder};
 
 pub use changes::DeletedRows;
 pub use exec::IcebergWriteExec;
 pub use replaced::replaced_partitions;
 pub use report::Written;
-pub use rewrite::{compactable, remaining_rows, replacing, rows_of, with_rewritten};
+pub use rewrite::{Chosen, compactable, remaining_rows, replacing, rows_of, with_rewritten, zorder_columns};
 pub use row_deletes::{all_rows, row_deletes};
 
 /// Where rows are written, and for which query.
@@ -54,12 +55,39 @@ pub struct WriteTarget {
     pub rows: Rows,
     /// How many tasks may write rows of a table without partitions, each a file or more.
     pub tasks_max: usize,
+    /// In which order rows are to lie.
+    pub order: RowOrder,
+}
+
+/// The order of rows within partitions.
+#[derive(Clone, Debug, Default)]
+pub enum RowOrder {
+    /// The sort order of the table, if it has one.
+    #[default]
+    OfTable,
+    /// Another one.
+    Columns(SortOrder),
+    /// Rows that are alike in all of these columns lie together.
+    ZOrder(Vec<ZOrderColumn>),
+    /// One that the rows have already.
+    Arranged,
+}
+
+/// A column of [`RowOrder::ZOrder`], and between which values most of its own lie; NULL where that is not known.
+#[derive(Clone, Debug)]
+pub struct ZOrderColumn {
+    /// Its name.
+    pub name: String,
+    /// None of its values is less.
+    pub least: ScalarValue,
+    /// None of its values is more.
+    pub most: ScalarValue,
 }
 
 impl WriteTarget {
     /// A target that any number of tasks write to.
     pub fn new(table: Table, query_id: String, rows: Rows) -> Self {
-        Self { table, query_id, rows, tasks_max: usize::MAX }
+        Self { table, query_id, rows, tasks_max: usize::MAX, order: RowOrder::OfTable }
     }
 }
 

@@ -4,14 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
+use datafusion::common::stats::Precision;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
 use nunatak_catalog::commit::RowDelta;
 use nunatak_catalog::snapshot::FileEntry;
 use nunatak_catalog::spec::{DataFile, Struct};
-use nunatak_core::Result;
+use nunatak_core::{Code, Error, Result};
 
-use crate::error::from_datafusion;
+use super::ZOrderColumn;
+use crate::error::{from_datafusion, suggest};
+use crate::functions::zorder;
 use crate::scan::{HiddenColumn, IcebergTable, ScanContext, ScanFiles};
 
 /// What is left of the data files in which `delta` deletes rows, as rows for [`Rows::Rewritten`](super::Rows::Rewritten). The delta's files of deletes are read, so
@@ -69,17 +73,49 @@ struct Candidate<'a> {
     must: bool,
 }
 
-/// The next files that compaction writes again, about `bytes_max` of them; none if there is nothing to do.
+/// Which files compaction writes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// All.
+    All,
+    /// Of each partition those smaller than so many bytes, if there are several, those with deletes, and those of a partitioning that the table no longer has.
+    SmallerThan(u64),
+}
+
+/// The columns by which rows are brought together, with what is known of their values.
 ///
-/// Of each partition these are files smaller than `small_bytes`, if there are several, files with deletes, and files of a partitioning that the table no longer
-/// has. Files in `new` are left alone.
-pub fn compactable(table: &IcebergTable, mut files: ScanFiles, small_bytes: u64, bytes_max: u64, new: &HashSet<String>) -> ScanFiles {
+/// Errors: `COLUMN_NOT_FOUND`, `NOT_SUPPORTED` for columns of a type without an order.
+pub async fn zorder_columns(table: &IcebergTable, names: &[String]) -> Result<Vec<ZOrderColumn>> {
+    // Only then are the bounds of columns known.
+    table.load_files().await?;
+    let schema = TableProvider::schema(table);
+    let statistics = TableProvider::statistics(table);
+    let column = |name: &String| {
+        let position = schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+            let missing = Error::new(Code::ColumnNotFound, format!("column '{name}' does not exist"));
+            suggest(missing, name, schema.fields().iter().map(|field| field.name().as_str()))
+        })?;
+        let field = schema.field(position);
+        if !zorder::takes(field.data_type()) {
+            return Err(Error::not_supported(format!("column '{name}' cannot be z-ordered by: its type has no order that bits could have")));
+        }
+        let statistics = statistics.as_ref().and_then(|statistics| statistics.column_statistics.get(position));
+        let known = |value: Option<&Precision<ScalarValue>>| value.and_then(Precision::get_value).cloned().unwrap_or(ScalarValue::Null);
+        let (least, most) = (known(statistics.map(|column| &column.min_value)), known(statistics.map(|column| &column.max_value)));
+        Ok(ZOrderColumn { name: field.name().clone(), least, most })
+    };
+    names.iter().map(column).collect()
+}
+
+/// The next files that compaction writes again, about `bytes_max` of them; none if there is nothing to do. Files in `new` are left alone.
+pub fn compactable(table: &IcebergTable, mut files: ScanFiles, wanted: Chosen, bytes_max: u64, new: &HashSet<String>) -> ScanFiles {
+    let is_small = |entry: &FileEntry| matches!(wanted, Chosen::SmallerThan(bytes) if entry.file.file_size_in_bytes() < bytes);
     let current_spec = table.table().metadata.default_partition_spec_id();
     let mut by_partition: HashMap<(i32, &Struct), Vec<Candidate<'_>>> = HashMap::new();
     let mut order = Vec::new();
     for entry in files.files.iter().filter(|entry| !new.contains(entry.file.file_path())) {
-        let must = entry.spec_id != current_spec || files.deletes.of(entry).is_some();
-        if must || entry.file.file_size_in_bytes() < small_bytes {
+        let must = wanted == Chosen::All || entry.spec_id != current_spec || files.deletes.of(entry).is_some();
+        if must || is_small(entry) {
             let key = (entry.spec_id, entry.file.partition());
             let candidates = by_partition.entry(key).or_default();
             if candidates.is_empty() {

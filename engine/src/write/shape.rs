@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nunatak_catalog::spec::{FormatVersion, PartitionSpec, Schema};
+use nunatak_catalog::spec::{FormatVersion, PartitionSpec, Schema, SortOrder};
 use nunatak_catalog::storage::Storage;
 use nunatak_core::{Code, Error, Result};
 use parquet::file::properties::WriterProperties;
@@ -13,7 +13,7 @@ use super::location::data_folder;
 use super::metrics_mode::MetricsModes;
 use super::partition::Partitioner;
 use super::properties::Properties;
-use super::{Rows, WriteTarget};
+use super::{RowOrder, Rows, WriteTarget};
 use crate::scan::HiddenColumn;
 
 #[derive(Debug)]
@@ -49,7 +49,8 @@ impl WriteShape {
         let metrics = MetricsModes::new(metadata, &schema.leaves)?;
         let iceberg_schema = serde_json::to_string(table_schema.as_ref())
             .map_err(|error| Error::internal("the table's schema has no JSON form").with_source(error))?;
-        let order = metadata.default_sort_order();
+        let own_order = SortOrder::unsorted_order();
+        let order = if matches!(target.order, RowOrder::OfTable) { metadata.default_sort_order().as_ref() } else { &own_order };
         let sort_order_id = i32::try_from(order.order_id)
             .map_err(|_| Error::new(Code::IcebergInvalidMetadata, format!("table {} has sort order {}", target.table.name, order.order_id)))?;
         Ok(Self {
@@ -59,7 +60,7 @@ impl WriteShape {
             folder: data_folder(metadata),
             parquet: properties.parquet(&schema.parquet, &metrics, iceberg_schema)?,
             target_file_bytes: properties.target_file_bytes()?,
-            clustered: !order.is_unsorted(),
+            clustered: !order.is_unsorted() || !matches!(target.order, RowOrder::OfTable),
             spec_id: metadata.default_partition_spec_id(),
             spec: metadata.default_partition_spec().clone(),
             schema,

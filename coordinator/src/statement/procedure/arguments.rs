@@ -46,6 +46,14 @@ impl Arguments {
         self.take(name).map(|value| option_text(&value))
     }
 
+    /// An array of texts.
+    pub(super) fn texts(&mut self, name: &'static str) -> Result<Option<Vec<String>>> {
+        self.parse(name, "an array of texts", |value| match value {
+            OptionValue::List(texts) => Some(texts.clone()),
+            _ => None,
+        })
+    }
+
     /// A whole number.
     pub(super) fn number(&mut self, name: &'static str) -> Result<Option<i64>> {
         self.parse(name, "a whole number", |value| option_text(value).parse().ok())

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::Expr;
 use nunatak_catalog::commit::{self, CommitError, Retries, RetryPolicy};
-use nunatak_core::Result;
+use nunatak_core::{Code, Error, Result};
 use nunatak_engine::scan::{IcebergTable, ScanFiles};
 use nunatak_engine::sql::QualifiedName;
-use nunatak_engine::write::{Rows, WriteTarget, compactable, discard, replacing, rows_of};
+use nunatak_engine::write::{Chosen, RowOrder, Rows, WriteTarget, compactable, discard, replacing, rows_of, zorder_columns};
 
+use super::super::table_properties::sort_order;
 use super::super::{StatementContext, insert};
 use super::Metrics;
 use super::arguments::Arguments;
@@ -57,14 +58,20 @@ pub(super) fn prepare(
 ) -> Result<impl Future<Output = Result<Metrics>> + Send> {
     let small_bytes = arguments.bytes("file_size_threshold")?.unwrap_or(SMALL_BYTES);
     let dry_run = arguments.flag("dry_run")?;
+    let (sorted_by, zorder_by) = (arguments.texts("sorted_by")?, arguments.texts("zorder_by")?);
     arguments.end()?;
+    if sorted_by.is_some() && zorder_by.is_some() {
+        return Err(Error::new(Code::InvalidProcedureArgument, "optimize takes sorted_by or zorder_by, not both"));
+    }
+    // Rows of a file that is left out would lie anywhere.
+    let wanted = if sorted_by.is_some() || zorder_by.is_some() { Chosen::All } else { Chosen::SmallerThan(small_bytes) };
     Ok(async move {
         let (mut done, mut new) = (Done::default(), HashSet::new());
         let mut retries: Option<Retries> = None;
         loop {
             let (table, files) = context.planner.table_files(&name, filter.as_ref()).await?;
             let bytes_max = if dry_run { u64::MAX } else { PART_BYTES_MAX };
-            let part = compactable(&table, files, small_bytes, bytes_max, &new);
+            let part = compactable(&table, files, wanted, bytes_max, &new);
             if part.files.is_empty() {
                 return Ok(done.metrics());
             }
@@ -72,7 +79,12 @@ pub(super) fn prepare(
                 done.add(&part, replacing(&part, Vec::new(), None).removed_deletes.len(), 0);
                 return Ok(Done { commits: 0, ..done }.metrics());
             }
-            match rewrite(&context, &name, &table, &part, small_bytes).await {
+            let order = match (&sorted_by, &zorder_by) {
+                (Some(columns), _) => RowOrder::Columns(sort_order(columns, table.iceberg_schema())?),
+                (None, Some(columns)) => RowOrder::ZOrder(zorder_columns(&table, columns).await?),
+                (None, None) => RowOrder::OfTable,
+            };
+            match rewrite(&context, &name, &table, &part, small_bytes, order).await {
                 Ok((deletes, added)) => {
                     done.add(&part, deletes, added.len());
                     new.extend(added);
@@ -96,9 +108,11 @@ async fn rewrite(
     table: &IcebergTable,
     part: &ScanFiles,
     small_bytes: u64,
+    order: RowOrder,
 ) -> Result<(usize, Vec<String>), CommitError> {
     let base = table.table();
     let mut target = WriteTarget::new(base.clone(), context.id.to_string(), Rows::Rewritten);
+    target.order = order;
     // None of the new files is to be small again.
     target.tasks_max = usize::try_from(part.bytes() / small_bytes.max(1)).unwrap_or(usize::MAX).max(1);
     let rows = rows_of(table, context.engine.scan(), part.clone())?;
