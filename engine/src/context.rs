@@ -18,7 +18,7 @@ use nunatak_core::{Code, Error, Result};
 
 use crate::error::{from_datafusion, suggest};
 use crate::file_cache::{FileCache, FileCacheOptions};
-use crate::rules::YieldInJoins;
+use crate::rules::{self, YieldInJoins};
 use crate::scan::ScanContext;
 use crate::{functions, transform};
 
@@ -65,6 +65,7 @@ impl EngineContext {
             .with_config(session_config(options.slots))
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_analyzer_rules(rules::analyzer_rules())
             .with_physical_optimizer_rule(Arc::new(YieldInJoins))
             .build();
         register_functions(&mut base)?;

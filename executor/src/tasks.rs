@@ -23,6 +23,8 @@ use dashmap::DashMap;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::physical_plan::{
     AsExecutionPlan, DeduplicatingProtoConverter, PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
@@ -167,10 +169,13 @@ impl Tasks {
             status: None,
         };
         let threads = task.vcores_consumed.max(1) as usize;
+        let has_metrics = tasks_are_alike(&task.plan);
         let outcome = match self.prepare(task) {
             Ok((stage, context)) => {
                 let outcome = execute(status.task_id, Arc::clone(&stage), context, threads).await;
-                status.metrics = stage.collect_plan_metrics().into_iter().filter_map(|metrics| metrics.try_into().ok()).collect();
+                if has_metrics {
+                    status.metrics = stage.collect_plan_metrics().into_iter().filter_map(|metrics| metrics.try_into().ok()).collect();
+                }
                 outcome.and_then(|partitions| self.success(stage.as_ref(), partitions))
             }
             Err(error) => Err(error),
@@ -219,6 +224,13 @@ impl Drop for RunningTask {
     fn drop(&mut self) {
         self.tasks.0.running.remove(&self.key);
     }
+}
+
+/// Whether all tasks of a stage have the same operators. Below a union each has those of its own branches, and the scheduler refuses an outcome, and waits for it forever,
+/// whose metrics are not as many as those of the stage's first task.
+fn tasks_are_alike(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let is_union = plan.is::<UnionExec>() || plan.is::<InterleaveExec>();
+    !is_union && plan.children().into_iter().all(tasks_are_alike)
 }
 
 /// Runs the stage of a task, on threads that end when this is dropped.

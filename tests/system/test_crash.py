@@ -4,6 +4,7 @@ import os
 import random
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -88,7 +89,8 @@ def test_kill_while_changing(tmp_path, mode):
     print(f"CRASH_SEED={SEED}")
     rows, merges = 300_000, 0
     merge = MERGE.format(rows=rows)
-    with Server(tmp_path) as server:
+    (tmp_path / "nunatak.toml").write_text('[maintenance]\norphan_age_min = "0s"\n')
+    with Server(tmp_path / "data", "--config", tmp_path / "nunatak.toml") as server:
         server.rows(
             "CREATE TABLE counted (id bigint, n bigint) WITH (format_version = 3, partitioning = ARRAY['bucket(id, 4)'],"
             f" extra_properties = MAP(ARRAY['write.merge.mode'], ARRAY['{mode}']))"
@@ -104,3 +106,19 @@ def test_kill_while_changing(tmp_path, mode):
         merges = now
         server.kill()
     assert merges > 0, "no MERGE was ever committed: the delays are too short to prove anything"
+    with server:
+        removed = dict(server.rows("ALTER TABLE counted EXECUTE remove_orphan_files('0s')"))
+        print(f"{removed['orphan_files_count']} orphans")
+        assert on_disk(server) == named(server, "counted"), "files that nothing names are left, or some are lost"
+        assert server.rows("SELECT count(*), min(n), max(n) FROM counted") == [(rows, merges, merges)]
+
+
+def on_disk(server):
+    return {str(path) for path in (Path(server.data_dir) / "warehouse").rglob("*") if path.is_file()}
+
+
+def named(server, table):
+    """The files that a table's metadata names."""
+    columns = {"all_files": "file_path", "all_manifests": "path", "snapshots": "manifest_list", "metadata_log_entries": "file"}
+    rows = [row for kind, column in columns.items() for row in server.rows(f'SELECT {column} FROM "{table}${kind}"')]
+    return {location.removeprefix("file://") for (location,) in rows}

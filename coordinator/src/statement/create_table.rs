@@ -74,6 +74,7 @@ async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: 
 /// Plans the query of `AS`, with the names of the columns that are given: its rows, and the table's schema.
 pub(super) async fn plan_query(context: &StatementContext, query: Query, columns: &[ColumnDefinition]) -> Result<(LogicalPlan, Schema)> {
     let plan = parameters::bind(context.planner.plan_query(query).await?, context.parameters.as_ref())?;
+    let plan = context.planner.analyzed(plan)?;
     let plan = rename(plan, columns)?;
     let schema = arrow_to_iceberg_schema(plan.schema().as_arrow())?;
     Ok((plan, schema))

@@ -11,8 +11,8 @@ use crate::query::{Prepared, StatementKind};
 
 pub(super) async fn run(context: &StatementContext, query: Query) -> Result<Outcome> {
     let plan = context.planner.plan_query(query).await?;
+    let plan = context.planner.analyzed(parameters::bind(plan, context.parameters.as_ref())?)?;
     let schema = outward_schema(plan.schema().as_arrow());
-    let plan = parameters::bind(plan, context.parameters.as_ref())?;
     let stream = context.physical_plan(&plan, None).await?.run().await?;
     let outward = schema.clone();
     let rows = stream.map(move |batch| {

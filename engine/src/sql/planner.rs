@@ -110,9 +110,20 @@ impl Planner {
         QualifiedName::resolve(name, &self.session.catalog, self.session.schema.as_deref())
     }
 
-    /// Plans a query.
+    /// Plans a query. Its types are those that its rows will have: before analysis a union, for one, has those of its first part.
     pub async fn plan_query(&self, query: ast::Query) -> Result<LogicalPlan> {
-        self.plan(ast::Statement::Query(Box::new(query))).await
+        let plan = self.plan(ast::Statement::Query(Box::new(query))).await?;
+        let parameters = plan.get_parameter_names().map_err(from_datafusion)?;
+        match self.analyzed(plan.clone()) {
+            // Where parameters have no type yet, it is done when they have values.
+            Err(_) if !parameters.is_empty() => Ok(plan),
+            analyzed => analyzed,
+        }
+    }
+
+    /// A plan with the types of all expressions made alike where they have to be.
+    pub fn analyzed(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {}).map_err(from_datafusion)
     }
 
     /// Plans an `INSERT`; DataFusion maps and casts its columns.
