@@ -43,11 +43,12 @@ test-fast: ## the inner loop: format and unit tests, no servers
 test-system: ## system tests alone, against the binary that is there (ARGS='-k name')
 	@$(PYTHON) -m pytest $(ARGS)
 
-bench: ## TPC-H and scans beside DataFusion and DuckDB on the same files (TPCH_SCALE=1)
+bench: ## TPC-H and scans beside DataFusion and DuckDB, writes beside Spark, on the same files (TPCH_SCALE=1)
 	@$(STEP) setup scripts/setup build python spark
 	@$(STEP) build cargo build --release --locked
 	@$(PYTHON) benchmarks/tpch.py
 	@$(PYTHON) benchmarks/scan.py
+	@$(PYTHON) benchmarks/writes.py
 
 fuzz: ## fuzzes what reads metadata, manifests, Puffin files and deletion vectors (FUZZ_SECONDS=60 each; needs a nightly toolchain)
 	@$(STEP) setup scripts/setup build fuzz

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WriteOp};
+use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values, WriteOp};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -144,7 +145,8 @@ impl Planner {
                 let Some(iceberg) = table.downcast_ref::<IcebergTable>() else {
                     return Err(Error::not_supported(format!("'{name}' is not a table that can be written")));
                 };
-                Ok(InsertPlan { table: iceberg.table().clone(), name, input: Arc::unwrap_or_clone(input), replaced })
+                let input = with_nullable_values(Arc::unwrap_or_clone(input)).map_err(from_datafusion)?;
+                Ok(InsertPlan { table: iceberg.table().clone(), name, input, replaced })
             }
             other => Err(Error::internal(format!("INSERT was planned as {}", other.display()))),
         }
@@ -493,6 +495,19 @@ impl Planner {
             Ok(error) | Err(error) => error,
         }
     }
+}
+
+/// The rows of `VALUES` with NULL in any column: where the table has none the writer says so, and names the column.
+fn with_nullable_values(plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
+    let nullable = plan.transform_up(|node| match node {
+        LogicalPlan::Values(Values { schema, values }) => {
+            let fields = schema.fields().iter().map(|field| (None, Arc::new(field.as_ref().clone().with_nullable(true)))).collect();
+            let schema = Arc::new(DFSchema::new_with_metadata(fields, schema.metadata().clone())?);
+            Ok(Transformed::yes(LogicalPlan::Values(Values { schema, values })))
+        }
+        other => Ok(Transformed::yes(other.recompute_schema()?)),
+    });
+    nullable.map(|plan| plan.data)
 }
 
 /// The schema of files whose columns are declared.
