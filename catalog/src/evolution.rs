@@ -5,17 +5,21 @@ use std::sync::Arc;
 
 use nunatak_core::{Code, Error, Result};
 
-use crate::spec::{ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, TableMetadata, Type};
+use crate::spec::{
+    FormatVersion, ListType, Literal, MapType, NestedField, NestedFieldRef, PrimitiveLiteral, PrimitiveType, Schema, StructType, TableMetadata, Type,
+};
 
 /// A change of one column. A path names a column, then fields in it; `element`, `key` and `value` lead into lists and maps. Names are found in any case.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ColumnChange {
-    /// A new column, which is NULL in all rows that are there. The ids in its type are placeholders.
+    /// A new column, which has its default, or NULL, in all rows that are there. The ids in its type are placeholders.
     Add {
         /// Its own name last.
         path: Vec<String>,
         /// Its type.
         field_type: Type,
+        /// Its value in rows that are there, and in new rows that say nothing of it (format version 3).
+        default: Option<Literal>,
         /// Its comment.
         doc: Option<String>,
         /// Where it goes; at the end without it.
@@ -45,6 +49,13 @@ pub enum ColumnChange {
         /// The column.
         path: Vec<String>,
     },
+    /// New rows get another value, or NULL, in a column that they say nothing of (format version 3). Rows that are there keep theirs.
+    SetDefault {
+        /// The column.
+        path: Vec<String>,
+        /// The value.
+        default: Option<Literal>,
+    },
     /// A column gets another comment, or none.
     Document {
         /// The column.
@@ -71,13 +82,15 @@ pub enum Position {
 }
 
 impl ColumnChange {
-    fn path(&self) -> &[String] {
+    /// The column that it is about.
+    pub fn path(&self) -> &[String] {
         match self {
             Self::Add { path, .. }
             | Self::Drop { path }
             | Self::Rename { path, .. }
             | Self::Retype { path, .. }
             | Self::MakeOptional { path }
+            | Self::SetDefault { path, .. }
             | Self::Document { path, .. }
             | Self::Move { path, .. } => path,
         }
@@ -91,6 +104,9 @@ impl ColumnChange {
 pub fn evolved(metadata: &TableMetadata, change: &ColumnChange) -> Result<Schema> {
     let schema = metadata.current_schema();
     let mut next_id = metadata.last_column_id();
+    if matches!(change, ColumnChange::Add { default: Some(_), .. } | ColumnChange::SetDefault { default: Some(_), .. }) {
+        check_defaults(metadata.format_version())?;
+    }
     let fields = at(schema.as_struct().fields().to_vec(), change.path(), &mut |siblings, name| {
         let dropped = |field: &NestedField| check_unused(metadata, field);
         apply(change, siblings, name, &mut next_id, &dropped)
@@ -181,11 +197,11 @@ fn fixed(name: &str) -> Error {
     Error::not_supported(format!("the fields of a list or a map cannot be added, renamed or dropped: '{name}'"))
 }
 
-fn position(fields: &Siblings, name: &str) -> Result<usize> {
+fn position(fields: &[NestedFieldRef], name: &str) -> Result<usize> {
     find(fields, name).ok_or_else(|| not_found(name, fields))
 }
 
-fn find(fields: &Siblings, name: &str) -> Option<usize> {
+fn find(fields: &[NestedFieldRef], name: &str) -> Option<usize> {
     let exact = fields.iter().position(|field| field.name == name);
     exact.or_else(|| fields.iter().position(|field| field.name.to_lowercase() == name.to_lowercase()))
 }
@@ -208,11 +224,13 @@ fn apply(
         Some(_) => Err(Error::new(Code::ColumnAlreadyExists, format!("column '{name}' exists already"))),
         None => Ok(()),
     };
-    if let ColumnChange::Add { field_type, doc, position, .. } = change {
+    if let ColumnChange::Add { field_type, doc, position, default, .. } = change {
         free(&fields, name)?;
         *next_id += 1;
         let mut field = NestedField::optional(*next_id, name, with_fresh_ids(field_type, next_id));
         field.doc.clone_from(doc);
+        field.initial_default.clone_from(default);
+        field.write_default.clone_from(default);
         return placed(fields, Arc::new(field), position.as_ref());
     }
     let index = position(&fields, name)?;
@@ -237,7 +255,12 @@ fn apply(
             }
             field.name.clone_from(to);
         }
-        ColumnChange::Retype { to, .. } => *field.field_type = promoted(&field, to)?,
+        ColumnChange::Retype { to, .. } => {
+            *field.field_type = promoted(&field, to)?;
+            field.initial_default = field.initial_default.map(|default| widened(default, to));
+            field.write_default = field.write_default.map(|default| widened(default, to));
+        }
+        ColumnChange::SetDefault { default, .. } => field.write_default.clone_from(default),
         ColumnChange::MakeOptional { .. } => field.required = false,
         ColumnChange::Document { doc, .. } => field.doc.clone_from(doc),
     }
@@ -275,6 +298,45 @@ fn promoted(field: &NestedField, to: &Type) -> Result<Type> {
         .with_hint("types become wider only: int to long, float to double, decimals of the same scale to more digits"))
 }
 
+/// A default of a column that gets a wider type.
+fn widened(default: Literal, to: &Type) -> Literal {
+    match (default, to) {
+        (Literal::Primitive(PrimitiveLiteral::Int(value)), Type::Primitive(PrimitiveType::Long)) => Literal::long(i64::from(value)),
+        (Literal::Primitive(PrimitiveLiteral::Float(value)), Type::Primitive(PrimitiveType::Double)) => Literal::double(f64::from(value.0)),
+        (default, _) => default,
+    }
+}
+
+/// That columns of a table may have defaults.
+///
+/// Errors: `NOT_SUPPORTED` below format version 3, whose readers would not know of them.
+pub fn check_defaults(version: FormatVersion) -> Result<()> {
+    match version {
+        FormatVersion::V3 => Ok(()),
+        FormatVersion::V1 | FormatVersion::V2 => {
+            Err(Error::not_supported(format!("columns of a table of format version {} have no defaults", version as u8))
+                .with_hint("format_version = 3 has them"))
+        }
+    }
+}
+
+/// The field at a path of names, in any case.
+///
+/// Errors: `COLUMN_NOT_FOUND`.
+pub fn field_at<'a>(schema: &'a Schema, path: &[String]) -> Result<&'a NestedFieldRef> {
+    let mut fields = schema.as_struct().fields();
+    let mut found = None;
+    for name in path {
+        let field = &fields[position(fields, name)?];
+        found = Some(field);
+        fields = match field.field_type.as_ref() {
+            Type::Struct(inner) => inner.fields(),
+            _ => &[],
+        };
+    }
+    found.ok_or_else(|| Error::internal("a column has no name"))
+}
+
 /// Refuses to drop what the table is partitioned, sorted or identified by.
 fn check_unused(metadata: &TableMetadata, field: &NestedField) -> Result<()> {
     let mut ids = vec![field.id];
@@ -310,7 +372,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::spec::{FormatVersion, SortOrder, TableMetadataBuilder, UnboundPartitionSpec};
+    use crate::spec::{SortOrder, TableMetadataBuilder, UnboundPartitionSpec};
 
     fn table() -> TableMetadata {
         let long = || Type::Primitive(PrimitiveType::Long);
@@ -331,7 +393,7 @@ mod tests {
     fn new_columns_get_ids_that_were_never_used() {
         let table = table();
         let field_type = Type::Struct(StructType::new(vec![Arc::new(NestedField::optional(0, "a", Type::Primitive(PrimitiveType::Date)))]));
-        let change = ColumnChange::Add { path: path("r.y"), field_type, doc: None, position: Some(Position::First) };
+        let change = ColumnChange::Add { path: path("r.y"), field_type, default: None, doc: None, position: Some(Position::First) };
         let after = evolved(&table, &change).unwrap();
         let last = table.last_column_id();
         assert_eq!(after.name_by_field_id(last + 1), Some("r.y"));

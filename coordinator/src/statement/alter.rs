@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use nunatak_catalog::Table;
 use nunatak_catalog::commit::{change_metadata, ref_updates};
-use nunatak_catalog::evolution::{ColumnChange, evolved};
-use nunatak_catalog::spec::{FormatVersion, SortOrder, TableMetadata, TableUpdate, Transform, UnboundPartitionField, UnboundPartitionSpec};
+use nunatak_catalog::evolution::{ColumnChange, evolved, field_at};
+use nunatak_catalog::spec::{
+    FormatVersion, NestedField, SortOrder, TableMetadata, TableUpdate, Transform, UnboundPartitionField, UnboundPartitionSpec,
+};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::files::OptionValue;
 use nunatak_engine::sql::statement::TableChange;
@@ -29,14 +31,34 @@ pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists
                 .with_hint(format!("name the table alone: {}", table.name)));
         }
     };
+    let change = &with_default(context, &table, change)?;
     change_metadata(catalog.as_ref(), &table, |table| updates(table, change)).await?;
     Ok(Outcome::done())
+}
+
+/// The change with its default as a value of the column's type.
+fn with_default(context: &StatementContext, table: &Table, change: &TableChange) -> Result<TableChange> {
+    let mut change = change.clone();
+    if let TableChange::Column { change, default: Some(expression), .. } = &mut change {
+        match change {
+            ColumnChange::Add { path, field_type, default, .. } => {
+                let name = path.last().cloned().unwrap_or_default();
+                *default = context.planner.default_value(expression, &NestedField::optional(1, name, field_type.clone()))?;
+            }
+            ColumnChange::SetDefault { path, default } => {
+                let field = field_at(table.metadata.current_schema(), path)?;
+                *default = context.planner.default_value(expression, field)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(change)
 }
 
 fn updates(table: &Table, change: &TableChange) -> Result<Vec<TableUpdate>> {
     let metadata = &table.metadata;
     match change {
-        TableChange::Column { change, tolerant } => match evolved(metadata, change) {
+        TableChange::Column { change, tolerant, .. } => match evolved(metadata, change) {
             Ok(schema) if schema.as_struct() == metadata.current_schema().as_struct() => Ok(Vec::new()),
             Ok(schema) => Ok(vec![TableUpdate::AddSchema { schema }, TableUpdate::SetCurrentSchema { schema_id: LAST_ADDED }]),
             Err(error) if *tolerant && is_tolerated(change, error.code()) => Ok(Vec::new()),

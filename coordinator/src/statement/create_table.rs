@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::Query;
+use nunatak_catalog::evolution::check_defaults;
 use nunatak_catalog::spec::{Schema, TableMetadata, TableMetadataBuilder};
 use nunatak_catalog::{Catalog, Table, commit};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::scan::types::{arrow_to_iceberg_schema, table_schema};
 use nunatak_engine::sql::statement::{ColumnDefinition, CreateTable};
-use nunatak_engine::sql::{QualifiedName, is_unnamed, new_schema, output_name};
+use nunatak_engine::sql::{QualifiedName, is_unnamed, output_name};
 use tracing::warn;
 
 use super::table_properties::TableProperties;
@@ -31,7 +32,7 @@ pub(super) async fn run(context: StatementContext, mut create: CreateTable) -> R
     match create.query.take() {
         Some(query) => create_as(context, catalog, name, create, *query).await,
         None => {
-            let metadata = new_metadata(&catalog, &name, &create, new_schema(&create.columns)?).await?;
+            let metadata = new_metadata(&catalog, &name, &create, context.planner.new_schema(&create.columns)?).await?;
             match catalog.create_table(&name.in_catalog(), metadata).await {
                 Err(error) if !(create.if_not_exists && error.code() == Code::TableAlreadyExists) => Err(error),
                 _ => Ok(Outcome::done()),
@@ -58,6 +59,9 @@ async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: 
         );
     }
     let mut properties = TableProperties::of_new(&create.properties, &schema)?;
+    if schema.as_struct().fields().iter().any(|field| field.write_default.is_some()) {
+        check_defaults(properties.format_version)?;
+    }
     if let Some(comment) = &create.comment {
         properties.iceberg.insert("comment".to_owned(), comment.clone());
     }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use nunatak_catalog::commit::{Replacement, replace, replace_by_empty};
-use nunatak_catalog::evolution::with_fresh_ids;
+use nunatak_catalog::evolution::{check_defaults, with_fresh_ids};
 use nunatak_catalog::spec::{FormatVersion, Schema, TableMetadata, Type};
 use nunatak_catalog::{Catalog, Table};
 use nunatak_core::{Error, Result};
-use nunatak_engine::sql::new_schema;
 use nunatak_engine::sql::statement::CreateTable;
 
 use super::create_table::{cast_to_table, plan_query};
@@ -20,7 +19,7 @@ pub(super) async fn run(context: StatementContext, catalog: Arc<dyn Catalog>, ba
             let (plan, schema) = plan_query(&context, *query, &create.columns).await?;
             (Some(plan).filter(|_| create.with_data), schema)
         }
-        None => (None, new_schema(&create.columns)?),
+        None => (None, context.planner.new_schema(&create.columns)?),
     };
     let replacement = replacement(&base, &create, &schema)?;
     let Some(plan) = plan else {
@@ -53,6 +52,9 @@ fn replacement(base: &Table, create: &CreateTable, schema: &Schema) -> Result<Re
     }
     if let Some(comment) = &create.comment {
         properties.iceberg.insert("comment".to_owned(), comment.clone());
+    }
+    if schema.as_struct().fields().iter().any(|field| field.write_default.is_some()) {
+        check_defaults(properties.format_version.max(metadata.format_version()))?;
     }
     let asked = create.properties.iter().any(|(name, _)| name == "format_version");
     if asked && properties.format_version < metadata.format_version() {

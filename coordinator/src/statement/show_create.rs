@@ -8,6 +8,7 @@ use nunatak_catalog::spec::{NullOrder, SortDirection, TableMetadata, Transform};
 use nunatak_catalog::unsupported::comment;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::scan::types::trino_column_type;
+use nunatak_engine::scan::values::default_literal;
 
 use super::table_properties::DEFAULT_CODEC;
 use super::{StatementContext, schema as schemas};
@@ -18,6 +19,9 @@ pub(super) async fn table(context: &StatementContext, name: &ObjectName) -> Resu
     let metadata = &table.metadata;
     let columns = metadata.current_schema().as_struct().fields().iter().map(|field| {
         let mut line = format!("   {} {}", quoted(&field.name), trino_column_type(field));
+        if let Some(default) = default_literal(field) {
+            let _ = write!(line, " DEFAULT {default}");
+        }
         if field.required {
             line.push_str(" NOT NULL");
         }

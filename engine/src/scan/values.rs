@@ -1,6 +1,7 @@
 //! Iceberg's single values as DataFusion's scalars.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
@@ -94,6 +95,24 @@ fn hex(bytes: &[u8]) -> String {
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
     digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// The default of a column as a literal of SQL; `None` without one, or if its type has no literals.
+pub fn default_literal(field: &spec::NestedField) -> Option<String> {
+    let default = field.write_default.as_ref()?;
+    let schema = spec::Schema::builder().with_fields([Arc::new(field.clone())]).build().ok()?;
+    let column = super::types::table_schema(&schema).ok()?;
+    let data_type = column.field(0).data_type();
+    let text = default_text(default, data_type, &field.name).ok()?;
+    let quoted = || format!("'{}'", text.replace('\'', "''"));
+    Some(match data_type {
+        data_type if data_type.is_numeric() || *data_type == DataType::Boolean => text,
+        DataType::Date32 => format!("DATE {}", quoted()),
+        DataType::Time64(_) => format!("TIME {}", quoted()),
+        DataType::Timestamp(..) => format!("TIMESTAMP '{}'", text.replace('T', " ").trim_end_matches('Z')),
+        DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) => format!("X{}", quoted()),
+        _ => quoted(),
+    })
 }
 
 /// What an `INSERT` writes into columns of which it says nothing, by name. A row, list or map has no such value.

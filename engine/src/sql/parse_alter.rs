@@ -11,7 +11,7 @@ use nunatak_catalog::spec::SnapshotRetention;
 use super::names::{normalized, parts};
 use super::options::option_value;
 use super::parse::{is_word, take_word};
-use super::parse_table::{parse_comment, parse_if_not_exists, refused, unsupported};
+use super::parse_table::{parse_comment, parse_default, parse_if_not_exists, refused, unsupported};
 use super::statement::{Call, Execute, Statement, TableChange};
 use super::types::parse_type;
 use crate::files::OptionValue;
@@ -39,11 +39,11 @@ pub(super) fn parse_alter(parser: &mut Parser<'_>) -> Parsed<Statement> {
         } else {
             expect_word(parser, "COLUMN")?;
             let tolerant = parse_if_exists(parser);
-            TableChange::Column { change: ColumnChange::Drop { path: parse_path(parser)? }, tolerant }
+            without_default(ColumnChange::Drop { path: parse_path(parser)? }, tolerant)
         }
     } else if take_word(parser, "ALTER") {
         expect_word(parser, "COLUMN")?;
-        TableChange::Column { change: parse_alter_column(parser)?, tolerant: false }
+        parse_alter_column(parser)?
     } else if take_word(parser, "SET") {
         if !take_word(parser, "PROPERTIES") {
             return refused(parser, "ALTER TABLE SET", &["AUTHORIZATION"], "PROPERTIES after SET");
@@ -108,7 +108,7 @@ pub(super) fn parse_comment_on(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let change = match column {
         Some(column) => {
             let path = parts(&ObjectName(vec![column]));
-            TableChange::Column { change: ColumnChange::Document { path, doc: text }, tolerant: false }
+            without_default(ColumnChange::Document { path, doc: text }, false)
         }
         None => TableChange::Comment(text),
     };
@@ -139,7 +139,7 @@ fn parse_rename_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
     let path = parse_path(parser)?;
     expect_word(parser, "TO")?;
     let to = normalized(&parser.parse_identifier()?);
-    Ok(TableChange::Column { change: ColumnChange::Rename { path, to }, tolerant })
+    Ok(without_default(ColumnChange::Rename { path, to }, tolerant))
 }
 
 fn parse_add_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
@@ -147,12 +147,12 @@ fn parse_add_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
     let tolerant = parse_if_not_exists(parser);
     let path = parse_path(parser)?;
     let field_type = parse_type(parser)?;
-    let (mut doc, mut position) = (None, None);
+    let (mut doc, mut position, mut default) = (None, None, None);
     loop {
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
             return unsupported("ADD COLUMN ... NOT NULL is not supported: rows that are there have no value for it");
         } else if parser.parse_keyword(Keyword::DEFAULT) {
-            return unsupported("DEFAULT values of columns are not supported yet");
+            default = Some(parse_default(parser)?);
         } else if let Some(comment) = parse_comment(parser)? {
             doc = Some(comment);
         } else if take_word(parser, "LAST") {
@@ -160,9 +160,13 @@ fn parse_add_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
         } else if let Some(place) = parse_position(parser)? {
             position = Some(place);
         } else {
-            return Ok(TableChange::Column { change: ColumnChange::Add { path, field_type, doc, position }, tolerant });
+            return Ok(TableChange::Column { change: ColumnChange::Add { path, field_type, default: None, doc, position }, default, tolerant });
         }
     }
+}
+
+fn without_default(change: ColumnChange, tolerant: bool) -> TableChange {
+    TableChange::Column { change, default: None, tolerant }
 }
 
 fn parse_position(parser: &mut Parser<'_>) -> Parsed<Option<Position>> {
@@ -175,16 +179,23 @@ fn parse_position(parser: &mut Parser<'_>) -> Parsed<Option<Position>> {
     Ok(None)
 }
 
-fn parse_alter_column(parser: &mut Parser<'_>) -> Parsed<ColumnChange> {
+fn parse_alter_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
     let path = parse_path(parser)?;
+    if parser.parse_keywords(&[Keyword::SET, Keyword::DEFAULT]) {
+        let default = Some(parse_default(parser)?);
+        return Ok(TableChange::Column { change: ColumnChange::SetDefault { path, default: None }, default, tolerant: false });
+    }
+    if parser.parse_keywords(&[Keyword::DROP, Keyword::DEFAULT]) {
+        return Ok(without_default(ColumnChange::SetDefault { path, default: None }, false));
+    }
     if let Some(position) = parse_position(parser)? {
-        return Ok(ColumnChange::Move { path, position });
+        return Ok(without_default(ColumnChange::Move { path, position }, false));
     }
     if parser.parse_keywords(&[Keyword::SET, Keyword::DATA, Keyword::TYPE]) || take_word(parser, "TYPE") {
-        return Ok(ColumnChange::Retype { path, to: parse_type(parser)? });
+        return Ok(without_default(ColumnChange::Retype { path, to: parse_type(parser)? }, false));
     }
     if parser.parse_keywords(&[Keyword::DROP, Keyword::NOT, Keyword::NULL]) {
-        return Ok(ColumnChange::MakeOptional { path });
+        return Ok(without_default(ColumnChange::MakeOptional { path }, false));
     }
     if parser.parse_keywords(&[Keyword::SET, Keyword::NOT, Keyword::NULL]) {
         return unsupported("SET NOT NULL is not supported: rows that are there may have no value");

@@ -1,5 +1,6 @@
 //! `CREATE` and `DROP` of tables, schemas and views, with Trino's properties and types.
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -106,7 +107,7 @@ fn parse_with_data(parser: &mut Parser<'_>) -> Parsed<bool> {
 
 pub(super) fn parse_column(parser: &mut Parser<'_>) -> Parsed<ColumnDefinition> {
     let name = super::names::normalized(&parser.parse_identifier()?);
-    let mut column = ColumnDefinition { name, column_type: None, not_null: false, comment: None };
+    let mut column = ColumnDefinition { name, column_type: None, not_null: false, default: None, comment: None };
     if matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen) {
         return Ok(column);
     }
@@ -117,11 +118,16 @@ pub(super) fn parse_column(parser: &mut Parser<'_>) -> Parsed<ColumnDefinition> 
         } else if let Some(comment) = parse_comment(parser)? {
             column.comment = Some(comment);
         } else if parser.parse_keyword(Keyword::DEFAULT) {
-            return unsupported("DEFAULT values of columns are not supported yet");
+            column.default = Some(parse_default(parser)?);
         } else if !parser.parse_keyword(Keyword::NULL) {
             return Ok(column);
         }
     }
+}
+
+/// The value behind `DEFAULT`. What may stand behind it is no part of it.
+pub(super) fn parse_default(parser: &mut Parser<'_>) -> Parsed<Expr> {
+    parser.parse_prefix()
 }
 
 pub(super) fn parse_comment(parser: &mut Parser<'_>) -> Parsed<Option<String>> {

@@ -17,7 +17,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future::BoxFuture;
-use nunatak_catalog::spec::{FormatVersion, SnapshotRef, Type};
+use nunatak_catalog::spec::{Datum, FormatVersion, Literal, NestedField, Schema, SnapshotRef, Type};
 use nunatak_catalog::{Branch, Catalog, Table, TableName, View, snapshot};
 use nunatak_core::{Code, Error, Result};
 
@@ -34,6 +34,7 @@ use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
 use crate::scan::types::table_schema;
 use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, metadata_table, table_changes};
+use crate::write::encode;
 
 /// How deeply views may refer to views.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -431,6 +432,40 @@ impl Planner {
         }
     }
 
+    /// A column's default from its expression; `None` for NULL.
+    ///
+    /// Errors: `EXPRESSION_NOT_CONSTANT`, those of casting it to the column's type, `NOT_SUPPORTED` for rows, arrays and maps.
+    pub fn default_value(&self, expression: &ast::Expr, field: &NestedField) -> Result<Option<Literal>> {
+        let Type::Primitive(primitive) = field.field_type.as_ref() else {
+            return Err(Error::not_supported(format!("column '{}' cannot have a default: it is a row, an array or a map", field.name)));
+        };
+        let schema = spec_schema(field)?;
+        let value = self.constant(expression, Some(table_schema(&schema)?.field(0).data_type()))?;
+        let array = value.to_array().map_err(from_datafusion)?;
+        let Some(bytes) = encode(array.as_ref(), 0)? else { return Ok(None) };
+        let datum = Datum::try_from_bytes(&bytes, primitive.clone());
+        let datum =
+            datum.map_err(|error| Error::internal(format!("the default of column '{}' is no value of its type", field.name)).with_source(error))?;
+        Ok(Some(Literal::Primitive(datum.literal().clone())))
+    }
+
+    /// The schema of a new table with the defaults of its columns.
+    pub fn new_schema(&self, columns: &[ColumnDefinition]) -> Result<Schema> {
+        let schema = new_schema(columns)?;
+        if columns.iter().all(|column| column.default.is_none()) {
+            return Ok(schema);
+        }
+        let fields = schema.as_struct().fields().iter().zip(columns).map(|(field, column)| {
+            let mut field = NestedField::clone(field);
+            if let Some(default) = &column.default {
+                field.write_default = self.default_value(default, &field)?;
+            }
+            Ok(Arc::new(field))
+        });
+        let built = Schema::builder().with_fields(fields.collect::<Result<Vec<_>>>()?).build();
+        built.map_err(|error| Error::internal("columns with defaults make no schema").with_source(error))
+    }
+
     /// The value of an expression without columns.
     fn constant(&self, expression: &ast::Expr, cast_to: Option<&DataType>) -> Result<ScalarValue> {
         let schema = Arc::new(DFSchema::empty());
@@ -495,6 +530,13 @@ impl Planner {
             Ok(error) | Err(error) => error,
         }
     }
+}
+
+/// A schema of one column.
+fn spec_schema(field: &NestedField) -> Result<Schema> {
+    let field = NestedField { required: false, initial_default: None, write_default: None, ..field.clone() };
+    let built = Schema::builder().with_fields([Arc::new(field)]).build();
+    built.map_err(|error| Error::internal("a column makes no schema").with_source(error))
 }
 
 /// The rows of `VALUES` with NULL in any column: where the table has none the writer says so, and names the column.

@@ -177,8 +177,10 @@ pub struct Call {
 pub enum TableChange {
     /// `ADD`, `DROP`, `RENAME` or `ALTER COLUMN`.
     Column {
-        /// What becomes of the column.
+        /// What becomes of the column; its default is `default`.
         change: ColumnChange,
+        /// The value that `DEFAULT` gives, for `ADD` and `SET DEFAULT`.
+        default: Option<ast::Expr>,
         /// Whether a column that is missing (or, to be added, there) is fine.
         tolerant: bool,
     },
@@ -199,6 +201,8 @@ pub struct ColumnDefinition {
     pub column_type: Option<Type>,
     /// Whether NULL is refused.
     pub not_null: bool,
+    /// What `DEFAULT` said.
+    pub default: Option<ast::Expr>,
     /// What `COMMENT` said.
     pub comment: Option<String>,
 }

@@ -43,6 +43,7 @@ pub use replaced::replaced_partitions;
 pub use report::Written;
 pub use rewrite::{Chosen, compactable, remaining_rows, replacing, rows_of, with_rewritten, zorder_columns};
 pub use row_deletes::{all_rows, row_deletes};
+pub(crate) use value::encode;
 
 /// Where rows are written, and for which query.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use nunatak_catalog::spec::{PrimitiveType, Transform};
 use nunatak_core::{Error, Result};
 
 /// The value of `array` in `row`; `None` for NULL.
-pub(super) fn encode(array: &dyn Array, row: usize) -> Result<Option<Vec<u8>>> {
+pub(crate) fn encode(array: &dyn Array, row: usize) -> Result<Option<Vec<u8>>> {
     if array.is_null(row) {
         return Ok(None);
     }
