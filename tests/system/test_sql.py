@@ -52,7 +52,7 @@ def test_nested_values_are_inserted(server):
         ("SELEC 1", "SYNTAX_ERROR: line 1:1: expected: an SQL statement, found: SELEC (did you mean 'SELECT'?)"),
         ("SELECT (1\n + 2", "SYNTAX_ERROR: line 2:5: expected: ), found: EOF"),
         ("SELECT * FROM one WHER x = 1", "SYNTAX_ERROR: line 1:24: "),
-        ("CALL system.optimize('one')", "NOT_SUPPORTED: CALL statements"),
+        ("CALL system.optimise('default', 'one')", "PROCEDURE_NOT_FOUND: procedure 'system.optimise' does not exist (did you mean 'system.optimize'?)"),
         ("ALTER TABLE one ADD COLUMN y bigint NOT NULL", "NOT_SUPPORTED: ADD COLUMN ... NOT NULL"),
         ("CREATE TABLE wrong (c char(3))", "NOT_SUPPORTED: line 1:23: type 'char'"),
         ("CREATE TABLE wrong (c nope)", "TYPE_NOT_FOUND: line 1:23: type 'nope' does not exist"),

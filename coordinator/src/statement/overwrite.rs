@@ -1,9 +1,13 @@
 //! `INSERT OVERWRITE`: new rows in the place of others, in one snapshot. Which others, the session property `insert_overwrite_mode` says, as in Spark: all rows, or
 //! those that `PARTITION (column = value)` means (`static`), or those of the partitions that new rows are in (`dynamic`).
 
-use nunatak_catalog::Catalog;
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::Statement;
 use nunatak_catalog::commit::{self, CommitError, Isolation, Retries, RetryPolicy, RowDelta};
-use nunatak_core::{Code, Result};
+use nunatak_catalog::spec::DataFile;
+use nunatak_catalog::{Catalog, Table};
+use nunatak_core::{Code, Error, Result};
 use nunatak_engine::sql::{Change, InsertPlan};
 use nunatak_engine::write::{all_rows, discard, discard_delta, replaced_partitions};
 
@@ -13,9 +17,9 @@ use crate::query::OverwriteMode;
 /// The entry of a summary by which other writers know that whole partitions were replaced.
 const REPLACE_PARTITIONS: &str = "replace-partitions";
 
-pub(super) async fn run(mut context: StatementContext, statement: datafusion::sql::sqlparser::ast::Statement) -> Result<Outcome> {
+pub(super) async fn run(mut context: StatementContext, statement: Statement) -> Result<Outcome> {
     let mut planned = context.planner.plan_insert(statement.clone()).await?;
-    let catalog = std::sync::Arc::clone(context.engine.catalog(&planned.name.catalog)?);
+    let catalog = Arc::clone(context.engine.catalog(&planned.name.catalog)?);
     Ok(Outcome::update(async move {
         let mut retries = Retries::new(RetryPolicy::from_properties(planned.table.metadata.properties())?);
         loop {
@@ -64,12 +68,7 @@ async fn attempt(context: &StatementContext, catalog: &dyn Catalog, planned: Ins
 }
 
 /// The removal of the rows that new ones stand in place of.
-async fn removed(
-    context: &StatementContext,
-    table: &nunatak_catalog::Table,
-    replaced: Option<Change>,
-    written: &[nunatak_catalog::spec::DataFile],
-) -> Result<RowDelta, CommitError> {
+async fn removed(context: &StatementContext, table: &Table, replaced: Option<Change>, written: &[DataFile]) -> Result<RowDelta, CommitError> {
     let scan = context.engine.scan();
     let at_head = context.planner.at_head(table)?;
     match (context.settings.insert_overwrite_mode, replaced) {
@@ -78,7 +77,7 @@ async fn removed(
         (OverwriteMode::Static, Some(delete)) => {
             let planned = context.planner.plan_change(&delete).await?;
             if planned.table.table().metadata_location != table.metadata_location {
-                let error = nunatak_core::Error::new(Code::TransactionConflict, format!("table '{}' was changed meanwhile", table.name));
+                let error = Error::new(Code::TransactionConflict, format!("table '{}' was changed meanwhile", table.name));
                 return Err(CommitError::Conflict(error));
             }
             Ok(change::removal(context, &delete, planned).await?)

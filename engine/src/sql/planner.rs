@@ -147,6 +147,7 @@ impl Planner {
                     return Err(Error::not_supported(format!("'{name}' is not a table that can be written")));
                 };
                 let input = with_nullable_values(Arc::unwrap_or_clone(input)).map_err(from_datafusion)?;
+                let input = self.conforming(input, &TableProvider::schema(iceberg))?;
                 Ok(InsertPlan { table: iceberg.table().clone(), name, input, replaced })
             }
             other => Err(Error::internal(format!("INSERT was planned as {}", other.display()))),
@@ -197,11 +198,32 @@ impl Planner {
         Ok((table, files))
     }
 
-    /// Plans the query of an `INSERT` by itself, with `values` as further columns: DataFusion takes all `VALUES` in it for rows of the table.
+    /// The rows with the types of the table's columns. They were cast to them by the types that they had before analysis.
+    fn conforming(&self, input: LogicalPlan, columns: &SchemaRef) -> Result<LogicalPlan> {
+        // With parameters it is done when they have values, if it cannot be done now.
+        let Ok(analyzed) = self.analyzed(input.clone()) else { return Ok(input) };
+        let fields = analyzed.schema().fields().iter().zip(columns.fields());
+        if fields.clone().all(|(is, wanted)| is.data_type() == wanted.data_type()) {
+            return Ok(input);
+        }
+        let casts = analyzed
+            .schema()
+            .columns()
+            .into_iter()
+            .zip(columns.fields())
+            .map(|(column, wanted)| Ok(Expr::Column(column).cast_to(wanted.data_type(), analyzed.schema().as_ref())?.alias(wanted.name())));
+        let casts = casts.collect::<datafusion::error::Result<Vec<_>>>().map_err(from_datafusion)?;
+        LogicalPlanBuilder::from(analyzed).project(casts).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+    }
+
+    /// Plans the query of an `INSERT` by itself, with `values` as further columns, if it has `VALUES` in it: DataFusion takes all of them for rows of the table.
     async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr]) -> Result<()> {
         let Some(source) = &mut insert.source else { return Ok(()) };
         if let ast::SetExpr::Values(rows) = source.body.as_mut() {
             rows.rows.iter_mut().for_each(|row| row.content.extend_from_slice(values));
+            return Ok(());
+        }
+        if values.is_empty() && !source.to_string().to_uppercase().contains("VALUES") {
             return Ok(());
         }
         let plan = self.plan_query(source.as_ref().clone()).await?;
