@@ -40,7 +40,7 @@ pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists
 fn with_default(context: &StatementContext, table: &Table, change: &TableChange) -> Result<TableChange> {
     let mut change = change.clone();
     if let TableChange::Column { change, default: Some(expression), .. } = &mut change {
-        match change {
+        match change.as_mut() {
             ColumnChange::Add { path, field_type, default, .. } => {
                 let name = path.last().cloned().unwrap_or_default();
                 *default = context.planner.default_value(expression, &NestedField::optional(1, name, field_type.clone()))?;

@@ -152,7 +152,7 @@ fn parse_add_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
             return unsupported("ADD COLUMN ... NOT NULL is not supported: rows that are there have no value for it");
         } else if parser.parse_keyword(Keyword::DEFAULT) {
-            default = Some(parse_default(parser)?);
+            default = Some(Box::new(parse_default(parser)?));
         } else if let Some(comment) = parse_comment(parser)? {
             doc = Some(comment);
         } else if take_word(parser, "LAST") {
@@ -160,13 +160,17 @@ fn parse_add_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
         } else if let Some(place) = parse_position(parser)? {
             position = Some(place);
         } else {
-            return Ok(TableChange::Column { change: ColumnChange::Add { path, field_type, default: None, doc, position }, default, tolerant });
+            return Ok(TableChange::Column {
+                change: Box::new(ColumnChange::Add { path, field_type, default: None, doc, position }),
+                default,
+                tolerant,
+            });
         }
     }
 }
 
 fn without_default(change: ColumnChange, tolerant: bool) -> TableChange {
-    TableChange::Column { change, default: None, tolerant }
+    TableChange::Column { change: Box::new(change), default: None, tolerant }
 }
 
 fn parse_position(parser: &mut Parser<'_>) -> Parsed<Option<Position>> {
@@ -182,8 +186,8 @@ fn parse_position(parser: &mut Parser<'_>) -> Parsed<Option<Position>> {
 fn parse_alter_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
     let path = parse_path(parser)?;
     if parser.parse_keywords(&[Keyword::SET, Keyword::DEFAULT]) {
-        let default = Some(parse_default(parser)?);
-        return Ok(TableChange::Column { change: ColumnChange::SetDefault { path, default: None }, default, tolerant: false });
+        let default = Some(Box::new(parse_default(parser)?));
+        return Ok(TableChange::Column { change: Box::new(ColumnChange::SetDefault { path, default: None }), default, tolerant: false });
     }
     if parser.parse_keywords(&[Keyword::DROP, Keyword::DEFAULT]) {
         return Ok(without_default(ColumnChange::SetDefault { path, default: None }, false));

@@ -178,9 +178,9 @@ pub enum TableChange {
     /// `ADD`, `DROP`, `RENAME` or `ALTER COLUMN`.
     Column {
         /// What becomes of the column; its default is `default`.
-        change: ColumnChange,
+        change: Box<ColumnChange>,
         /// The value that `DEFAULT` gives, for `ADD` and `SET DEFAULT`.
-        default: Option<ast::Expr>,
+        default: Option<Box<ast::Expr>>,
         /// Whether a column that is missing (or, to be added, there) is fine.
         tolerant: bool,
     },
