@@ -279,7 +279,7 @@ fn placed(mut fields: Siblings, field: NestedFieldRef, place: Option<&Position>)
 }
 
 /// The type `to`, if values of the field's type are values of it (table spec, "Type promotion").
-fn promoted(field: &NestedField, to: &Type) -> Result<Type> {
+pub(crate) fn promoted(field: &NestedField, to: &Type) -> Result<Type> {
     use PrimitiveType::{Decimal, Double, Float, Int, Long};
     let is_wider = match (field.field_type.as_ref(), to) {
         (from, to) if from == to => true,
@@ -298,12 +298,12 @@ fn promoted(field: &NestedField, to: &Type) -> Result<Type> {
         .with_hint("types become wider only: int to long, float to double, decimals of the same scale to more digits"))
 }
 
-/// A default of a column that gets a wider type.
-fn widened(default: Literal, to: &Type) -> Literal {
-    match (default, to) {
+/// A value of a column that gets a wider type.
+pub(crate) fn widened(value: Literal, to: &Type) -> Literal {
+    match (value, to) {
         (Literal::Primitive(PrimitiveLiteral::Int(value)), Type::Primitive(PrimitiveType::Long)) => Literal::long(i64::from(value)),
         (Literal::Primitive(PrimitiveLiteral::Float(value)), Type::Primitive(PrimitiveType::Double)) => Literal::double(f64::from(value.0)),
-        (default, _) => default,
+        (value, _) => value,
     }
 }
 

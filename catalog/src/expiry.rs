@@ -51,6 +51,13 @@ pub async fn expirable(table: &Table, expiry: Expiry, now_ms: i64, cache: &Manif
     Ok(expired)
 }
 
+/// How many snapshots would expire now. Reads nothing.
+///
+/// Errors: `INVALID_TABLE_PROPERTY`.
+pub fn expired_snapshots(metadata: &TableMetadata, expiry: Expiry, now_ms: i64) -> Result<usize> {
+    Ok(find(metadata, expiry, now_ms)?.snapshots.len())
+}
+
 /// Expires snapshots, then deletes the files that went with them. What cannot be deleted is left behind as an orphan.
 ///
 /// Errors: `NOT_SUPPORTED` for a table whose files belong to someone else (`gc.enabled` is false), and those of [`expirable`] and of the commit.

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use nunatak_coordinator::jobs::maintenance;
 use nunatak_coordinator::query::{Coordinator, Options};
 use nunatak_core::config::{Config, Loaded};
 use nunatak_engine::file_cache::FileCacheOptions;
@@ -43,10 +44,20 @@ impl BoundCoordinator {
             local_bytes_max: config.execution.local_bytes_max,
             orphan_age_min: config.maintenance.orphan_age_min,
         };
-        tokio::select! {
-            started = Coordinator::start(options, self.cluster) => Ok(Some((self.doors, started?))),
-            () = shutdown.cancelled() => Ok(None),
+        let coordinator = tokio::select! {
+            started = Coordinator::start(options, self.cluster) => started?,
+            () = shutdown.cancelled() => return Ok(None),
+        };
+        if let Some(interval) = config.maintenance.interval {
+            let options = maintenance::Options {
+                interval,
+                tables: config.maintenance.tables.clone(),
+                quiet_hours: config.maintenance.quiet_hours,
+                budget_bytes: config.maintenance.budget_bytes,
+            };
+            tokio::spawn(maintenance::run(coordinator.clone(), options, shutdown.clone()));
         }
+        Ok(Some((self.doors, coordinator)))
     }
 }
 

@@ -3,5 +3,6 @@
 //! Front doors know only [`query`].
 
 pub mod execution;
+pub mod jobs;
 pub mod query;
 pub mod statement;

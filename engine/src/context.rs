@@ -20,6 +20,7 @@ use crate::error::{from_datafusion, suggest};
 use crate::file_cache::{FileCache, FileCacheOptions};
 use crate::rules::{self, YieldInJoins};
 use crate::scan::ScanContext;
+use crate::sql::SystemTables;
 use crate::{functions, transform};
 
 /// Memory that parsed manifests may take, in bytes.
@@ -46,6 +47,7 @@ pub struct EngineContext {
     base: SessionState,
     scan: Arc<ScanContext>,
     catalogs: BTreeMap<String, Arc<dyn Catalog>>,
+    system_tables: Option<Arc<dyn SystemTables>>,
 }
 
 impl fmt::Debug for EngineContext {
@@ -74,7 +76,19 @@ impl EngineContext {
             base,
             scan: Arc::new(ScanContext::new(manifest_cache, Arc::clone(storage)).with_file_cache(file_cache)),
             catalogs: catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)).collect(),
+            system_tables: None,
         })
+    }
+
+    /// The same, with tables in the schema `system` of each catalog.
+    #[must_use]
+    pub fn with_system_tables(self, tables: Arc<dyn SystemTables>) -> Self {
+        Self { system_tables: Some(tables), ..self }
+    }
+
+    /// The tables in the schema `system`, if there are some.
+    pub fn system_tables(&self) -> Option<&Arc<dyn SystemTables>> {
+        self.system_tables.as_ref()
     }
 
     /// The session that each query's own is made from.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nunatak_testing.server import Server
+from nunatak_testing.server import Cluster, Executor, Server
 
 KILLS = int(os.environ.get("CRASH_KILLS", "20"))
 SEED = int(os.environ.get("CRASH_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -111,6 +111,39 @@ def test_kill_while_changing(tmp_path, mode):
         print(f"{removed['orphan_files_count']} orphans")
         assert on_disk(server) == named(server, "counted"), "files that nothing names are left, or some are lost"
         assert server.rows("SELECT count(*), min(n), max(n) FROM counted") == [(rows, merges, merges)]
+
+
+@pytest.mark.parametrize("mode", ["merge-on-read", "copy-on-write"])
+def test_kill_executors_while_changing(tmp_path, mode):
+    """MERGE and optimize in fault_tolerant mode, of which each loses an executor at some time: all of them succeed, and no row is lost or there twice."""
+    chance = random.Random(SEED)
+    print(f"CRASH_SEED={SEED}")
+    rows, headers = 200_000, {"nunatak-session": "execution_mode=fault_tolerant"}
+    statements = [MERGE.format(rows=rows), "ALTER TABLE counted EXECUTE optimize(sorted_by => ARRAY['id'])"]
+    (tmp_path / "nunatak.toml").write_text('[maintenance]\norphan_age_min = "0s"\n')
+    with Cluster(tmp_path / "data", "--config", tmp_path / "nunatak.toml") as cluster:
+        cluster.rows(
+            "CREATE TABLE counted (id bigint, n bigint) WITH (format_version = 3, partitioning = ARRAY['bucket(id, 4)'],"
+            f" extra_properties = MAP(ARRAY['write.merge.mode', 'write.update.mode'], ARRAY['{mode}', '{mode}']))"
+        )
+        duration, merges = [0, 0], 0
+        for attempt in range(2 + max(2, KILLS // 5)):
+            start, statement = time.monotonic(), statements[attempt % 2]
+            victim = cluster.executors[attempt // 2 % 2]
+            # The first ones tell how long it takes.
+            killer = threading.Timer(chance.uniform(0, duration[attempt % 2]), victim.kill if attempt >= 2 else int)
+            killer.start()
+            cluster.rows(statement, headers=headers)
+            killer.join()
+            duration[attempt % 2] = duration[attempt % 2] or time.monotonic() - start
+            merges += statement == statements[0]
+            if attempt >= 2:
+                position = cluster.executors.index(victim)
+                cluster.executors[position] = Executor(victim.data_dir, cluster.cluster, slots=1).start()
+            assert cluster.rows("SELECT count(*), count(DISTINCT id), min(n), max(n) FROM counted") == [(rows, rows, merges, merges)]
+        removed = dict(cluster.rows("ALTER TABLE counted EXECUTE remove_orphan_files('0s')"))
+        print(f"{removed['orphan_files_count']} orphans")
+        assert on_disk(cluster) == named(cluster, "counted"), "files that nothing names are left, or some are lost"
 
 
 def on_disk(server):

@@ -5,6 +5,7 @@ use nunatak_core::{Code, Error, Retry};
 
 use crate::commit::CommitError;
 use crate::error::from_iceberg;
+use crate::replaced_columns::check_partition_names;
 use crate::spec::{TableMetadata, TableMetadataBuildResult, TableRequirement, TableUpdate};
 use crate::table::TableName;
 use crate::unsupported::unsupported_type;
@@ -39,7 +40,9 @@ pub fn apply(
     for update in updates {
         builder = update.apply(builder).map_err(failed)?;
     }
-    builder.build().map_err(failed)
+    let built = builder.build().map_err(failed)?;
+    check_partition_names(&built.metadata)?;
+    Ok(built)
 }
 
 /// The error of a commit that met another one.

@@ -34,18 +34,10 @@ pub struct RewrittenManifests {
 /// Errors: those of reading manifests and of commits.
 pub async fn rewrite_manifests(catalog: &dyn Catalog, base: &Table, summary: &BTreeMap<String, String>) -> Result<RewrittenManifests> {
     let Some(head) = base.head() else { return Ok(RewrittenManifests::default()) };
-    let (key, default) = MANIFEST_TARGET_BYTES;
-    let target_bytes = number(base.metadata.properties(), key, default)?.max(1);
+    let target_bytes = target_bytes(base)?;
     let list = read_list(&base.storage, head.manifest_list(), base.metadata.format_version()).await?;
     let kept = list.len();
-    let mut groups: BTreeMap<(bool, i32), Vec<ManifestFile>> = BTreeMap::new();
-    for manifest in list {
-        let is_data = manifest.content == ManifestContentType::Data;
-        groups.entry((is_data, manifest.partition_spec_id)).or_default().push(manifest);
-    }
-    let is_small = |manifest: &ManifestFile| bytes(manifest) < target_bytes / 2;
-    groups.values_mut().for_each(|group| group.retain(is_small));
-    groups.retain(|_, group| group.len() > 1);
+    let groups = small(&list, target_bytes);
     let replaced = groups.values().map(Vec::len).sum();
     if replaced == 0 {
         return Ok(RewrittenManifests::default());
@@ -63,6 +55,29 @@ pub async fn rewrite_manifests(catalog: &dyn Catalog, base: &Table, summary: &BT
         error => error.into_error(),
     })?;
     Ok(done)
+}
+
+/// How many of the manifests of a table's snapshot [`rewrite_manifests`] would write again.
+///
+/// Errors: `INVALID_TABLE_PROPERTY`.
+pub fn small_manifests(table: &Table, list: &[ManifestFile]) -> Result<usize> {
+    Ok(small(list, target_bytes(table)?).values().map(Vec::len).sum())
+}
+
+fn target_bytes(table: &Table) -> Result<u64> {
+    let (key, default) = MANIFEST_TARGET_BYTES;
+    Ok(number(table.metadata.properties(), key, default)?.max(1))
+}
+
+/// The manifests of which fewer can hold the same entries, those that go together by kind and partition spec.
+fn small(list: &[ManifestFile], target_bytes: u64) -> BTreeMap<(bool, i32), Vec<ManifestFile>> {
+    let mut groups: BTreeMap<(bool, i32), Vec<ManifestFile>> = BTreeMap::new();
+    for manifest in list.iter().filter(|manifest| bytes(manifest) < target_bytes / 2) {
+        let is_data = manifest.content == ManifestContentType::Data;
+        groups.entry((is_data, manifest.partition_spec_id)).or_default().push(manifest.clone());
+    }
+    groups.retain(|_, group| group.len() > 1);
+    groups
 }
 
 fn bytes(manifest: &ManifestFile) -> u64 {

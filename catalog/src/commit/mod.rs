@@ -17,7 +17,7 @@ use nunatak_core::Error;
 
 pub use append::{append, append_to_staged};
 pub use cherry_pick::{WAP_ID, cherry_pick, waiting};
-pub use manifests::{RewrittenManifests, rewrite_manifests};
+pub use manifests::{RewrittenManifests, rewrite_manifests, small_manifests};
 pub use metadata::{change_metadata, set_current_snapshot};
 pub use refs::{Existing, RefChange, ref_updates};
 pub use replace::{Replacement, replace, replace_by_empty};

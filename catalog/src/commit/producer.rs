@@ -17,10 +17,11 @@ use super::retry::number;
 use super::summary::Changes;
 use crate::backend::metadata_file::metadata_folder;
 use crate::error::from_iceberg;
+use crate::evolution::widened;
 use crate::snapshot::{FileEntry, FileKey, WholeManifest, branch_at, manifest_header, read_list, read_whole, refs};
 use crate::spec::{
     DataContentType, DataFile, DataFileBuilder, FormatVersion, Literal, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestStatus, Operation,
-    PartitionSpec, Schema, Snapshot, SnapshotRef, Struct, TableMetadata, TableRequirement, TableUpdate, UnboundPartitionField,
+    PartitionSpec, Schema, Snapshot, SnapshotRef, Struct, StructType, TableMetadata, TableRequirement, TableUpdate, UnboundPartitionField,
 };
 use crate::storage::Storage;
 use crate::table::Table;
@@ -142,9 +143,6 @@ impl Producer {
     ) -> Result<()> {
         let Some((first, _)) = replaced.first() else { return Ok(()) };
         let (content, spec) = (first.content, spec_of(metadata, first.partition_spec_id)?);
-        // It must have the columns of the partition spec, which may have been dropped since.
-        let schemas = replaced.iter().map(|(_, whole)| &whole.schema);
-        let Some(schema) = schemas.max_by_key(|schema| schema.schema_id()).cloned() else { return Ok(()) };
         let old_bytes: u64 = replaced.iter().map(|(manifest, _)| u64::try_from(manifest.manifest_length).unwrap_or_default()).sum();
         self.replaced.extend(replaced.iter().map(|(manifest, _)| manifest.manifest_path.clone()));
         let mut entries = Vec::new();
@@ -159,9 +157,10 @@ impl Producer {
         for entries in entries.chunks(entries_max) {
             let path = format!("{}/{}-m{}.avro", metadata_folder(metadata), self.commit_uuid, self.manifests.len());
             let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
-            let mut writer = self.writer(metadata, &schema, spec, content, &path)?;
+            let (mut writer, partition_type) = self.writer(metadata, schema_of(metadata, spec), spec, content, &path)?;
             for (entry, inherited) in entries {
-                let file = with_row_id(&entry.data_file, inherited, metadata.format_version())?;
+                let partition = widened_partition(entry.data_file.partition(), &partition_type);
+                let file = written_out(&entry.data_file, inherited, partition, metadata.format_version())?;
                 let (data_number, file_number) = (inherited.data_sequence_number, Some(inherited.file_sequence_number));
                 writer.add_existing_file(file, inherited.snapshot_id, data_number, file_number).map_err(failed)?;
             }
@@ -185,13 +184,20 @@ impl Producer {
     ) -> Result<ManifestFile> {
         let path = format!("{}/{}-m{}.avro", metadata_folder(metadata), self.commit_uuid, self.manifests.len());
         let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
-        let mut writer = self.writer(metadata, metadata.current_schema(), spec, content, &path)?;
-        for file in files {
+        let (mut writer, partition_type) = self.writer(metadata, schema_of(metadata, spec), spec, content, &path)?;
+        for mut file in files {
+            // Deletes have the partition of their data file, which may be older than the type.
+            let partition = widened_partition(file.partition(), &partition_type);
+            if partition != *file.partition() {
+                let first_row_id = file.first_row_id();
+                file = with_partition(&file, spec.spec_id(), partition, first_row_id)?;
+            }
             writer.add_file(file, sequence_number).map_err(failed)?;
         }
         writer.write_manifest_file().await.map_err(failed)
     }
 
+    /// A writer, and the type of the partition values that it takes.
     fn writer(
         &self,
         metadata: &TableMetadata,
@@ -199,17 +205,19 @@ impl Producer {
         spec: &PartitionSpec,
         content: ManifestContentType,
         path: &str,
-    ) -> Result<ManifestWriter> {
+    ) -> Result<(ManifestWriter, StructType)> {
         let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
         let output = self.file_io.new_output(path).map_err(failed)?;
-        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), Arc::clone(schema), avro_spec(spec, metadata)?);
-        Ok(match (metadata.format_version(), content) {
+        let partition_type = spec.partition_type(schema).map_err(failed)?;
+        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), Arc::clone(schema), avro_spec(spec, schema)?);
+        let writer = match (metadata.format_version(), content) {
             (FormatVersion::V1, _) => builder.build_v1(),
             (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
             (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
             (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
             (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
-        })
+        };
+        Ok((writer, partition_type))
     }
 
     /// Writes the manifest list of one attempt on top of `table`: the new manifests and those of its branch's head, without the files that are removed.
@@ -286,11 +294,11 @@ impl Producer {
         let path = format!("{}/{}-a{attempt}-m{}.avro", metadata_folder(metadata), self.commit_uuid, carried.written.len());
         let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
         let spec = spec_of(metadata, manifest.partition_spec_id)?;
-        let mut writer = self.writer(metadata, &whole.schema, spec, manifest.content, &path)?;
+        let (mut writer, _) = self.writer(metadata, &whole.schema, spec, manifest.content, &path)?;
         carried.written.push(path.clone());
         let removed = self.removed.of(manifest.content);
         for (entry, (status, inherited)) in whole.entries.iter().zip(&whole.inherited) {
-            let file = with_row_id(&entry.data_file, inherited, metadata.format_version())?;
+            let file = written_out(&entry.data_file, inherited, entry.data_file.partition().clone(), metadata.format_version())?;
             let (data_number, file_number) = (inherited.data_sequence_number, Some(inherited.file_sequence_number));
             let added = match status {
                 // Of an older snapshot.
@@ -387,7 +395,7 @@ fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
 }
 
 /// The spec with its field names in the spelling that Avro takes.
-fn avro_spec(spec: &PartitionSpec, metadata: &TableMetadata) -> Result<PartitionSpec> {
+fn avro_spec(spec: &PartitionSpec, schema: &Arc<Schema>) -> Result<PartitionSpec> {
     if spec.fields().iter().all(|field| manifest_header::is_plain(&field.name)) {
         return Ok(spec.clone());
     }
@@ -397,7 +405,7 @@ fn avro_spec(spec: &PartitionSpec, metadata: &TableMetadata) -> Result<Partition
         name: manifest_header::avro_name(&field.name),
         transform: field.transform,
     });
-    let builder = PartitionSpec::builder(metadata.current_schema().clone()).with_spec_id(spec.spec_id()).add_unbound_fields(fields);
+    let builder = PartitionSpec::builder(Arc::clone(schema)).with_spec_id(spec.spec_id()).add_unbound_fields(fields);
     let built = builder.and_then(|builder| builder.build());
     built
         .map_err(|error| from_iceberg(error, Code::NotSupported, format!("partition spec {} has a field name that Avro cannot hold", spec.spec_id())))
@@ -409,18 +417,37 @@ fn spec_of(metadata: &TableMetadata, id: i32) -> Result<&Arc<PartitionSpec>> {
         .ok_or_else(|| Error::internal(format!("files were written for partition spec {id}, which the table does not have")))
 }
 
-/// The file with the id of its first row written out: it may have been inherited from a manifest that is there no more.
-fn with_row_id(file: &DataFile, inherited: &FileEntry, version: FormatVersion) -> Result<DataFile> {
-    if version < FormatVersion::V3 || file.first_row_id() == inherited.first_row_id {
+/// The schema with which files of a partition spec are written down: the current one, or the last one that had all columns of the spec.
+fn schema_of<'a>(metadata: &'a TableMetadata, spec: &PartitionSpec) -> &'a Arc<Schema> {
+    let has_all = |schema: &&Arc<Schema>| spec.fields().iter().all(|field| schema.field_by_id(field.source_id).is_some());
+    let current = metadata.current_schema();
+    let last = || metadata.schemas_iter().filter(has_all).max_by_key(|schema| schema.schema_id());
+    Some(current).filter(has_all).or_else(last).unwrap_or(current)
+}
+
+/// Partition values as those of a partition spec whose columns have got wider types since.
+fn widened_partition(partition: &Struct, types: &StructType) -> Struct {
+    let values = partition.fields().iter().zip(types.fields());
+    Struct::from_iter(values.map(|(value, field)| value.clone().map(|value| widened(value, &field.field_type))))
+}
+
+/// The file with these partition values and the id of its first row written out: it may have been inherited from a manifest that is there no more.
+fn written_out(file: &DataFile, inherited: &FileEntry, partition: Struct, version: FormatVersion) -> Result<DataFile> {
+    let first_row_id = if version < FormatVersion::V3 { file.first_row_id() } else { inherited.first_row_id };
+    if first_row_id == file.first_row_id() && partition == *file.partition() {
         return Ok(file.clone());
     }
+    with_partition(file, inherited.spec_id, partition, first_row_id)
+}
+
+fn with_partition(file: &DataFile, spec_id: i32, partition: Struct, first_row_id: Option<i64>) -> Result<DataFile> {
     let mut builder = DataFileBuilder::default();
     builder
         .content(file.content_type())
         .file_path(file.file_path().to_owned())
         .file_format(file.file_format())
-        .partition(file.partition().clone())
-        .partition_spec_id(inherited.spec_id)
+        .partition(partition)
+        .partition_spec_id(spec_id)
         .record_count(file.record_count())
         .file_size_in_bytes(file.file_size_in_bytes())
         .column_sizes(file.column_sizes().clone())
@@ -432,7 +459,7 @@ fn with_row_id(file: &DataFile, inherited: &FileEntry, version: FormatVersion) -
         .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
         .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
         .equality_ids(file.equality_ids())
-        .first_row_id(inherited.first_row_id)
+        .first_row_id(first_row_id)
         .referenced_data_file(file.referenced_data_file())
         .content_offset(file.content_offset())
         .content_size_in_bytes(file.content_size_in_bytes());

@@ -20,7 +20,7 @@ const LAST_ADDED: i32 = -1;
 /// What a table is to be.
 #[derive(Clone, Debug)]
 pub struct Replacement {
-    /// Its columns, with ids that the table has never had.
+    /// Its columns, with ids as `replacing_schema` gives them.
     pub schema: Schema,
     /// Its partitioning.
     pub spec: UnboundPartitionSpec,

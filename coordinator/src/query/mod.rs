@@ -27,6 +27,7 @@ pub use session::{Session, SessionChange};
 pub use settings::{OverwriteMode, PROPERTIES, Property, Settings, check as check_property, check_name};
 
 use crate::execution::{Execution, Options as ExecutionOptions};
+use crate::jobs::maintenance::{self, Journal};
 use crate::statement::{self, StatementContext};
 
 /// A stream of result rows. Dropping it cancels the query and everything that runs for it.
@@ -135,6 +136,7 @@ pub struct Coordinator {
     pub(crate) execution: Execution,
     pub(crate) options: Arc<Options>,
     pub(crate) running: Registry,
+    pub(crate) journal: Arc<Journal>,
 }
 
 impl Coordinator {
@@ -143,10 +145,12 @@ impl Coordinator {
     ///
     /// Errors: `CONFIGURATION_INVALID` when the data directory cannot be written.
     pub async fn start(options: Options, cluster: TcpListener) -> Result<Self> {
-        let engine = Arc::new(start::build_engine(&options).await?);
+        let engine = start::build_engine(&options).await?;
+        let journal = maintenance::open(&options.data_dir)?;
+        let engine = Arc::new(engine.with_system_tables(Arc::clone(&journal) as _));
         let settings = ExecutionOptions { local_bytes_max: options.local_bytes_max };
         let execution = Execution::start(Arc::clone(&engine), cluster, &settings).await?;
-        Ok(Self { engine, execution, options: Arc::new(options), running: Registry::default() })
+        Ok(Self { engine, execution, options: Arc::new(options), running: Registry::default(), journal })
     }
 
     /// Where executors reach it.

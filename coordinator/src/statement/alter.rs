@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use nunatak_catalog::Table;
 use nunatak_catalog::commit::{change_metadata, ref_updates};
 use nunatak_catalog::evolution::{ColumnChange, evolved, field_at};
+use nunatak_catalog::name_mapping::{NAME_MAPPING, extended};
 use nunatak_catalog::spec::{
     FormatVersion, NestedField, SortOrder, TableMetadata, TableUpdate, Transform, UnboundPartitionField, UnboundPartitionSpec,
 };
@@ -60,7 +61,14 @@ fn updates(table: &Table, change: &TableChange) -> Result<Vec<TableUpdate>> {
     match change {
         TableChange::Column { change, tolerant, .. } => match evolved(metadata, change) {
             Ok(schema) if schema.as_struct() == metadata.current_schema().as_struct() => Ok(Vec::new()),
-            Ok(schema) => Ok(vec![TableUpdate::AddSchema { schema }, TableUpdate::SetCurrentSchema { schema_id: LAST_ADDED }]),
+            Ok(schema) => {
+                let mut updates = Vec::new();
+                if let Some(mapping) = metadata.properties().get(NAME_MAPPING) {
+                    updates.push(set([(NAME_MAPPING.to_owned(), extended(mapping, &schema)?)].into()));
+                }
+                updates.extend([TableUpdate::AddSchema { schema }, TableUpdate::SetCurrentSchema { schema_id: LAST_ADDED }]);
+                Ok(updates)
+            }
             Err(error) if *tolerant && is_tolerated(change, error.code()) => Ok(Vec::new()),
             Err(error) => Err(error),
         },

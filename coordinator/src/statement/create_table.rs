@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::Query;
 use nunatak_catalog::evolution::check_defaults;
 use nunatak_catalog::spec::{Schema, TableMetadata, TableMetadataBuilder};
 use nunatak_catalog::{Catalog, Table, commit};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
-use nunatak_engine::scan::types::{arrow_to_iceberg_schema, table_schema};
+use nunatak_engine::functions::rename_fields::cast_by_position;
+use nunatak_engine::scan::types::{arrow_to_iceberg_schema, plain_type, table_schema};
 use nunatak_engine::sql::statement::{ColumnDefinition, CreateTable};
 use nunatak_engine::sql::{QualifiedName, is_unnamed, output_name};
 use tracing::warn;
@@ -168,7 +169,7 @@ pub(super) fn cast_to_table(plan: LogicalPlan, table: &Table) -> Result<LogicalP
         .columns()
         .into_iter()
         .zip(schema.fields())
-        .map(|(column, field)| Ok(Expr::Column(column).cast_to(field.data_type(), plan.schema().as_ref())?.alias(field.name())))
+        .map(|(column, field)| Ok(cast_by_position(Expr::Column(column), &plain_type(field.data_type()), plan.schema())?.alias(field.name())))
         .collect::<datafusion::error::Result<Vec<_>>>()
         .map_err(from_datafusion)?;
     LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)

@@ -34,6 +34,7 @@ use nunatak_engine::context::EngineContext;
 use nunatak_engine::sql::{Planner, PlannerSession, QualifiedName, Statement};
 use nunatak_engine::write::WriteTarget;
 
+pub(crate) use self::procedure::SMALL_BYTES;
 use crate::execution::{Execution, Planned};
 use crate::query::{Coordinator, Options, Prepared, Registry, RowStream, Session, SessionChange, Settings, StatementKind};
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use nunatak_catalog::commit::{Replacement, replace, replace_by_empty};
-use nunatak_catalog::evolution::{check_defaults, with_fresh_ids};
-use nunatak_catalog::spec::{FormatVersion, Schema, TableMetadata, Type};
+use nunatak_catalog::evolution::check_defaults;
+use nunatak_catalog::name_mapping::{NAME_MAPPING, extended};
+use nunatak_catalog::replaced_columns::replacing_schema;
+use nunatak_catalog::spec::{FormatVersion, Schema};
 use nunatak_catalog::{Catalog, Table};
 use nunatak_core::{Error, Result};
 use nunatak_engine::sql::statement::CreateTable;
@@ -41,14 +43,18 @@ pub(super) async fn run(context: StatementContext, catalog: Arc<dyn Catalog>, ba
     }))
 }
 
-/// What the statement makes of the table. Columns get ids that it has never had: those of before are no longer.
+/// What the statement makes of the table.
 fn replacement(base: &Table, create: &CreateTable, schema: &Schema) -> Result<Replacement> {
     let metadata = &base.metadata;
-    let schema = with_new_ids(metadata, schema)?;
+    let schema = replacing_schema(metadata, schema)?;
     let mut properties = TableProperties::of_new(&create.properties, &schema)?;
     if let Some(location) = properties.location.filter(|location| location != metadata.location()) {
         return Err(Error::not_supported(format!("table '{}' cannot be replaced by one at '{location}'", base.name))
             .with_hint("leave out the property location, or DROP TABLE first"));
+    }
+    if let Some(mapping) = metadata.properties().get(NAME_MAPPING) {
+        // Files of snapshots from before may need it.
+        properties.iceberg.insert(NAME_MAPPING.to_owned(), extended(mapping, &schema)?);
     }
     if let Some(comment) = &create.comment {
         properties.iceberg.insert("comment".to_owned(), comment.clone());
@@ -61,20 +67,13 @@ fn replacement(base: &Table, create: &CreateTable, schema: &Schema) -> Result<Re
         let current = metadata.format_version() as u8;
         return Err(Error::not_supported(format!("table '{}' of format version {current} cannot get a lower one", base.name)));
     }
-    Ok(Replacement {
-        schema,
-        spec: properties.spec,
-        sort_order: properties.sort_order,
-        format_version: if asked { properties.format_version } else { FormatVersion::V1 },
-        properties: properties.iceberg,
-    })
-}
-
-fn with_new_ids(metadata: &TableMetadata, schema: &Schema) -> Result<Schema> {
-    let mut last_id = metadata.last_column_id();
-    let Type::Struct(fields) = with_fresh_ids(&Type::Struct(schema.as_struct().clone()), &mut last_id) else {
-        return Err(Error::internal("columns are no longer columns"));
-    };
-    let built = Schema::builder().with_fields(fields.fields().to_vec()).build();
-    built.map_err(|error| Error::internal("columns with new ids make no schema").with_source(error))
+    let format_version = if asked { properties.format_version } else { metadata.format_version() };
+    if format_version == FormatVersion::V1
+        && !properties.spec.fields().is_empty()
+        && metadata.partition_specs_iter().any(|spec| !spec.fields().is_empty())
+    {
+        return Err(Error::not_supported(format!("the partitioning of table '{}' of format version 1 cannot be replaced", base.name))
+            .with_hint("write format_version = 2 into WITH, or DROP TABLE first"));
+    }
+    Ok(Replacement { schema, spec: properties.spec, sort_order: properties.sort_order, format_version, properties: properties.iceberg })
 }

@@ -125,7 +125,7 @@ fn function_rows(context: &StatementContext, like: Option<&str>) -> Rows {
     let aggregate =
         state.aggregate_functions().iter().map(|(name, function)| vec![name.clone(), "aggregate".to_owned(), described(function.documentation())]);
     let window = state.window_functions().iter().map(|(name, function)| vec![name.clone(), "window".to_owned(), described(function.documentation())]);
-    let mut rows: Rows = scalar.chain(aggregate).chain(window).filter(|row| like_matches(like, &row[0])).collect();
+    let mut rows: Rows = scalar.chain(aggregate).chain(window).filter(|row| !row[0].starts_with('$') && like_matches(like, &row[0])).collect();
     rows.sort();
     rows
 }

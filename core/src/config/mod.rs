@@ -23,7 +23,7 @@ pub use execution::Execution;
 pub use executor::Executor;
 use layer::Layer;
 pub use log::{Log, LogFormat};
-pub use maintenance::Maintenance;
+pub use maintenance::{Maintenance, QuietHours, TablePattern};
 pub use server::Server;
 
 use crate::{Code, Error, Result};

@@ -1,5 +1,6 @@
 //! Functions of our own. They go to every session that makes or runs plans: executors find them by their names.
 
+pub mod rename_fields;
 pub mod single_value;
 pub mod theta_sketch;
 pub mod zorder;
@@ -12,7 +13,7 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| vec![thet
 
 /// All scalar functions, apart from the partition transforms.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
-    vec![zorder::function()]
+    vec![zorder::function(), rename_fields::function()]
 }
 
 /// All aggregate functions.

@@ -8,15 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use nunatak_catalog::name_mapping::NAME_MAPPING;
 use nunatak_catalog::spec::{MappedField, NameMapping};
 use nunatak_core::{Code, Error, Result};
 use parquet::errors::Result as ParquetResult;
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use super::types::field_id;
-
-/// The table property that holds the mapping.
-pub const NAME_MAPPING: &str = "schema.name-mapping.default";
 
 /// The key under which a field's metadata holds, as a JSON list, its names in files without field ids.
 const NAMES: &str = "nunatak.names";

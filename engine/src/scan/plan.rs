@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use nunatak_catalog::Table;
+use nunatak_catalog::name_mapping::NAME_MAPPING;
 use nunatak_catalog::snapshot::{self, FileEntry, ManifestCache};
 use nunatak_catalog::spec::{self, DataFileFormat, ManifestContentType, ManifestFile, SnapshotRef};
 use nunatak_catalog::statistics::distinct_counts;
@@ -15,7 +16,7 @@ use nunatak_core::{Code, Error, Result};
 
 use super::bounds::ColumnSource;
 use super::deletes::DeleteIndex;
-use super::names::{NAME_MAPPING, with_names};
+use super::names::with_names;
 use super::pruning::{Pruned, Pruner};
 use super::types::table_schema;
 use crate::error::from_datafusion;
@@ -45,6 +46,14 @@ impl ScanShape {
     pub fn new(table: Table, snapshot: Option<SnapshotRef>) -> Result<Self> {
         let iceberg_schema = schema_at(&table, snapshot.as_ref())?;
         Self::with_schema(table, snapshot, iceberg_schema)
+    }
+
+    /// The table as it was when a snapshot was made: its columns too, if it has others by now without another snapshot.
+    ///
+    /// Errors: as [`Self::new`].
+    pub fn as_it_was(table: Table, snapshot: SnapshotRef) -> Result<Self> {
+        let schema = schema_of(&table, &snapshot)?;
+        Self::with_schema(table, Some(snapshot), schema)
     }
 
     /// The table at a snapshot, with the columns of another one.
@@ -101,14 +110,18 @@ impl ScanShape {
 }
 
 fn schema_at(table: &Table, snapshot: Option<&SnapshotRef>) -> Result<spec::SchemaRef> {
-    let metadata = &table.metadata;
     match snapshot {
-        Some(snapshot) if table.head_id() != Some(snapshot.snapshot_id()) => snapshot.schema(metadata).map_err(|error| {
-            let id = snapshot.snapshot_id();
-            Error::new(Code::IcebergInvalidMetadata, format!("the schema of snapshot {id} of table '{}' is missing", table.name)).with_source(error)
-        }),
-        _ => Ok(Arc::clone(metadata.current_schema())),
+        Some(snapshot) if table.head_id() != Some(snapshot.snapshot_id()) => schema_of(table, snapshot),
+        _ => Ok(Arc::clone(table.metadata.current_schema())),
     }
+}
+
+/// The columns that a table had when a snapshot was made.
+fn schema_of(table: &Table, snapshot: &SnapshotRef) -> Result<spec::SchemaRef> {
+    snapshot.schema(&table.metadata).map_err(|error| {
+        let id = snapshot.snapshot_id();
+        Error::new(Code::IcebergInvalidMetadata, format!("the schema of snapshot {id} of table '{}' is missing", table.name)).with_source(error)
+    })
 }
 
 /// The files that a scan reads.

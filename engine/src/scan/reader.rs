@@ -15,6 +15,7 @@ use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileM
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use nunatak_catalog::name_mapping::NAME_MAPPING;
 use nunatak_core::{Code, Error};
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::ARROW_SCHEMA_META_KEY;
@@ -25,7 +26,7 @@ use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMe
 use parquet::schema::types::SchemaDescPtr;
 
 use super::deletes::FileDeletes;
-use super::names::{NAME_MAPPING, has_names, with_ids};
+use super::names::{has_names, with_ids};
 use crate::file_cache::{CachedFile, FileCache};
 
 /// Makes the readers of a scan. Footers are cached as they are needed here, which is without the Arrow schema that a writer may have embedded:

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::ast::{AssignmentTarget, FromTable, SetExpr, TableFactor, UpdateTableFromKind};
 use nunatak_core::{Code, Error, Result};
@@ -17,6 +17,7 @@ use super::place::start_of;
 use super::row_values::name_fields;
 use super::{Statement, parse};
 use crate::error::{from_datafusion, suggest};
+use crate::functions::rename_fields::cast_by_position;
 use crate::scan::types::table_schema;
 use crate::scan::{HiddenColumn, IcebergTable};
 
@@ -257,7 +258,7 @@ pub(super) fn typed(mut value: Expr, field: &arrow::datatypes::FieldRef, input: 
     if let Expr::Placeholder(placeholder) = &mut value {
         placeholder.field.get_or_insert_with(|| Arc::clone(field));
     }
-    Ok(value.cast_to(field.data_type(), input)?.alias(field.name()))
+    Ok(cast_by_position(value, field.data_type(), input)?.alias(field.name()))
 }
 
 /// Gives rows among the values of a clause of `MERGE` the field names of their columns.

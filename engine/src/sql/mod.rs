@@ -23,6 +23,7 @@ mod rewrite;
 mod row_values;
 mod select_items;
 pub mod statement;
+mod system_tables;
 mod types;
 
 pub use changes::{Change, ChangePlan};
@@ -33,4 +34,5 @@ pub use parse::{SQL_BYTES_MAX, parse};
 pub use planner::{InsertPlan, Planner, PlannerSession};
 pub use select_items::{is_unnamed, output_name};
 pub use statement::Statement;
+pub use system_tables::SystemTables;
 pub use types::new_schema;

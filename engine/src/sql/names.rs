@@ -18,6 +18,9 @@ use super::relations::RELATIONS_MAX;
 /// The schema of the listings that every catalog has.
 pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
 
+/// The schema of procedures and system tables.
+pub(super) const SYSTEM: &str = "system";
+
 /// An identifier as the catalogs know it: lower case unless quoted.
 pub(super) fn normalized(identifier: &Ident) -> String {
     if identifier.quote_style.is_some() { identifier.value.clone() } else { identifier.value.to_lowercase() }

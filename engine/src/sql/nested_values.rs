@@ -1,52 +1,36 @@
-//! `INSERT INTO t VALUES (ARRAY[1], ...)`: DataFusion gives the rows the table's types, and then fails to make a batch of them, since the casts of its
-//! constants lose what the types say of the fields within (their ids). So such rows get plain types, and are cast above.
+//! `INSERT INTO t VALUES (ARRAY[1], ...)`: DataFusion casts the rows to the table's types, and then fails to make a batch of them, since casts of constants lose what
+//! the types say of the fields within (their ids). So what is inserted has plain types, and the writer gives the ids to what it writes.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Values, cast, ident};
+use datafusion::logical_expr::{Expr, LogicalPlan, Values};
 
-/// Makes `VALUES` of nested types plain, with casts above.
-pub(super) fn with_casts_above(plan: LogicalPlan) -> Result<LogicalPlan> {
+use crate::scan::types::plain_type;
+
+/// Makes the types of `VALUES` and of all casts plain. `VALUES` take NULL in any column: where the table has none the writer says so, and names the column.
+pub(super) fn with_plain_types(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plain_casts =
+        |plan: LogicalPlan| plan.map_expressions(|expression| expression.transform_up(|value| plain_value(value).map(Transformed::yes)));
     plan.transform_up(|plan| match plan {
-        LogicalPlan::Values(values) if values.schema.fields().iter().any(|field| plain_type(field.data_type()) != *field.data_type()) => {
-            cast_above(values).map(Transformed::yes)
+        LogicalPlan::Values(Values { schema, values }) => {
+            let fields: Vec<Field> = schema.fields().iter().map(|field| Field::new(field.name(), plain_type(field.data_type()), true)).collect();
+            let values = values.into_iter().map(|row| row.into_iter().map(plain_value).collect()).collect::<Result<_>>()?;
+            Ok(Transformed::yes(LogicalPlan::Values(Values { schema: Arc::new(DFSchema::try_from(Schema::new(fields))?), values })))
         }
-        other => Ok(Transformed::no(other)),
+        other => Ok(Transformed::yes(plain_casts(other)?.data.recompute_schema()?)),
     })
     .data()
 }
 
-fn cast_above(values: Values) -> Result<LogicalPlan> {
-    let fields = values.schema.fields().clone();
-    let plain: Vec<Field> = fields.iter().map(|field| Field::new(field.name(), plain_type(field.data_type()), true)).collect();
-    let rows = values.values.into_iter().map(|row| row.into_iter().map(plain_value).collect()).collect::<Result<_>>()?;
-    let plain = LogicalPlan::Values(Values { schema: Arc::new(DFSchema::try_from(Schema::new(plain))?), values: rows });
-    let casts = fields.iter().map(|field| cast(ident(field.name()), field.data_type().clone()).alias(field.name()));
-    LogicalPlanBuilder::from(plain).project(casts.collect::<Vec<_>>())?.build()
-}
-
-/// A value of `VALUES` with a plain type: it was cast to that of its column, or is a NULL of it.
+/// A value of a plain type, if it is one that was cast, or a NULL.
 fn plain_value(value: Expr) -> Result<Expr> {
     Ok(match value {
         Expr::Cast(Cast { expr, field }) => Expr::Cast(Cast::new(expr, plain_type(field.data_type()))),
         Expr::Literal(null, metadata) if null.is_null() => Expr::Literal(ScalarValue::try_from(&plain_type(&null.data_type()))?, metadata),
         other => other,
     })
-}
-
-/// The type without what its nested fields carry beside name, type and nullability.
-fn plain_type(data_type: &DataType) -> DataType {
-    let plain = |field: &FieldRef| Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
-    match data_type {
-        DataType::List(element) => DataType::List(plain(element)),
-        DataType::LargeList(element) => DataType::LargeList(plain(element)),
-        DataType::FixedSizeList(element, length) => DataType::FixedSizeList(plain(element), *length),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(plain(entries), *sorted),
-        other => other.clone(),
-    }
 }

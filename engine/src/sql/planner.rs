@@ -6,34 +6,34 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values, WriteOp};
+use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WriteOp};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future::BoxFuture;
-use nunatak_catalog::spec::{Datum, FormatVersion, Literal, NestedField, Schema, SnapshotRef, Type};
+use nunatak_catalog::spec::{Datum, FormatVersion, Literal, NestedField, Schema, Type};
 use nunatak_catalog::{Branch, Catalog, Table, TableName, View, snapshot};
 use nunatak_core::{Code, Error, Result};
 
 use super::changes::{self, Change, ChangePlan};
 use super::hidden_columns::{self, HIDDEN_MARK};
-use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, parts};
+use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, SYSTEM, parts};
 use super::place::{Places, start_of};
 use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, SOURCES_CATALOG, VERSION_MARK, VersionExpression};
 use super::statement::{ColumnDefinition, Statement};
 use super::types::new_schema;
-use super::{functions, information_schema, merge, nested_values, overwrite, parse, queries, row_values, select_items};
+use super::{functions, information_schema, merge, nested_values, overwrite, parse, queries, row_values, select_items, system_tables};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
-use crate::scan::types::table_schema;
-use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, metadata_table, table_changes};
+use crate::functions::rename_fields::cast_by_position;
+use crate::scan::types::{plain_type, table_schema};
+use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, ScanShape, metadata_table, table_changes};
 use crate::write::encode;
 
 /// How deeply views may refer to views.
@@ -146,7 +146,7 @@ impl Planner {
                 let Some(iceberg) = table.downcast_ref::<IcebergTable>() else {
                     return Err(Error::not_supported(format!("'{name}' is not a table that can be written")));
                 };
-                let input = with_nullable_values(Arc::unwrap_or_clone(input)).map_err(from_datafusion)?;
+                let input = nested_values::with_plain_types(Arc::unwrap_or_clone(input)).map_err(from_datafusion)?;
                 let input = self.conforming(input, &TableProvider::schema(iceberg))?;
                 Ok(InsertPlan { table: iceberg.table().clone(), name, input, replaced })
             }
@@ -162,20 +162,19 @@ impl Planner {
         let table = self.load_for_rows(&name).await?;
         // What is no table gets its error from planning.
         let Some(table) = table else { return Ok(None) };
-        let fields = table.metadata.current_schema().as_struct().fields();
-        let types: Vec<&Type> = match insert.columns.is_empty() {
-            true => fields.iter().map(|field| field.field_type.as_ref()).collect(),
-            false => {
-                let names = insert.columns.iter().filter_map(|column| parts(column).pop());
-                names.filter_map(|name| fields.iter().find(|field| field.name == name)).map(|field| field.field_type.as_ref()).collect()
-            }
+        let schema = Arc::clone(table.metadata.current_schema());
+        let fields: Vec<_> = match insert.columns.is_empty() {
+            true => schema.as_struct().fields().iter().collect(),
+            false => insert.columns.iter().filter_map(|column| schema.field_by_name(parts(column).last()?)).collect(),
         };
-        row_values::name_fields_of_query(source, &types);
-        let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+        row_values::name_fields_of_query(source, &fields.iter().map(|field| field.field_type.as_ref()).collect::<Vec<_>>());
+        let arrow_schema = table_schema(&schema)?;
+        let types: Vec<_> = fields.iter().map(|field| arrow_schema.field_with_name(&field.name).map(|field| field.data_type()).ok()).collect();
+        let columns: Vec<&str> = schema.as_struct().fields().iter().map(|field| field.name.as_str()).collect();
         let (condition, values) = overwrite::take_partition(insert, &columns)?;
         insert.overwrite = false;
         self.looked_up.insert(name, self.provider(table, false)?);
-        self.plan_source(insert, &values).await?;
+        self.plan_source(insert, &values, &types).await?;
         condition.map(|condition| Ok(Change::Delete(Box::new(overwrite::delete(&target, &condition)?)))).transpose()
     }
 
@@ -202,33 +201,43 @@ impl Planner {
     fn conforming(&self, input: LogicalPlan, columns: &SchemaRef) -> Result<LogicalPlan> {
         // With parameters it is done when they have values, if it cannot be done now.
         let Ok(analyzed) = self.analyzed(input.clone()) else { return Ok(input) };
-        let fields = analyzed.schema().fields().iter().zip(columns.fields());
-        if fields.clone().all(|(is, wanted)| is.data_type() == wanted.data_type()) {
+        let types: Vec<DataType> = columns.fields().iter().map(|field| plain_type(field.data_type())).collect();
+        if analyzed.schema().fields().iter().zip(&types).all(|(is, wanted)| plain_type(is.data_type()) == *wanted) {
             return Ok(input);
         }
         let casts = analyzed
             .schema()
             .columns()
             .into_iter()
-            .zip(columns.fields())
-            .map(|(column, wanted)| Ok(Expr::Column(column).cast_to(wanted.data_type(), analyzed.schema().as_ref())?.alias(wanted.name())));
+            .zip(columns.fields().iter().zip(&types))
+            .map(|(column, (field, wanted))| Ok(cast_by_position(Expr::Column(column), wanted, analyzed.schema())?.alias(field.name())));
         let casts = casts.collect::<datafusion::error::Result<Vec<_>>>().map_err(from_datafusion)?;
         LogicalPlanBuilder::from(analyzed).project(casts).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
     }
 
-    /// Plans the query of an `INSERT` by itself, with `values` as further columns, if it has `VALUES` in it: DataFusion takes all of them for rows of the table.
-    async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr]) -> Result<()> {
+    /// Plans the query of an `INSERT` into columns of these types by itself, with `values` as further columns, if it has `VALUES` in it, since DataFusion takes all of
+    /// them for rows of the table, or if there may be rows among the values, which are cast by position.
+    async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr], types: &[Option<&DataType>]) -> Result<()> {
         let Some(source) = &mut insert.source else { return Ok(()) };
         if let ast::SetExpr::Values(rows) = source.body.as_mut() {
             rows.rows.iter_mut().for_each(|row| row.content.extend_from_slice(values));
             return Ok(());
         }
-        if values.is_empty() && !source.to_string().to_uppercase().contains("VALUES") {
+        let is_nested = |data_type: &&DataType| data_type.is_nested();
+        if values.is_empty() && !types.iter().flatten().any(is_nested) && !source.to_string().to_uppercase().contains("VALUES") {
             return Ok(());
         }
         let plan = self.plan_query(source.as_ref().clone()).await?;
-        let columns = plan.schema().columns().into_iter().enumerate().map(|(number, column)| Expr::Column(column).alias(format!("column {number}")));
-        let columns: Vec<Expr> = columns.collect();
+        let schema = Arc::clone(plan.schema());
+        let columns = schema.columns().into_iter().enumerate().map(|(number, column)| {
+            let value = Expr::Column(column);
+            let value = match types.get(number).copied().flatten().filter(is_nested) {
+                Some(data_type) => cast_by_position(value, data_type, &schema)?,
+                None => value,
+            };
+            Ok(value.alias(format!("column {number}")))
+        });
+        let columns = columns.collect::<datafusion::error::Result<Vec<_>>>().map_err(from_datafusion)?;
         let plan = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
         let name = self.looked_up.reserve_numbers().to_string();
         let name = QualifiedName { catalog: SOURCES_CATALOG.to_owned(), schema: SOURCES_CATALOG.to_owned(), table: name };
@@ -348,8 +357,7 @@ impl Planner {
         if let (true, DataFusionStatement::Statement(statement)) = (relations.want_hidden_columns(), &mut statement) {
             hidden_columns::exclude(statement, |name| self.hidden_columns(name))?;
         }
-        let plan = self.state.statement_to_plan(statement).await.and_then(nested_values::with_casts_above);
-        plan.map_err(|error| places.add_to(from_datafusion(error)))
+        self.state.statement_to_plan(statement).await.map_err(|error| places.add_to(from_datafusion(error)))
     }
 
     /// The hidden columns of a table that was looked up.
@@ -392,6 +400,11 @@ impl Planner {
         if name.schema == INFORMATION_SCHEMA {
             return information_schema::table(catalog, name).await;
         }
+        if let Some(tables) = self.context.system_tables()
+            && let Some(table) = system_tables::table(tables.as_ref(), name)?
+        {
+            return Ok(table);
+        }
         if let Some((table, number)) = name.table.split_once(VERSION_MARK) {
             let name = QualifiedName { table: table.to_owned(), ..name.clone() };
             return self.table_at(&name, relations.version(number)?, hidden).await;
@@ -414,12 +427,12 @@ impl Planner {
 
     fn provider(&self, table: Table, hidden: bool) -> Result<Arc<dyn TableProvider>> {
         let head = table.head().cloned();
-        self.provider_at(table, head, hidden)
+        Ok(self.provider_of(ScanShape::new(table, head)?, hidden))
     }
 
-    fn provider_at(&self, table: Table, snapshot: Option<SnapshotRef>, hidden: bool) -> Result<Arc<dyn TableProvider>> {
-        let table = IcebergTable::new(table, snapshot, Arc::clone(self.context.scan()))?;
-        Ok(Arc::new(if hidden { table.with_hidden_columns() } else { table }))
+    fn provider_of(&self, shape: ScanShape, hidden: bool) -> Arc<dyn TableProvider> {
+        let table = IcebergTable::of_shape(shape, Arc::clone(self.context.scan()));
+        Arc::new(if hidden { table.with_hidden_columns() } else { table })
     }
 
     async fn table_at(&self, name: &QualifiedName, version: &VersionExpression, hidden: bool) -> Result<Arc<dyn TableProvider>> {
@@ -433,7 +446,10 @@ impl Planner {
         match version {
             // With the columns that the table has now, as those who change the branch see it.
             snapshot::Version::Ref(branch) if is_branch(&branch) => self.provider(table.on_branch(&branch)?, hidden),
-            _ => self.provider_at(table, snapshot, hidden),
+            _ => match snapshot {
+                Some(snapshot) => Ok(self.provider_of(ScanShape::as_it_was(table, snapshot)?, hidden)),
+                None => self.provider(table, hidden),
+            },
         }
     }
 
@@ -548,8 +564,11 @@ impl Planner {
 
     /// The error for a name that means nothing, with the name that is most like it.
     async fn not_found(&self, catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Error {
-        match table_not_found(catalog, name).await {
-            Ok(error) | Err(error) => error,
+        match (table_not_found(catalog, name).await, self.context.system_tables()) {
+            (Ok(error), Some(tables)) if name.schema == SYSTEM && error.code() == Code::SchemaNotFound => {
+                system_tables::not_found(tables.as_ref(), name)
+            }
+            (Ok(error) | Err(error), _) => error,
         }
     }
 }
@@ -559,19 +578,6 @@ fn spec_schema(field: &NestedField) -> Result<Schema> {
     let field = NestedField { required: false, initial_default: None, write_default: None, ..field.clone() };
     let built = Schema::builder().with_fields([Arc::new(field)]).build();
     built.map_err(|error| Error::internal("a column makes no schema").with_source(error))
-}
-
-/// The rows of `VALUES` with NULL in any column: where the table has none the writer says so, and names the column.
-fn with_nullable_values(plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
-    let nullable = plan.transform_up(|node| match node {
-        LogicalPlan::Values(Values { schema, values }) => {
-            let fields = schema.fields().iter().map(|field| (None, Arc::new(field.as_ref().clone().with_nullable(true)))).collect();
-            let schema = Arc::new(DFSchema::new_with_metadata(fields, schema.metadata().clone())?);
-            Ok(Transformed::yes(LogicalPlan::Values(Values { schema, values })))
-        }
-        other => Ok(Transformed::yes(other.recompute_schema()?)),
-    });
-    nullable.map(|plan| plan.data)
 }
 
 /// The schema of files whose columns are declared.

@@ -92,7 +92,7 @@ impl OpenFile {
         };
         self.report.bytes = self.uploaded.get();
         self.report.nan_counts = self.nans.into_counts();
-        describe(&mut self.report, &footer, &self.shape.schema.leaves, &self.shape.metrics);
+        describe(&mut self.report, &footer, self.shape.schema.leaves.iter().enumerate(), &self.shape.metrics);
         Ok(self.report)
     }
 

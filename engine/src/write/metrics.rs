@@ -14,9 +14,9 @@ use super::file_schema::Leaf;
 use super::metrics_mode::{MetricsMode, MetricsModes};
 use super::report::FileReport;
 
-/// Writes everything that `footer` tells into `report`. `leaves` are the file's columns in order.
-pub(super) fn describe(report: &mut FileReport, footer: &ParquetMetaData, leaves: &[Leaf], modes: &MetricsModes) {
-    for (index, leaf) in leaves.iter().enumerate() {
+/// Writes everything that `footer` tells into `report`. `leaves` are columns of the file with their places in it.
+pub(super) fn describe<'a>(report: &mut FileReport, footer: &ParquetMetaData, leaves: impl Iterator<Item = (usize, &'a Leaf)>, modes: &MetricsModes) {
+    for (index, leaf) in leaves {
         let mode = modes.mode(leaf.field_id);
         let chunks = || footer.row_groups().iter().map(|group| group.column(index));
         report.column_sizes.insert(leaf.field_id, sum(chunks().map(ColumnChunkMetaData::compressed_size)));
@@ -171,7 +171,7 @@ mod tests {
         }
         let footer = writer.finish().unwrap();
         let mut report = FileReport { nan_counts: nans.into_counts(), ..FileReport::default() };
-        describe(&mut report, &footer, &file.leaves, &modes);
+        describe(&mut report, &footer, file.leaves.iter().enumerate(), &modes);
         report
     }
 

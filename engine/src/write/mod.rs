@@ -3,6 +3,7 @@
 //! [`write_plan`] puts the writer on top of a plan; its tasks write files that nobody sees and report them as rows; [`Written`] gathers of these
 //! rows what a commit takes; [`discard`] deletes files that will not be committed. Commits themselves are the catalog's.
 
+mod adopted;
 mod bounds;
 mod changes;
 mod clustering;
@@ -37,6 +38,7 @@ use nunatak_catalog::Table;
 use nunatak_catalog::commit::RowDelta;
 use nunatak_catalog::spec::{DataFile, SortOrder};
 
+pub use adopted::{Adopted, adopt};
 pub use changes::DeletedRows;
 pub use exec::IcebergWriteExec;
 pub use replaced::replaced_partitions;

@@ -130,7 +130,8 @@ impl Written {
     }
 }
 
-fn data_file(report: FileReport, table: &Table) -> Result<DataFile> {
+/// The data file that a report is about.
+pub(super) fn data_file(report: FileReport, table: &Table) -> Result<DataFile> {
     let schema = table.metadata.current_schema();
     let spec = table
         .metadata

@@ -130,8 +130,9 @@ pub fn compactable(table: &IcebergTable, mut files: ScanFiles, wanted: Chosen, b
         if candidates.len() < 2 && !candidates.iter().any(|candidate| candidate.must) {
             continue;
         }
-        for Candidate { entry, .. } in candidates {
-            if !chosen.is_empty() && bytes + entry.file.file_size_in_bytes() > bytes_max {
+        for (number, Candidate { entry, .. }) in candidates.into_iter().enumerate() {
+            // One file alone would be as small as before.
+            if !chosen.is_empty() && number != 1 && bytes + entry.file.file_size_in_bytes() > bytes_max {
                 files.files = chosen;
                 return files;
             }

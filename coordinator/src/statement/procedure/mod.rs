@@ -1,5 +1,6 @@
 //! `ALTER TABLE t EXECUTE procedure(...)` and `CALL system.procedure(...)`: what keeps a table in order. Each procedure tells what it did as rows of a name and a number.
 
+mod add_files;
 mod arguments;
 mod call;
 mod expire;
@@ -22,10 +23,12 @@ use nunatak_engine::sql::statement::Execute;
 
 use self::arguments::Arguments;
 pub(super) use self::call::{call, changes_catalog};
+pub(crate) use self::optimize::SMALL_BYTES;
 use super::{Outcome, StatementContext};
 
 /// The procedures there are.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
+    "add_files",
     "cherrypick_snapshot",
     "expire_snapshots",
     "fast_forward",
@@ -58,6 +61,7 @@ async fn run_on(context: StatementContext, name: QualifiedName, procedure: &str,
         return Err(Error::not_supported(format!("{procedure} takes no WHERE")));
     }
     let work = match procedure {
+        "add_files" => add_files::prepare(context, name, table, arguments)?.boxed(),
         "cherrypick_snapshot" => publish::snapshot(context, name, table, arguments)?.boxed(),
         "optimize" => optimize::prepare(context, name, arguments, filter)?.boxed(),
         "optimize_manifests" => manifests(context, name, table, &arguments)?.boxed(),

@@ -16,7 +16,7 @@ use super::Metrics;
 use super::arguments::Arguments;
 
 /// Files below this are small, unless `file_size_threshold` says otherwise (Trino's default).
-const SMALL_BYTES: u64 = 100 * 1024 * 1024;
+pub(crate) const SMALL_BYTES: u64 = 100 * 1024 * 1024;
 
 /// How many bytes are written again before they are committed.
 const PART_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
@@ -59,6 +59,7 @@ pub(super) fn prepare(
     let small_bytes = arguments.bytes("file_size_threshold")?.unwrap_or(SMALL_BYTES);
     let dry_run = arguments.flag("dry_run")?;
     let (sorted_by, zorder_by) = (arguments.texts("sorted_by")?, arguments.texts("zorder_by")?);
+    let mut bytes_left = arguments.bytes("bytes_max")?.unwrap_or(u64::MAX);
     arguments.end()?;
     if sorted_by.is_some() && zorder_by.is_some() {
         return Err(Error::new(Code::InvalidProcedureArgument, "optimize takes sorted_by or zorder_by, not both"));
@@ -70,9 +71,9 @@ pub(super) fn prepare(
         let mut retries: Option<Retries> = None;
         loop {
             let (table, files) = context.planner.table_files(&name, filter.as_ref()).await?;
-            let bytes_max = if dry_run { u64::MAX } else { PART_BYTES_MAX };
+            let bytes_max = if dry_run { bytes_left } else { PART_BYTES_MAX.min(bytes_left) };
             let part = compactable(&table, files, wanted, bytes_max, &new);
-            if part.files.is_empty() {
+            if part.files.is_empty() || bytes_left == 0 {
                 return Ok(done.metrics());
             }
             if dry_run {
@@ -87,6 +88,7 @@ pub(super) fn prepare(
             match rewrite(&context, &name, &table, &part, small_bytes, order).await {
                 Ok((deletes, added)) => {
                     done.add(&part, deletes, added.len());
+                    bytes_left = bytes_left.saturating_sub(part.bytes());
                     new.extend(added);
                     retries = None;
                 }

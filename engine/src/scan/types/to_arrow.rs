@@ -112,3 +112,15 @@ fn decimal_type(precision: u32, scale: u32) -> Result<DataType> {
         _ => Err(Error::not_supported(format!("type decimal({precision},{scale}) has too many digits"))),
     }
 }
+/// The type without what its nested fields carry beside name, type and nullability.
+pub fn plain_type(data_type: &DataType) -> DataType {
+    let plain = |field: &FieldRef| Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
+    match data_type {
+        DataType::List(element) => DataType::List(plain(element)),
+        DataType::LargeList(element) => DataType::LargeList(plain(element)),
+        DataType::FixedSizeList(element, length) => DataType::FixedSizeList(plain(element), *length),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(plain(entries), *sorted),
+        other => other.clone(),
+    }
+}

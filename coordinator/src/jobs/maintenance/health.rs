@@ -1,0 +1,95 @@
+//! What a table needs.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use nunatak_catalog::commit::small_manifests;
+use nunatak_catalog::expiry::{Expiry, expired_snapshots};
+use nunatak_catalog::spec::Snapshot;
+use nunatak_catalog::{Table, snapshot};
+use nunatak_core::{Code, Error, Result};
+use nunatak_engine::context::EngineContext;
+use nunatak_engine::scan::IcebergTable;
+use nunatak_engine::write::{Chosen, compactable};
+
+use crate::statement::SMALL_BYTES;
+
+/// The properties that say when a table needs something, and their defaults.
+const SMALL_FILES: (&str, f64) = ("nunatak.maintenance.small-files", 20.0);
+const DELETE_RATIO: (&str, f64) = ("nunatak.maintenance.delete-ratio", 0.1);
+const MANIFESTS: (&str, f64) = ("nunatak.maintenance.manifests", 50.0);
+const SNAPSHOTS: (&str, f64) = ("nunatak.maintenance.snapshots", 20.0);
+
+/// A procedure that would do a table good.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Need {
+    pub(super) procedure: &'static str,
+    /// Why, for people.
+    pub(super) reason: String,
+    /// How much of it there is; less after the procedure has helped.
+    pub(super) measure: f64,
+    /// Whether the procedure writes data files again.
+    pub(super) rewrites: bool,
+}
+
+impl Need {
+    /// The need if there is as much as the table's property says.
+    fn of(table: &Table, procedure: &'static str, property: (&str, f64), measure: f64, what: &str) -> Result<Option<Self>> {
+        let least = threshold(table, property)?;
+        let reason = || format!("{what}, {} is {least}", property.0);
+        Ok((measure > 0.0 && measure >= least).then(|| Self { procedure, reason: reason(), measure, rewrites: procedure == OPTIMIZE }))
+    }
+}
+
+const OPTIMIZE: &str = "optimize";
+
+/// What a table needs on its main branch, the most urgent first.
+///
+/// Errors: `INVALID_TABLE_PROPERTY` and those of reading the table's metadata.
+pub(super) async fn needs(table: &Table, engine: &EngineContext, now_ms: i64) -> Result<Vec<Need>> {
+    let mut needs = Vec::new();
+    if let Some(head) = table.head() {
+        let deleted = share_deleted(head);
+        let percent = (deleted * 100.0).round();
+        needs.extend(Need::of(table, OPTIMIZE, DELETE_RATIO, deleted, &format!("{percent} % of the rows in data files are deleted"))?);
+        if needs.is_empty() {
+            let small = small_files(table, engine).await?;
+            needs.extend(Need::of(table, OPTIMIZE, SMALL_FILES, small as f64, &format!("{small} data files can become fewer"))?);
+        }
+        let manifests = small_manifests(table, &snapshot::manifests(table, head, engine.scan().manifest_cache()).await?)?;
+        needs.extend(Need::of(table, "optimize_manifests", MANIFESTS, manifests as f64, &format!("{manifests} manifests can become fewer"))?);
+    }
+    // Snapshots of a table whose files belong to someone else are not ours to expire.
+    if table.check_owns_files().is_ok() {
+        let old = expired_snapshots(&table.metadata, Expiry::default(), now_ms)?;
+        needs.extend(Need::of(table, "expire_snapshots", SNAPSHOTS, old as f64, &format!("{old} snapshots are older than the table keeps them"))?);
+    }
+    Ok(needs)
+}
+
+/// The share of rows in a snapshot's data files that are deleted, as far as its summary says.
+fn share_deleted(snapshot: &Snapshot) -> f64 {
+    let total = |name: &str| snapshot.summary().additional_properties.get(name).and_then(|value| value.parse::<f64>().ok());
+    match (total("total-position-deletes"), total("total-records")) {
+        (Some(deleted), Some(rows)) if rows > 0.0 => deleted / rows,
+        _ => 0.0,
+    }
+}
+
+/// How many files `optimize` would write again only because they are small.
+async fn small_files(table: &Table, engine: &EngineContext) -> Result<usize> {
+    let at_head = IcebergTable::new(table.clone(), table.head().cloned(), Arc::clone(engine.scan()))?;
+    let mut files = at_head.load_files().await?.clone();
+    let current = table.metadata.default_partition_spec_id();
+    let deletes = Arc::clone(&files.deletes);
+    files.files.retain(|entry| entry.spec_id == current && deletes.of(entry).is_none());
+    Ok(compactable(&at_head, files, Chosen::SmallerThan(SMALL_BYTES), u64::MAX, &HashSet::new()).files.len())
+}
+
+fn threshold(table: &Table, (key, default): (&str, f64)) -> Result<f64> {
+    let Some(value) = table.metadata.properties().get(key) else { return Ok(default) };
+    value.trim().parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(|| {
+        Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}', which is not a number"))
+            .with_hint(format!("set it to a number, such as {default}"))
+    })
+}

@@ -1,0 +1,222 @@
+//! Keeps tables in order that opt in, by a property of their own or by the configuration: looks at them from time to time, and runs the procedures that they need, in
+//! quiet hours and within a budget. What was done, and why, is in the table `system.maintenance`.
+
+mod health;
+mod journal;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use chrono::{Timelike, Utc};
+use futures::TryStreamExt;
+use nunatak_catalog::{Catalog, Table, TableName};
+use nunatak_core::Result;
+use nunatak_core::config::{QuietHours, TablePattern};
+use nunatak_core::id::QueryId;
+use nunatak_engine::sql::SystemTables;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::health::{Need, needs};
+use self::journal::Entry;
+pub(crate) use self::journal::Journal;
+use crate::query::{Coordinator, Request};
+
+/// The property by which a table says whether it is looked after, whatever the configuration says.
+const ENABLED: &str = "nunatak.maintenance.enabled";
+
+/// The user whose queries these are.
+const USER: &str = "nunatak";
+
+/// How many bytes a query writes again before the hours and the budget are looked at anew.
+const STEP_BYTES_MAX: u64 = 16 << 30;
+
+/// After a failure a table is left alone for so long.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60 * 60);
+
+/// A table that needed nothing is looked at again after so long even if nobody has changed it: its snapshots grow old.
+const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// The time over which the budget goes.
+const BUDGET_PERIOD_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How tables are looked after.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often they are looked at.
+    pub interval: Duration,
+    /// The tables that are looked after without a property of their own.
+    pub tables: Vec<TablePattern>,
+    /// When they are put in order; `None` for always.
+    pub quiet_hours: Option<QuietHours>,
+    /// Bytes of data files that may be written again within 24 hours.
+    pub budget_bytes: u64,
+}
+
+/// What was done so far, for `system.maintenance`.
+///
+/// Errors: `CONFIGURATION_INVALID` if what is in the data directory cannot be read.
+pub(crate) fn open(data_dir: &Path) -> Result<Arc<Journal>> {
+    Journal::open(data_dir.join("maintenance.jsonl")).map(Arc::new)
+}
+
+/// Looks after tables until `shutdown`.
+pub async fn run(coordinator: Coordinator, options: Options, shutdown: CancellationToken) {
+    let journal = Arc::clone(&coordinator.journal);
+    let mut keeper = Keeper { coordinator, options, journal, looked_at: HashMap::new(), failed_ms: HashMap::new() };
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(keeper.options.interval) => {}
+        }
+        // Dropping a round cancels the query that it waits for.
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = keeper.round() => {}
+        }
+    }
+}
+
+impl SystemTables for Journal {
+    fn names(&self) -> &[&'static str] {
+        &["maintenance"]
+    }
+
+    fn table(&self, catalog: &str, name: &str) -> Option<Result<RecordBatch>> {
+        (name == "maintenance").then(|| self.rows(catalog))
+    }
+}
+
+struct Keeper {
+    coordinator: Coordinator,
+    options: Options,
+    journal: Arc<Journal>,
+    /// The metadata with which a table needed nothing, and when that was found.
+    looked_at: HashMap<(String, TableName), (Option<String>, i64)>,
+    failed_ms: HashMap<(String, TableName), i64>,
+}
+
+impl Keeper {
+    /// One look at all tables.
+    async fn round(&mut self) {
+        let catalogs: Vec<Arc<dyn Catalog>> = self.coordinator.engine.catalogs().map(|(_, catalog)| Arc::clone(catalog)).collect();
+        for catalog in catalogs {
+            if let Err(error) = self.look_at_all(catalog.as_ref()).await {
+                warn!(%error, catalog = catalog.name(), "tables cannot be looked after");
+            }
+        }
+    }
+
+    async fn look_at_all(&mut self, catalog: &dyn Catalog) -> Result<()> {
+        for schema in catalog.namespaces().await? {
+            for table in catalog.tables(&schema.name).await? {
+                if !self.is_quiet() {
+                    return Ok(());
+                }
+                let name = TableName::new(&schema.name, table);
+                let key = (catalog.name().to_owned(), name.clone());
+                if self.failed_ms.get(&key).is_some_and(|failed_ms| is_younger(*failed_ms, PAUSE_AFTER_FAILURE)) {
+                    continue;
+                }
+                match self.look_at(catalog, &name).await {
+                    Ok(()) => drop(self.failed_ms.remove(&key)),
+                    Err(error) => {
+                        warn!(%error, catalog = catalog.name(), table = %name, "table cannot be put in order");
+                        self.failed_ms.insert(key, now_ms());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.options.quiet_hours.is_none_or(|hours| hours.contains(Utc::now().hour() * 60 + Utc::now().minute()))
+    }
+
+    /// Whether a table is looked after.
+    fn is_kept(&self, table: &Table) -> bool {
+        match table.metadata.properties().get(ENABLED) {
+            Some(enabled) => enabled.trim().eq_ignore_ascii_case("true"),
+            None => self.options.tables.iter().any(|pattern| pattern.matches(&table.name.namespace, &table.name.table)),
+        }
+    }
+
+    /// Looks at a table, and runs what it needs.
+    async fn look_at(&mut self, catalog: &dyn Catalog, name: &TableName) -> Result<()> {
+        let key = (catalog.name().to_owned(), name.clone());
+        let mut last: Option<Need> = None;
+        while let Some(table) = catalog.load_table(name).await? {
+            let is_known = |(location, looked_ms): &(Option<String>, i64)| *location == table.metadata_location && is_younger(*looked_ms, LOOK_AGAIN);
+            if !self.is_kept(&table) || self.looked_at.get(&key).is_some_and(is_known) {
+                return Ok(());
+            }
+            let found = needs(&table, &self.coordinator.engine, now_ms()).await?;
+            // What has not become less by what was done for it is as good as it gets.
+            let helps = |need: &&Need| last.as_ref().is_none_or(|last| last.procedure != need.procedure || need.measure < last.measure);
+            let Some(need) = found.iter().find(helps) else {
+                self.looked_at.insert(key, (table.metadata_location, now_ms()));
+                return Ok(());
+            };
+            let budget_bytes = self.options.budget_bytes.saturating_sub(self.journal.rewritten_bytes(now_ms() - BUDGET_PERIOD_MS));
+            if !self.is_quiet() || need.rewrites && budget_bytes == 0 {
+                debug!(table = %name, procedure = need.procedure, "table waits to be put in order");
+                return Ok(());
+            }
+            self.run(catalog, name, need, budget_bytes).await?;
+            last = Some(need.clone());
+        }
+        Ok(())
+    }
+
+    /// Runs a procedure, and notes what became of it.
+    async fn run(&self, catalog: &dyn Catalog, name: &TableName, need: &Need, budget_bytes: u64) -> Result<()> {
+        let quoted = [catalog.name(), &name.namespace, &name.table].map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
+        let limit = if need.rewrites { format!("(bytes_max => '{}B')", budget_bytes.min(STEP_BYTES_MAX)) } else { String::new() };
+        let sql = format!("ALTER TABLE {} EXECUTE {}{limit}", quoted.join("."), need.procedure);
+        info!(table = %name, procedure = need.procedure, reason = need.reason, "table is put in order");
+        let request = Request { sql, session: self.coordinator.default_session(USER), parameters: None };
+        let running = self.coordinator.submit(request).await?;
+        let id = self.journal.begin(Entry::new(catalog.name(), name, need, &running.id)).await;
+        let outcome = running.rows.try_collect::<Vec<_>>().await;
+        let outcome = outcome.map(|batches| batches.iter().flat_map(metrics).collect::<Vec<_>>());
+        self.journal.end(id, outcome.as_deref()).await;
+        outcome.map(|_| ())
+    }
+}
+
+/// The rows of a procedure's answer.
+fn metrics(batch: &RecordBatch) -> Vec<(String, i64)> {
+    let (names, values) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
+    names.iter().zip(values).filter_map(|(name, value)| Some((name?.to_owned(), value?))).collect()
+}
+
+fn now_ms() -> i64 {
+    Utc::now().timestamp_millis()
+}
+
+fn is_younger(at_ms: i64, age: Duration) -> bool {
+    now_ms().saturating_sub(at_ms) < i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Entry {
+    fn new(catalog: &str, name: &TableName, need: &Need, query: &QueryId) -> Self {
+        Self {
+            id: 0,
+            catalog: catalog.to_owned(),
+            schema: name.namespace.clone(),
+            table: name.table.clone(),
+            procedure: need.procedure.to_owned(),
+            reason: need.reason.clone(),
+            query_id: query.to_string(),
+            started_ms: now_ms(),
+            ended_ms: None,
+            metrics: Vec::new(),
+            error: None,
+        }
+    }
+}

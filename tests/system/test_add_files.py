@@ -1,0 +1,150 @@
+"""Files that others have written become files of a table where they are."""
+
+from datetime import date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nunatak_testing.server import Server
+from nunatak_testing.spark import alike
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("data") / "nunatak") as server:
+        yield server
+
+
+def add(server, table, location, *arguments):
+    listed = ", ".join([f"location => '{location}'", *arguments])
+    return dict(server.rows(f"ALTER TABLE {table} EXECUTE add_files({listed})"))
+
+
+def counts(files, rows):
+    return {"added_data_files_count": files, "added_records_count": rows}
+
+
+ROWS = pa.table(
+    {
+        "id": pa.array([1, 2, 3], pa.int32()),
+        "name": pa.array(["a", None, "c" * 40]),
+        "price": pa.array([Decimal("1.50"), Decimal("-2.25"), None], pa.decimal128(9, 2)),
+        "day": pa.array([date(2024, 1, 1), date(1969, 12, 31), None]),
+        "at": pa.array([datetime(2024, 1, 1, 12), None, datetime(1969, 1, 1)], pa.timestamp("us")),
+        "tags": pa.array([["x"], [], None], pa.list_(pa.string())),
+        "place": pa.array([{"lat": 1.5}, {"lat": None}, None], pa.struct([("lat", pa.float64())])),
+        "extra": pa.array([1, 2, 3]),
+    }
+)
+
+
+EVERYTHING = "SELECT id, title, extra, place.lat, place.lon, other FROM spark.added ORDER BY id"
+
+
+def test_files_without_ids(server, spark, tmp_path):
+    pq.write_table(ROWS, tmp_path / "one.parquet")
+    pq.write_table(ROWS.slice(0, 1), tmp_path / "two.parquet")
+    (tmp_path / "_SUCCESS").write_text("")
+    (tmp_path / ".hidden.parquet").write_text("no parquet")
+    server.arrow(
+        "CREATE TABLE spark.added (id bigint, name varchar, price decimal(12, 2), day date, at timestamp(6), tags array(varchar), place row(lat double), other integer)"
+    )
+    assert add(server, "spark.added", tmp_path, "dry_run => 'true'") == counts(2, 4)
+    assert server.rows("SELECT * FROM spark.added") == []
+    assert add(server, "spark.added", f"file://{tmp_path}", "format => 'parquet'") == counts(2, 4)
+    rows = server.rows("SELECT id, name, price, day, at, tags, place.lat, other FROM spark.added ORDER BY id, name")
+    assert rows[0] == rows[1] == (1, "a", Decimal("1.50"), date(2024, 1, 1), datetime(2024, 1, 1, 12), ["x"], 1.5, None)
+    assert rows[2:] == [(2, None, Decimal("-2.25"), date(1969, 12, 31), None, [], None, None), (3, "c" * 40, None, None, datetime(1969, 1, 1), None, None, None)]
+    # What the footers tell is used: nothing is read where no row can be.
+    assert server.rows("SELECT count(*) FROM spark.added WHERE id > 3 OR name > 'd' OR day < DATE '1900-01-01'") == [(0,)]
+    bounds = [dict(bounds) for (bounds,) in server.rows('SELECT lower_bounds FROM spark."added$files"')]
+    assert [bounds[1] for bounds in bounds] == ["1", "1"] and all({1, 2, 3, 4, 5} <= bounds.keys() for bounds in bounds)
+    with pytest.raises(Exception, match="is in table 'spark.added' already"):
+        add(server, "spark.added", tmp_path)
+    # Other names and new columns are found too, and a name that a column had is that of the new one.
+    server.arrow("ALTER TABLE spark.added RENAME COLUMN name TO title")
+    server.arrow("ALTER TABLE spark.added ADD COLUMN extra bigint")
+    server.arrow("ALTER TABLE spark.added ADD COLUMN place.lon double")
+    later = tmp_path / "later"
+    later.mkdir()
+    place = pa.array([{"lat": 1.0, "lon": 2.0}], pa.struct([("lat", pa.float64()), ("lon", pa.float64())]))
+    pq.write_table(pa.table({"id": [9], "title": ["t"], "extra": [7], "place": place}), later / "three.parquet")
+    assert add(server, "spark.added", later) == counts(1, 1)
+    assert server.rows("SELECT id, title, extra, place.lon FROM spark.added WHERE id > 2 ORDER BY id") == [(3, "c" * 40, 3, None), (9, "t", 7, 2.0)]
+    assert server.rows("SELECT name FROM spark.added FOR VERSION AS OF " + str(server.value('SELECT min(snapshot_id) FROM spark."added$snapshots"')) + " WHERE id = 1")[0] == ("a",)
+    # They are files like any others.
+    server.arrow("DELETE FROM spark.added WHERE id = 1")
+    server.arrow("UPDATE spark.added SET title = 'new' WHERE id = 2")
+    alike(server, spark, EVERYTHING)
+    server.arrow("ALTER TABLE spark.added EXECUTE optimize")
+    assert server.rows("SELECT id, title FROM spark.added ORDER BY id") == [(2, "new"), (3, "c" * 40), (9, "t")]
+    alike(server, spark, EVERYTHING)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_folders_of_partitions(server, spark, tmp_path, version):
+    folders = {"day=2024-01-01/kind=a%2Fb": 2, "day=2024-01-02/kind=__HIVE_DEFAULT_PARTITION__": 1, "day=2024-01-02/kind=x y": 1}
+    for number, (folder, count) in enumerate(folders.items()):
+        path = tmp_path / folder
+        path.mkdir(parents=True)
+        pq.write_table(pa.table({"id": pa.array(range(number * 10, number * 10 + count), pa.int64())}), path / "part-0.parquet")
+    table = f"spark.hive{version}"
+    server.arrow(f"CREATE TABLE {table} (id bigint, day date, kind varchar) WITH (format_version = {version}, partitioning = ARRAY['day', 'kind'])")
+    assert add(server, table, tmp_path) == counts(3, 4)
+    expected = [(0, date(2024, 1, 1), "a/b"), (1, date(2024, 1, 1), "a/b"), (10, date(2024, 1, 2), None), (20, date(2024, 1, 2), "x y")]
+    assert server.rows(f"SELECT * FROM {table} ORDER BY id") == expected
+    assert server.rows(f"SELECT id FROM {table} WHERE kind = 'x y' AND day > DATE '2024-01-01'") == [(20,)]
+    assert server.rows(f"SELECT count(*) FROM {table} WHERE kind IS NULL") == [(1,)]
+    alike(server, spark, f"SELECT id, CAST(day AS varchar(10)), kind FROM {table} ORDER BY id")
+
+
+def test_partitions_by_what_is_in_the_files(server, spark, tmp_path):
+    at = [datetime(2024, 1, 1, hour) for hour in range(3)]
+    pq.write_table(pa.table({"id": [1, 2, 3], "name": ["abc", "abd", "abe"], "at": pa.array(at, pa.timestamp("us"))}), tmp_path / "one.parquet")
+    server.arrow("CREATE TABLE spark.told (id bigint, name varchar, at timestamp(6)) WITH (partitioning = ARRAY['day(at)', 'truncate(name, 2)', 'truncate(id, 10)'])")
+    assert add(server, "spark.told", tmp_path) == counts(1, 3)
+    assert server.rows('SELECT partition.at_day, partition.name_trunc, partition.id_trunc FROM spark."told$files"') == [(date(2024, 1, 1), "ab", 0)]
+    alike(server, spark, "SELECT id, name FROM spark.told ORDER BY id")
+    for partitioning, why in [("name", "several values of identity of column 'name'"), ("bucket(id, 4)", "several values of bucket"), ("hour(at)", "several values of hour")]:
+        server.arrow(f"CREATE OR REPLACE TABLE spark.wrong (id bigint, name varchar, at timestamp(6)) WITH (partitioning = ARRAY['{partitioning}'])")
+        with pytest.raises(Exception, match=f"INVALID_ARGUMENTS.*the partition of file.*one.parquet' is not known: its rows have {why}"):
+            add(server, "spark.wrong", tmp_path)
+    server.arrow("CREATE OR REPLACE TABLE spark.wrong (id bigint, kind varchar) WITH (partitioning = ARRAY['kind'])")
+    with pytest.raises(Exception, match="it has no column 'kind'"):
+        add(server, "spark.wrong", tmp_path)
+
+
+def test_what_cannot_be_added(server, tmp_path):
+    path = tmp_path / "deep" / "x=1"
+    path.mkdir(parents=True)
+    pq.write_table(pa.table({"id": ["text"], "n": pa.array([None], pa.int64())}), path / "one.parquet")
+    server.arrow("CREATE TABLE refused (id bigint, n bigint)")
+    with pytest.raises(Exception, match="has folders in it.*recursive_directory"):
+        add(server, "refused", tmp_path)
+    with pytest.raises(Exception, match="there are no files at"):
+        add(server, "refused", tmp_path, "recursive_directory => 'false'")
+    with pytest.raises(Exception, match="there are no files at"):
+        add(server, "refused", tmp_path / "nowhere")
+    with pytest.raises(Exception, match="column 'id' is Utf8 in a data file"):
+        add(server, "refused", path)
+    with pytest.raises(Exception, match="files of format 'ORC' cannot be added"):
+        add(server, "refused", path, "format => 'ORC'")
+    server.arrow("CREATE TABLE required (id varchar, n bigint NOT NULL)")
+    with pytest.raises(Exception, match="CONSTRAINT_VIOLATION.*column 'n' of table default.required does not take NULL"):
+        add(server, "required", path)
+    server.arrow("CREATE TABLE lacking (id varchar, m bigint NOT NULL)")
+    with pytest.raises(Exception, match="has no column 'm', which is required"):
+        add(server, "lacking", path)
+    server.arrow("CREATE TABLE strange (a bigint)")
+    with pytest.raises(Exception, match="has none of the columns of table"):
+        add(server, "strange", path)
+    (path / "two.parquet").write_text("PAR1 this is no footer PAR1")
+    server.arrow("CREATE TABLE texts (id varchar)")
+    with pytest.raises(Exception, match="two.parquet' is not a readable Parquet file"):
+        add(server, "texts", path)
+    for table in ["refused", "required", "lacking", "strange", "texts"]:
+        assert server.rows(f'SELECT count(*) FROM "{table}$snapshots"') == [(0,)]
+    assert add(server, "texts", path / "one.parquet") == counts(1, 1)
+    assert server.rows("SELECT * FROM texts") == [("text",)]

@@ -1,0 +1,30 @@
+"""Random programs of changes, maintenance and schema evolution, with DuckDB and Spark as judges. PROGRAMS sets how many, EVOLUTION_SEED the first seed."""
+
+import os
+
+import pytest
+
+from nunatak_testing.random_evolution import Program
+from nunatak_testing.server import Server
+
+PROGRAMS = int(os.environ.get("PROGRAMS", "12"))
+SEED = int(os.environ.get("EVOLUTION_SEED", "1"))
+STEPS = int(os.environ.get("STEPS", "20"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that removes orphans of any age."""
+    folder = tmp_path_factory.mktemp("data")
+    config = folder / "nunatak.toml"
+    config.write_text('[maintenance]\norphan_age_min = "0s"\n')
+    server = Server(folder / "nunatak", "--config", config).start()
+    yield server
+    server.stop()
+
+
+def test_tables_are_as_in_duckdb_and_spark(server, spark):
+    for seed in range(SEED, SEED + PROGRAMS):
+        program = Program(seed, server)
+        program.run(STEPS)
+        program.check_with(spark)
