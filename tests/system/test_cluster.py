@@ -367,3 +367,23 @@ def test_filters_are_found_out_while_a_query_runs(cluster):
         assert sum(left for _, left in pages) < sum(total for total, _ in pages), f"{mode}\n{text}"
         assert all("DataSourceExec" in line or "DistributedLeafExec" in line for line in text.splitlines() if "row_groups_pruned_statistics" in line), text
         assert len(cluster.rows(top, headers=headers(mode))) == 5
+
+
+def test_queries_that_are_cancelled_at_once_leave_the_slots_free(tmp_path):
+    """Cancelled at any time, while they are planned too: then the scheduler has no tasks yet that it could cancel."""
+    session = {"nunatak-session": "execution_mode=fault_tolerant"}
+    with Cluster(tmp_path, executors=1) as cluster:
+        cluster.rows("CREATE TABLE t AS SELECT unnest(range(0, 1000)) AS x")
+        query = "SELECT x % 7, count(*) FROM t GROUP BY 1 ORDER BY 1"
+        right = cluster.rows(query, headers=session)
+        with cluster.connect(headers=session) as connection:
+            for attempt in range(150):
+                with connection.cursor() as cursor:
+                    canceller = threading.Timer(attempt * 0.0002, cursor.adbc_cancel)
+                    canceller.start()
+                    try:
+                        assert cursor.execute(query).fetchall() == right
+                    except Exception as error:
+                        assert "ancel" in str(error), error
+                    canceller.join()
+        assert within(30, lambda: cluster.rows(query, headers=session)) == right

@@ -14,7 +14,7 @@ use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
     CleanJobDataParams, ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource, ExecutorSpecification, ExecutorStatus,
-    HeartBeatParams, JobStatus, MultiTaskDefinition, executor_resource, executor_status,
+    HeartBeatParams, JobStatus, MultiTaskDefinition, executor_resource, executor_status, job_status,
 };
 use ballista_core::serde::scheduler::ExecutorMetadata;
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
@@ -52,6 +52,11 @@ const ENDED_JOB_SECONDS: u64 = 60;
 const GIVE_UP_PAUSE: Duration = Duration::from_millis(5);
 /// How often it looks: it takes some milliseconds at most.
 const GIVE_UP_LOOKS_MAX: usize = 200;
+/// The pause between two attempts to cancel a job, and how many there are. Planning takes milliseconds, of the widest plans a second.
+const CANCEL_PAUSE: Duration = Duration::from_millis(20);
+const CANCEL_LOOKS_MAX: usize = 500;
+/// After so many looks a job that was never seen is no job.
+const UNSEEN_LOOKS_MAX: usize = 10;
 /// How often the scheduler is told of members that are still there.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -144,11 +149,32 @@ impl Scheduler {
         }
     }
 
+    /// Cancels a job until it has ended. One that is still being planned does not hear of it, and would run later: without outcomes of its tasks, which end with the
+    /// job's files, their slots would be taken for good.
+    async fn cancel(&self, job: &JobId) {
+        let mut was_seen = false;
+        for look in 0..CANCEL_LOOKS_MAX {
+            if let Err(error) = self.server.cancel_job(job.clone()).await {
+                warn!(%job, %error, "a job cannot be cancelled");
+            }
+            tokio::time::sleep(CANCEL_PAUSE).await;
+            let status = self.jobs.get_job_status(job).await.ok().flatten().and_then(|status| status.status);
+            match status {
+                Some(job_status::Status::Queued(_) | job_status::Status::Running(_)) => was_seen = true,
+                Some(_) => return,
+                // The scheduler takes jobs one after the other, and may not have come to this one yet.
+                None if was_seen || look >= UNSEEN_LOOKS_MAX => return,
+                None => {}
+            }
+        }
+        warn!(%job, "a job that was cancelled does not end");
+    }
+
     /// Removes the files of a job, after it was cancelled if it still runs.
     pub(super) async fn forget(&self, job: JobId, cancel: bool) {
         self.unreachable.remove(&job);
-        if cancel && let Err(error) = self.server.cancel_job(job.clone()).await {
-            warn!(%job, %error, "a job cannot be cancelled");
+        if cancel {
+            self.cancel(&job).await;
         }
         let clean = CleanJobDataParams { job_id: job.to_string(), ..CleanJobDataParams::default() };
         if let Err(status) = self.server.clean_job_data(Request::new(clean)).await {
