@@ -149,7 +149,7 @@ impl Keeper {
     /// Looks at a table, and runs what it needs.
     async fn look_at(&mut self, catalog: &dyn Catalog, name: &TableName) -> Result<()> {
         let key = (catalog.name().to_owned(), name.clone());
-        let mut last: Option<Need> = None;
+        let mut done: HashMap<&str, f64> = HashMap::new();
         while let Some(table) = catalog.load_table(name).await? {
             let is_known = |(location, looked_ms): &(Option<String>, i64)| *location == table.metadata_location && is_younger(*looked_ms, LOOK_AGAIN);
             if !self.is_kept(&table) || self.looked_at.get(&key).is_some_and(is_known) {
@@ -157,7 +157,7 @@ impl Keeper {
             }
             let found = needs(&table, &self.coordinator.engine, now_ms()).await?;
             // What has not become less by what was done for it is as good as it gets.
-            let helps = |need: &&Need| last.as_ref().is_none_or(|last| last.procedure != need.procedure || need.measure < last.measure);
+            let helps = |need: &&Need| done.get(need.procedure).is_none_or(|before| need.measure < *before);
             let Some(need) = found.iter().find(helps) else {
                 self.looked_at.insert(key, (table.metadata_location, now_ms()));
                 return Ok(());
@@ -168,7 +168,7 @@ impl Keeper {
                 return Ok(());
             }
             self.run(catalog, name, need, budget_bytes).await?;
-            last = Some(need.clone());
+            done.insert(need.procedure, need.measure);
         }
         Ok(())
     }
