@@ -1,66 +1,64 @@
 //! Name mappings: which columns of a table the columns of files without field ids are (table spec, "Column Projection" and "Name Mapping Serialization").
 
 use nunatak_core::{Code, Error, Result};
-use serde::{Deserialize, Serialize};
 
-use crate::spec::{NestedFieldRef, Schema, Type};
+use crate::spec::{MappedField, NameMapping, NestedFieldRef, Schema, Type};
 
 /// The table property that holds the mapping, as JSON.
 pub const NAME_MAPPING: &str = "schema.name-mapping.default";
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct Mapped {
-    #[serde(rename = "field-id", skip_serializing_if = "Option::is_none")]
-    id: Option<i32>,
-    names: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    fields: Vec<Mapped>,
-}
-
 /// The mapping in which each column has its name.
 pub fn of_schema(schema: &Schema) -> Result<String> {
-    let mut mapping = Vec::new();
-    extend(&mut mapping, schema.as_struct().fields());
-    text(&mapping)
+    text(extend(Vec::new(), schema.as_struct().fields()))
 }
 
 /// A mapping with the columns that a table has by now: a new one has its name, which no other one has any more, and one that is called differently has that name too.
 ///
 /// Errors: `ICEBERG_INVALID_METADATA` for a text that is no mapping.
 pub fn extended(mapping: &str, schema: &Schema) -> Result<String> {
-    let mut mapping: Vec<Mapped> = serde_json::from_str(mapping).map_err(|error| {
-        Error::new(Code::IcebergInvalidMetadata, format!("table property '{NAME_MAPPING}' cannot be read: {error}")).with_source(error)
-    })?;
-    extend(&mut mapping, schema.as_struct().fields());
-    text(&mapping)
+    text(extend(parse(mapping)?.fields().to_vec(), schema.as_struct().fields()))
 }
 
-fn text(mapping: &[Mapped]) -> Result<String> {
-    serde_json::to_string(mapping).map_err(|error| Error::internal("names of columns make no JSON").with_source(error))
+/// A mapping from its text.
+///
+/// Errors: `ICEBERG_INVALID_METADATA` for a text that is none.
+pub fn parse(mapping: &str) -> Result<NameMapping> {
+    serde_json::from_str(mapping)
+        .map_err(|error| Error::new(Code::IcebergInvalidMetadata, format!("table property '{NAME_MAPPING}' cannot be read: {error}")))
 }
 
-fn extend<'a>(mapping: &mut Vec<Mapped>, fields: impl IntoIterator<Item = &'a NestedFieldRef>) {
+fn text(mapping: Vec<MappedField>) -> Result<String> {
+    serde_json::to_string(&NameMapping::new(mapping)).map_err(|error| Error::internal("names of columns make no JSON").with_source(error))
+}
+
+fn extend<'a>(mut mapping: Vec<MappedField>, fields: impl IntoIterator<Item = &'a NestedFieldRef>) -> Vec<MappedField> {
     for field in fields {
-        let known = mapping.iter().position(|mapped| mapped.id == Some(field.id));
-        let is_named = |mapped: &Mapped| mapped.names.contains(&field.name);
-        if known.is_none_or(|known| !is_named(&mapping[known])) {
-            mapping.iter_mut().for_each(|mapped| mapped.names.retain(|name| *name != field.name));
+        let known = mapping.iter().position(|mapped| mapped.field_id() == Some(field.id));
+        let (mut names, inner) = known.map(|known| (mapping[known].names().to_vec(), inner(&mapping[known]))).unwrap_or_default();
+        if !names.contains(&field.name) {
+            for mapped in mapping.iter_mut().filter(|mapped| mapped.names().contains(&field.name)) {
+                let others = mapped.names().iter().filter(|name| **name != field.name).cloned().collect();
+                *mapped = MappedField::new(mapped.field_id(), others, self::inner(mapped));
+            }
+            names.push(field.name.clone());
         }
-        let position = known.unwrap_or_else(|| {
-            mapping.push(Mapped { id: Some(field.id), names: Vec::new(), fields: Vec::new() });
-            mapping.len() - 1
-        });
-        let mapped = &mut mapping[position];
-        if !is_named(mapped) {
-            mapped.names.push(field.name.clone());
-        }
-        match field.field_type.as_ref() {
-            Type::Primitive(_) => {}
-            Type::Struct(inner) => extend(&mut mapped.fields, inner.fields()),
-            Type::List(list) => extend(&mut mapped.fields, [&list.element_field]),
-            Type::Map(map) => extend(&mut mapped.fields, [&map.key_field, &map.value_field]),
+        let inner = match field.field_type.as_ref() {
+            Type::Primitive(_) => inner,
+            Type::Struct(fields) => extend(inner, fields.fields()),
+            Type::List(list) => extend(inner, [&list.element_field]),
+            Type::Map(map) => extend(inner, [&map.key_field, &map.value_field]),
+        };
+        let mapped = MappedField::new(Some(field.id), names, inner);
+        match known {
+            Some(known) => mapping[known] = mapped,
+            None => mapping.push(mapped),
         }
     }
+    mapping
+}
+
+fn inner(mapped: &MappedField) -> Vec<MappedField> {
+    mapped.fields().iter().map(|field| MappedField::clone(field)).collect()
 }
 
 #[cfg(test)]

@@ -39,6 +39,14 @@ def spark(server):
         yield spark
 
 
+@pytest.fixture(scope="session")
+def orphans_of_any_age(tmp_path_factory):
+    """Arguments of a server that removes orphans of any age."""
+    config = tmp_path_factory.mktemp("config") / "nunatak.toml"
+    config.write_text('[maintenance]\norphan_age_min = "0s"\n')
+    return "--config", config
+
+
 @pytest.fixture(scope="module")
 def cluster(request, tmp_path_factory):
     """One coordinator and two executors of one slot for the module, with TPC-H at its SCALE."""

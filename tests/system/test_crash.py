@@ -83,14 +83,13 @@ MERGE = (
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("mode", ["merge-on-read", "copy-on-write"])
-def test_kill_while_changing(tmp_path, mode):
+def test_kill_while_changing(tmp_path, orphans_of_any_age, mode):
     """Each MERGE counts all rows on by one, and each compaction leaves them as they are: at no time do two rows differ."""
     chance = random.Random(SEED)
     print(f"CRASH_SEED={SEED}")
     rows, merges = 300_000, 0
     merge = MERGE.format(rows=rows)
-    (tmp_path / "nunatak.toml").write_text('[maintenance]\norphan_age_min = "0s"\n')
-    with Server(tmp_path / "data", "--config", tmp_path / "nunatak.toml") as server:
+    with Server(tmp_path / "data", *orphans_of_any_age) as server:
         server.rows(
             "CREATE TABLE counted (id bigint, n bigint) WITH (format_version = 3, partitioning = ARRAY['bucket(id, 4)'],"
             f" extra_properties = MAP(ARRAY['write.merge.mode'], ARRAY['{mode}']))"
@@ -114,14 +113,13 @@ def test_kill_while_changing(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", ["merge-on-read", "copy-on-write"])
-def test_kill_executors_while_changing(tmp_path, mode):
+def test_kill_executors_while_changing(tmp_path, orphans_of_any_age, mode):
     """MERGE and optimize in fault_tolerant mode, of which each loses an executor at some time: all of them succeed, and no row is lost or there twice."""
     chance = random.Random(SEED)
     print(f"CRASH_SEED={SEED}")
     rows, headers = 200_000, {"nunatak-session": "execution_mode=fault_tolerant"}
     statements = [MERGE.format(rows=rows), "ALTER TABLE counted EXECUTE optimize(sorted_by => ARRAY['id'])"]
-    (tmp_path / "nunatak.toml").write_text('[maintenance]\norphan_age_min = "0s"\n')
-    with Cluster(tmp_path / "data", "--config", tmp_path / "nunatak.toml") as cluster:
+    with Cluster(tmp_path / "data", *orphans_of_any_age) as cluster:
         cluster.rows(
             "CREATE TABLE counted (id bigint, n bigint) WITH (format_version = 3, partitioning = ARRAY['bucket(id, 4)'],"
             f" extra_properties = MAP(ARRAY['write.merge.mode', 'write.update.mode'], ARRAY['{mode}', '{mode}']))"

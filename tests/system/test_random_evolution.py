@@ -13,14 +13,9 @@ STEPS = int(os.environ.get("STEPS", "20"))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A server that removes orphans of any age."""
-    folder = tmp_path_factory.mktemp("data")
-    config = folder / "nunatak.toml"
-    config.write_text('[maintenance]\norphan_age_min = "0s"\n')
-    server = Server(folder / "nunatak", "--config", config).start()
-    yield server
-    server.stop()
+def server(tmp_path_factory, orphans_of_any_age):
+    with Server(tmp_path_factory.mktemp("data") / "nunatak", *orphans_of_any_age) as server:
+        yield server
 
 
 def test_tables_are_as_in_duckdb_and_spark(server, spark):

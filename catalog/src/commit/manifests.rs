@@ -1,5 +1,6 @@
 //! Manifests that are written again, fewer and sorted by partition, so that planning reads fewer of them. The files that they list stay the same.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use nunatak_core::Result;
@@ -37,7 +38,7 @@ pub async fn rewrite_manifests(catalog: &dyn Catalog, base: &Table, summary: &BT
     let target_bytes = target_bytes(base)?;
     let list = read_list(&base.storage, head.manifest_list(), base.metadata.format_version()).await?;
     let kept = list.len();
-    let groups = small(&list, target_bytes);
+    let groups = small(list, target_bytes);
     let replaced = groups.values().map(Vec::len).sum();
     if replaced == 0 {
         return Ok(RewrittenManifests::default());
@@ -70,11 +71,12 @@ fn target_bytes(table: &Table) -> Result<u64> {
 }
 
 /// The manifests of which fewer can hold the same entries, those that go together by kind and partition spec.
-fn small(list: &[ManifestFile], target_bytes: u64) -> BTreeMap<(bool, i32), Vec<ManifestFile>> {
-    let mut groups: BTreeMap<(bool, i32), Vec<ManifestFile>> = BTreeMap::new();
-    for manifest in list.iter().filter(|manifest| bytes(manifest) < target_bytes / 2) {
-        let is_data = manifest.content == ManifestContentType::Data;
-        groups.entry((is_data, manifest.partition_spec_id)).or_default().push(manifest.clone());
+fn small<M: Borrow<ManifestFile>>(list: impl IntoIterator<Item = M>, target_bytes: u64) -> BTreeMap<(bool, i32), Vec<M>> {
+    let mut groups: BTreeMap<(bool, i32), Vec<M>> = BTreeMap::new();
+    for manifest in list.into_iter().filter(|manifest| bytes(manifest.borrow()) < target_bytes / 2) {
+        let ManifestFile { content, partition_spec_id, .. } = manifest.borrow();
+        let key = (*content == ManifestContentType::Data, *partition_spec_id);
+        groups.entry(key).or_default().push(manifest);
     }
     groups.retain(|_, group| group.len() > 1);
     groups

@@ -185,13 +185,10 @@ impl Producer {
         let path = format!("{}/{}-m{}.avro", metadata_folder(metadata), self.commit_uuid, self.manifests.len());
         let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
         let (mut writer, partition_type) = self.writer(metadata, schema_of(metadata, spec), spec, content, &path)?;
-        for mut file in files {
+        for file in files {
             // Deletes have the partition of their data file, which may be older than the type.
             let partition = widened_partition(file.partition(), &partition_type);
-            if partition != *file.partition() {
-                let first_row_id = file.first_row_id();
-                file = with_partition(&file, spec.spec_id(), partition, first_row_id)?;
-            }
+            let file = rebuilt(&file, spec.spec_id(), partition, file.first_row_id())?;
             writer.add_file(file, sequence_number).map_err(failed)?;
         }
         writer.write_manifest_file().await.map_err(failed)
@@ -434,13 +431,14 @@ fn widened_partition(partition: &Struct, types: &StructType) -> Struct {
 /// The file with these partition values and the id of its first row written out: it may have been inherited from a manifest that is there no more.
 fn written_out(file: &DataFile, inherited: &FileEntry, partition: Struct, version: FormatVersion) -> Result<DataFile> {
     let first_row_id = if version < FormatVersion::V3 { file.first_row_id() } else { inherited.first_row_id };
+    rebuilt(file, inherited.spec_id, partition, first_row_id)
+}
+
+/// The file with these partition values and this id of its first row.
+fn rebuilt(file: &DataFile, spec_id: i32, partition: Struct, first_row_id: Option<i64>) -> Result<DataFile> {
     if first_row_id == file.first_row_id() && partition == *file.partition() {
         return Ok(file.clone());
     }
-    with_partition(file, inherited.spec_id, partition, first_row_id)
-}
-
-fn with_partition(file: &DataFile, spec_id: i32, partition: Struct, first_row_id: Option<i64>) -> Result<DataFile> {
     let mut builder = DataFileBuilder::default();
     builder
         .content(file.content_type())

@@ -10,8 +10,8 @@ use nunatak_catalog::spec::{Schema, TableMetadata, TableMetadataBuilder};
 use nunatak_catalog::{Catalog, Table, commit};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
-use nunatak_engine::functions::rename_fields::cast_by_position;
-use nunatak_engine::scan::types::{arrow_to_iceberg_schema, plain_type, table_schema};
+use nunatak_engine::functions::rename_fields::cast_columns;
+use nunatak_engine::scan::types::{arrow_to_iceberg_schema, table_schema};
 use nunatak_engine::sql::statement::{ColumnDefinition, CreateTable};
 use nunatak_engine::sql::{QualifiedName, is_unnamed, output_name};
 use tracing::warn;
@@ -163,14 +163,5 @@ fn rename(plan: LogicalPlan, columns: &[ColumnDefinition]) -> Result<LogicalPlan
 
 /// Casts the columns, by position, to the types of the table.
 pub(super) fn cast_to_table(plan: LogicalPlan, table: &Table) -> Result<LogicalPlan> {
-    let schema = table_schema(table.metadata.current_schema())?;
-    let expressions = plan
-        .schema()
-        .columns()
-        .into_iter()
-        .zip(schema.fields())
-        .map(|(column, field)| Ok(cast_by_position(Expr::Column(column), &plain_type(field.data_type()), plan.schema())?.alias(field.name())))
-        .collect::<datafusion::error::Result<Vec<_>>>()
-        .map_err(from_datafusion)?;
-    LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+    cast_columns(plan, &*table_schema(table.metadata.current_schema())?).map_err(from_datafusion)
 }

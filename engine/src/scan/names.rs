@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
-use nunatak_catalog::name_mapping::NAME_MAPPING;
-use nunatak_catalog::spec::{MappedField, NameMapping};
-use nunatak_core::{Code, Error, Result};
+use nunatak_catalog::name_mapping;
+use nunatak_catalog::spec::MappedField;
+use nunatak_core::Result;
 use parquet::errors::Result as ParquetResult;
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
@@ -23,8 +23,7 @@ const NAMES: &str = "nunatak.names";
 ///
 /// Errors: `ICEBERG_INVALID_METADATA` if the mapping cannot be read.
 pub fn with_names(schema: &Schema, mapping: &str) -> Result<SchemaRef> {
-    let mapping: NameMapping = serde_json::from_str(mapping)
-        .map_err(|error| Error::new(Code::IcebergInvalidMetadata, format!("table property '{NAME_MAPPING}' cannot be read: {error}")))?;
+    let mapping = name_mapping::parse(mapping)?;
     let mut names = HashMap::new();
     mapping.fields().iter().for_each(|field| collect(field, &mut names));
     let fields: Fields = schema.fields().iter().map(|field| named(field, &names)).collect();
@@ -146,6 +145,7 @@ mod tests {
     use parquet::schema::parser::parse_message_type;
 
     use super::*;
+    use nunatak_core::Code;
 
     fn field(id: i32, name: &str, data_type: DataType) -> FieldRef {
         let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())]);

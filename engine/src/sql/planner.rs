@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::ViewTable;
@@ -31,7 +31,7 @@ use super::{functions, information_schema, merge, nested_values, overwrite, pars
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
-use crate::functions::rename_fields::cast_by_position;
+use crate::functions::rename_fields::{cast_by_position, cast_columns};
 use crate::scan::types::{plain_type, table_schema};
 use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, ScanShape, metadata_table, table_changes};
 use crate::write::encode;
@@ -162,18 +162,20 @@ impl Planner {
         let table = self.load_for_rows(&name).await?;
         // What is no table gets its error from planning.
         let Some(table) = table else { return Ok(None) };
-        let schema = Arc::clone(table.metadata.current_schema());
-        let fields: Vec<_> = match insert.columns.is_empty() {
-            true => schema.as_struct().fields().iter().collect(),
-            false => insert.columns.iter().filter_map(|column| schema.field_by_name(parts(column).last()?)).collect(),
+        let schema = table_schema(table.metadata.current_schema())?;
+        let fields = table.metadata.current_schema().as_struct().fields();
+        // Names that the table does not have get their error from planning.
+        let place = |column| schema.index_of(parts(column).last()?).ok();
+        let places: Vec<usize> = match insert.columns.is_empty() {
+            true => (0..fields.len()).collect(),
+            false => insert.columns.iter().filter_map(place).collect(),
         };
-        row_values::name_fields_of_query(source, &fields.iter().map(|field| field.field_type.as_ref()).collect::<Vec<_>>());
-        let arrow_schema = table_schema(&schema)?;
-        let types: Vec<_> = fields.iter().map(|field| arrow_schema.field_with_name(&field.name).map(|field| field.data_type()).ok()).collect();
-        let columns: Vec<&str> = schema.as_struct().fields().iter().map(|field| field.name.as_str()).collect();
+        row_values::name_fields_of_query(source, &places.iter().map(|place| fields[*place].field_type.as_ref()).collect::<Vec<_>>());
+        let types: Vec<&DataType> = places.iter().map(|place| schema.field(*place).data_type()).collect();
+        let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
         let (condition, values) = overwrite::take_partition(insert, &columns)?;
         insert.overwrite = false;
-        self.looked_up.insert(name, self.provider(table, false)?);
+        self.looked_up.insert(name, self.provider(table.clone(), false)?);
         self.plan_source(insert, &values, &types).await?;
         condition.map(|condition| Ok(Change::Delete(Box::new(overwrite::delete(&target, &condition)?)))).transpose()
     }
@@ -201,37 +203,30 @@ impl Planner {
     fn conforming(&self, input: LogicalPlan, columns: &SchemaRef) -> Result<LogicalPlan> {
         // With parameters it is done when they have values, if it cannot be done now.
         let Ok(analyzed) = self.analyzed(input.clone()) else { return Ok(input) };
-        let types: Vec<DataType> = columns.fields().iter().map(|field| plain_type(field.data_type())).collect();
-        if analyzed.schema().fields().iter().zip(&types).all(|(is, wanted)| plain_type(is.data_type()) == *wanted) {
+        let same = |(is, wanted): (&FieldRef, &FieldRef)| plain_type(is.data_type()) == plain_type(wanted.data_type());
+        if analyzed.schema().fields().iter().zip(columns.fields()).all(same) {
             return Ok(input);
         }
-        let casts = analyzed
-            .schema()
-            .columns()
-            .into_iter()
-            .zip(columns.fields().iter().zip(&types))
-            .map(|(column, (field, wanted))| Ok(cast_by_position(Expr::Column(column), wanted, analyzed.schema())?.alias(field.name())));
-        let casts = casts.collect::<datafusion::error::Result<Vec<_>>>().map_err(from_datafusion)?;
-        LogicalPlanBuilder::from(analyzed).project(casts).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+        cast_columns(analyzed, columns).map_err(from_datafusion)
     }
 
     /// Plans the query of an `INSERT` into columns of these types by itself, with `values` as further columns, if it has `VALUES` in it, since DataFusion takes all of
     /// them for rows of the table, or if there may be rows among the values, which are cast by position.
-    async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr], types: &[Option<&DataType>]) -> Result<()> {
+    async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr], types: &[&DataType]) -> Result<()> {
         let Some(source) = &mut insert.source else { return Ok(()) };
         if let ast::SetExpr::Values(rows) = source.body.as_mut() {
             rows.rows.iter_mut().for_each(|row| row.content.extend_from_slice(values));
             return Ok(());
         }
         let is_nested = |data_type: &&DataType| data_type.is_nested();
-        if values.is_empty() && !types.iter().flatten().any(is_nested) && !source.to_string().to_uppercase().contains("VALUES") {
+        if values.is_empty() && !types.iter().any(is_nested) && !source.to_string().to_uppercase().contains("VALUES") {
             return Ok(());
         }
         let plan = self.plan_query(source.as_ref().clone()).await?;
         let schema = Arc::clone(plan.schema());
         let columns = schema.columns().into_iter().enumerate().map(|(number, column)| {
             let value = Expr::Column(column);
-            let value = match types.get(number).copied().flatten().filter(is_nested) {
+            let value = match types.get(number).copied().filter(is_nested) {
                 Some(data_type) => cast_by_position(value, data_type, &schema)?,
                 None => value,
             };

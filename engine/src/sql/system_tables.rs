@@ -21,7 +21,10 @@ pub trait SystemTables: Send + Sync + fmt::Debug {
 
 /// The table of that name, if it is one of these.
 pub(super) fn table(tables: &dyn SystemTables, name: &QualifiedName) -> Result<Option<Arc<dyn TableProvider>>> {
-    let Some(rows) = tables.table(&name.catalog, &name.table).filter(|_| name.schema == SYSTEM).transpose()? else { return Ok(None) };
+    if name.schema != SYSTEM {
+        return Ok(None);
+    }
+    let Some(rows) = tables.table(&name.catalog, &name.table).transpose()? else { return Ok(None) };
     Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(from_datafusion)?)))
 }
 

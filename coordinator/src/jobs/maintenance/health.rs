@@ -28,16 +28,19 @@ pub(super) struct Need {
     pub(super) reason: String,
     /// How much of it there is; less after the procedure has helped.
     pub(super) measure: f64,
-    /// Whether the procedure writes data files again.
-    pub(super) rewrites: bool,
 }
 
 impl Need {
+    /// Whether the procedure writes data files again.
+    pub(super) fn rewrites(&self) -> bool {
+        self.procedure == OPTIMIZE
+    }
+
     /// The need if there is as much as the table's property says.
     fn of(table: &Table, procedure: &'static str, property: (&str, f64), measure: f64, what: &str) -> Result<Option<Self>> {
         let least = threshold(table, property)?;
         let reason = || format!("{what}, {} is {least}", property.0);
-        Ok((measure > 0.0 && measure >= least).then(|| Self { procedure, reason: reason(), measure, rewrites: procedure == OPTIMIZE }))
+        Ok((measure > 0.0 && measure >= least).then(|| Self { procedure, reason: reason(), measure }))
     }
 }
 

@@ -66,8 +66,7 @@ pub(crate) fn open(data_dir: &Path) -> Result<Arc<Journal>> {
 
 /// Looks after tables until `shutdown`.
 pub async fn run(coordinator: Coordinator, options: Options, shutdown: CancellationToken) {
-    let journal = Arc::clone(&coordinator.journal);
-    let mut keeper = Keeper { coordinator, options, journal, looked_at: HashMap::new(), failed_ms: HashMap::new() };
+    let mut keeper = Keeper { coordinator, options, looked_at: HashMap::new(), failed_ms: HashMap::new() };
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -94,7 +93,6 @@ impl SystemTables for Journal {
 struct Keeper {
     coordinator: Coordinator,
     options: Options,
-    journal: Arc<Journal>,
     /// The metadata with which a table needed nothing, and when that was found.
     looked_at: HashMap<(String, TableName), (Option<String>, i64)>,
     failed_ms: HashMap<(String, TableName), i64>,
@@ -135,7 +133,7 @@ impl Keeper {
     }
 
     fn is_quiet(&self) -> bool {
-        self.options.quiet_hours.is_none_or(|hours| hours.contains(Utc::now().hour() * 60 + Utc::now().minute()))
+        self.options.quiet_hours.is_none_or(|hours| hours.contains(Utc::now().num_seconds_from_midnight() / 60))
     }
 
     /// Whether a table is looked after.
@@ -162,8 +160,8 @@ impl Keeper {
                 self.looked_at.insert(key, (table.metadata_location, now_ms()));
                 return Ok(());
             };
-            let budget_bytes = self.options.budget_bytes.saturating_sub(self.journal.rewritten_bytes(now_ms() - BUDGET_PERIOD_MS));
-            if !self.is_quiet() || need.rewrites && budget_bytes == 0 {
+            let budget_bytes = self.options.budget_bytes.saturating_sub(self.coordinator.journal.rewritten_bytes(now_ms() - BUDGET_PERIOD_MS));
+            if !self.is_quiet() || need.rewrites() && budget_bytes == 0 {
                 debug!(table = %name, procedure = need.procedure, "table waits to be put in order");
                 return Ok(());
             }
@@ -176,15 +174,15 @@ impl Keeper {
     /// Runs a procedure, and notes what became of it.
     async fn run(&self, catalog: &dyn Catalog, name: &TableName, need: &Need, budget_bytes: u64) -> Result<()> {
         let quoted = [catalog.name(), &name.namespace, &name.table].map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
-        let limit = if need.rewrites { format!("(bytes_max => '{}B')", budget_bytes.min(STEP_BYTES_MAX)) } else { String::new() };
+        let limit = if need.rewrites() { format!("(bytes_max => '{}B')", budget_bytes.min(STEP_BYTES_MAX)) } else { String::new() };
         let sql = format!("ALTER TABLE {} EXECUTE {}{limit}", quoted.join("."), need.procedure);
         info!(table = %name, procedure = need.procedure, reason = need.reason, "table is put in order");
         let request = Request { sql, session: self.coordinator.default_session(USER), parameters: None };
         let running = self.coordinator.submit(request).await?;
-        let id = self.journal.begin(Entry::new(catalog.name(), name, need, &running.id)).await;
+        let id = self.coordinator.journal.begin(Entry::new(catalog.name(), name, need, &running.id)).await;
         let outcome = running.rows.try_collect::<Vec<_>>().await;
         let outcome = outcome.map(|batches| batches.iter().flat_map(metrics).collect::<Vec<_>>());
-        self.journal.end(id, outcome.as_deref()).await;
+        self.coordinator.journal.end(id, outcome.as_deref()).await;
         outcome.map(|_| ())
     }
 }
