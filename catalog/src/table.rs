@@ -136,4 +136,6 @@ pub struct View {
     pub default_schema: String,
     /// What `COMMENT ON VIEW` said.
     pub comment: Option<String>,
+    /// The user with whose rights it is read (`SECURITY DEFINER`); `None` for those of whoever asks (`SECURITY INVOKER`).
+    pub owner: Option<String>,
 }

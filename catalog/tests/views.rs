@@ -12,6 +12,7 @@ fn view(sql: &str, comment: Option<&str>) -> View {
         default_catalog: String::from("lake"),
         default_schema: String::from("nyc"),
         comment: comment.map(str::to_owned),
+        owner: comment.map(|_| String::from("ada")),
     }
 }
 

@@ -18,10 +18,10 @@ use nunatak_core::{Code, Error, Result};
 
 use crate::error::{from_datafusion, suggest};
 use crate::file_cache::{FileCache, FileCacheOptions};
+use crate::functions;
 use crate::rules::{self, YieldInJoins};
 use crate::scan::ScanContext;
 use crate::sql::SystemTables;
-use crate::{functions, transform};
 
 /// Memory that parsed manifests may take, in bytes.
 const MANIFEST_CACHE_BYTES_MAX: u64 = 256 << 20;
@@ -125,9 +125,6 @@ impl EngineContext {
 
 /// Adds the functions of our own, among them the partition transforms, by which plans that write distribute and sort rows.
 fn register_functions(state: &mut SessionState) -> Result<()> {
-    for function in transform::functions::all() {
-        state.register_udf(Arc::clone(function)).map_err(from_datafusion)?;
-    }
     for function in functions::scalars() {
         state.register_udf(function).map_err(from_datafusion)?;
     }

@@ -34,7 +34,7 @@ impl WorkerSessionBuilder for Sessions {
         options.execution = ours.execution.clone();
         options.optimizer = ours.optimizer.clone();
         options.sql_parser = ours.sql_parser.clone();
-        builder.scalar_functions().get_or_insert_default().extend(nunatak_engine::transform::functions::all().iter().map(Arc::clone));
+        builder.scalar_functions().get_or_insert_default().extend(nunatak_engine::functions::scalars());
         builder.aggregate_functions().get_or_insert_default().extend(nunatak_engine::functions::aggregates().iter().map(Arc::clone));
         let builder = builder.with_distributed_user_codec_arc(Arc::clone(&self.codec) as _);
         Ok(builder.with_distributed_channel_resolver(self.peers.clone()).build())

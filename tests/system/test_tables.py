@@ -141,8 +141,12 @@ def test_view(server, trips):
     server.rows(f"CREATE VIEW travel.oslo AS SELECT id, fare FROM {trips} WHERE city = 'Oslo'")
     assert server.value("SELECT count(*) FROM travel.oslo") == 4
     assert server.rows("SELECT table_type FROM information_schema.tables WHERE table_name = 'oslo'") == [("VIEW",)]
-    server.rows("CREATE OR REPLACE VIEW travel.oslo AS SELECT 1 AS one")
+    assert server.value("SHOW CREATE VIEW travel.oslo") == (
+        "CREATE VIEW lake.travel.oslo\nSECURITY DEFINER AS\n" f"SELECT id, fare FROM {trips} WHERE city = 'Oslo'"
+    )
+    server.rows("CREATE OR REPLACE VIEW travel.oslo COMMENT 'one' SECURITY INVOKER AS SELECT 1 AS one")
     assert server.rows("SELECT * FROM travel.oslo") == [(1,)]
+    assert server.value("SHOW CREATE VIEW travel.oslo") == "CREATE VIEW lake.travel.oslo\nCOMMENT 'one'\nSECURITY INVOKER AS\nSELECT 1 AS one"
     server.rows("DROP VIEW travel.oslo")
 
 

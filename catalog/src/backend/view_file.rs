@@ -15,6 +15,8 @@ use crate::table::{TableName, View};
 /// The dialect that we write, and prefer to read.
 const DIALECT: &str = "trino";
 const COMMENT: &str = "comment";
+/// Trino's name for the user with whose rights a view is read; the view spec has none.
+const OWNER: &str = "trino.run-as-owner";
 /// Without it the crate refuses a version that has fewer dialects than the one before.
 const DROP_DIALECT_ALLOWED: &str = "replace.drop-dialect.allowed";
 
@@ -27,7 +29,7 @@ pub(super) async fn load(storage: &Storage, name: &TableName, location: &str) ->
 /// The metadata of a new view.
 pub(super) fn create(view: &View, columns: Schema, location: String) -> Result<ViewMetadata> {
     let version = version(view, &columns)?;
-    let properties = comment(view).into_iter().collect();
+    let properties = properties(view);
     let builder = ViewMetadataBuilder::new(location, columns, version, ViewFormatVersion::V1, properties);
     let built = builder.and_then(ViewMetadataBuilder::build).map_err(|error| failed(view, error))?;
     Ok(built.metadata)
@@ -36,12 +38,12 @@ pub(super) fn create(view: &View, columns: Schema, location: String) -> Result<V
 /// The metadata of a view with a new current version.
 pub(super) fn replace(view: &View, columns: Schema, before: ViewMetadata) -> Result<ViewMetadata> {
     let version = version(view, &columns)?;
-    let mut properties: HashMap<String, String> = comment(view).into_iter().collect();
+    let mut properties = properties(view);
     if dialects(&before).any(|dialect| dialect != DIALECT) {
         // The text in the other dialect says what the view was, not what it is now.
         properties.insert(DROP_DIALECT_ALLOWED.to_owned(), String::from("true"));
     }
-    let builder = before.into_builder().remove_properties(&[COMMENT.to_owned()]);
+    let builder = before.into_builder().remove_properties(&[COMMENT.to_owned(), OWNER.to_owned()]);
     let changed = builder.set_properties(properties).and_then(|builder| builder.set_current_version(version, columns));
     let built = changed.and_then(ViewMetadataBuilder::build).map_err(|error| failed(view, error))?;
     Ok(built.metadata)
@@ -59,6 +61,7 @@ pub(super) fn view(name: &TableName, catalog: &str, metadata: &ViewMetadata) -> 
         default_catalog: version.default_catalog().cloned().unwrap_or_else(|| catalog.to_owned()),
         default_schema: version.default_namespace().clone().inner().join("."),
         comment: metadata.properties().get(COMMENT).cloned(),
+        owner: metadata.properties().get(OWNER).cloned(),
     })
 }
 
@@ -66,8 +69,9 @@ fn dialects(metadata: &ViewMetadata) -> impl Iterator<Item = &str> {
     metadata.current_version().representations().iter().map(|ViewRepresentation::Sql(text)| text.dialect.as_str())
 }
 
-fn comment(view: &View) -> Option<(String, String)> {
-    view.comment.clone().map(|comment| (COMMENT.to_owned(), comment))
+fn properties(view: &View) -> HashMap<String, String> {
+    let given = [(COMMENT, &view.comment), (OWNER, &view.owner)];
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
 }
 
 /// Through JSON: the crate has no other way to make the list of representations.

@@ -9,6 +9,7 @@ mod connections;
 mod fault_tolerant;
 mod local;
 mod members;
+mod own_buffers;
 mod pipelined;
 mod rows;
 
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use datafusion::common::Statistics;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
@@ -30,7 +32,7 @@ use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::scan::scan_bytes;
-use nunatak_engine::write::{WriteTarget, write_plan};
+use nunatak_engine::write::{IcebergWriteExec, WriteTarget, sampling, write_plan};
 use nunatak_state::{ClusterState, EmbeddedState};
 use tokio::net::TcpListener;
 
@@ -143,6 +145,12 @@ impl Planned {
         &self.choice
     }
 
+    /// For a plan that writes the rows of `input`: which of them should be looked at before it is run, see [`nunatak_engine::write::sampling`].
+    pub fn sampling(&self, input: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+        let Some(write) = self.plan.downcast_ref::<IcebergWriteExec>() else { return Ok(None) };
+        sampling(input, write, &self.state).map_err(from_datafusion)
+    }
+
     /// Runs the plan. Rows come as they are made, in no order between partitions unless the plan gives one.
     pub async fn run(&self) -> Result<SendableRecordBatchStream> {
         let Execution { members, pipelined, fault_tolerant, .. } = &self.execution;
@@ -169,19 +177,19 @@ impl Planned {
         StatisticsContext::new().compute(self.plan.as_ref(), &StatisticsArgs::new()).map_err(from_datafusion)
     }
 
-    /// Runs the plan to its end, and describes it with what was measured.
-    pub async fn analyze(self, verbose: bool) -> Result<Analyzed> {
+    /// Runs the plan to its end, and describes it with what was measured. Its rows go to `kept`, also those that come before an error.
+    pub async fn analyze(&self, verbose: bool, kept: Option<&mut Vec<RecordBatch>>) -> Result<Analyzed> {
         let start = Instant::now();
         let Execution { members, pipelined, fault_tolerant, .. } = &self.execution;
         let (rows, text) = match self.choice.mode {
             Mode::Local => {
-                let rows = count(self.run().await?).await?;
+                let rows = count(self.run().await?, kept).await?;
                 let plan = self.plan.as_ref();
                 let metrics = if verbose { DisplayableExecutionPlan::with_full_metrics(plan) } else { DisplayableExecutionPlan::with_metrics(plan) };
                 (rows, metrics.indent(verbose).to_string())
             }
-            Mode::Pipelined => pipelined.analyze(Arc::clone(&self.plan), &self.state).await?,
-            Mode::FaultTolerant => fault_tolerant.analyze(Arc::clone(&self.plan), &self.state, members).await?,
+            Mode::Pipelined => pipelined.analyze(Arc::clone(&self.plan), &self.state, kept).await?,
+            Mode::FaultTolerant => fault_tolerant.analyze(Arc::clone(&self.plan), &self.state, members, kept).await?,
         };
         Ok(Analyzed { rows, elapsed: start.elapsed(), text })
     }
@@ -203,10 +211,14 @@ fn is_recursive(plan: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// Reads a stream to its end, and counts its rows.
-async fn count(mut stream: SendableRecordBatchStream) -> Result<usize> {
+async fn count(mut stream: SendableRecordBatchStream, mut kept: Option<&mut Vec<RecordBatch>>) -> Result<usize> {
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
-        rows += batch.map_err(from_datafusion)?.num_rows();
+        let batch = batch.map_err(from_datafusion)?;
+        rows += batch.num_rows();
+        if let Some(kept) = &mut kept {
+            kept.push(batch);
+        }
     }
     Ok(rows)
 }

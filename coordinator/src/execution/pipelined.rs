@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -15,8 +16,6 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::LogicalPlanBuilder;
-#[expect(deprecated, reason = "see `with_own_buffers`")]
-use datafusion::physical_plan::coalesce_batches::CoalesceBatchesExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
@@ -40,6 +39,7 @@ use url::Url;
 use super::choice::no_executors;
 use super::connections::{self, Connections};
 use super::members::{Members, Needed};
+use super::own_buffers::copied;
 use super::rows::{self, Attempt};
 
 /// The fewest partitions of a task.
@@ -121,10 +121,15 @@ impl Pipelined {
     }
 
     /// Runs a plan to its end: its rows, and the plan with its stages and what they measured.
-    pub(super) async fn analyze(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState) -> Result<(usize, String)> {
+    pub(super) async fn analyze(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        state: &SessionState,
+        kept: Option<&mut Vec<RecordBatch>>,
+    ) -> Result<(usize, String)> {
         let distributed = self.distribute(plan, state, &self.members.active()).await?;
         let plan = Arc::clone(&distributed.plan);
-        let rows = super::count(distributed.run()?).await?;
+        let rows = super::count(distributed.run()?, kept).await?;
         let text = explain_analyze(plan, DistributedMetricsFormat::Aggregated).await.map_err(from_datafusion)?;
         Ok((rows, text))
     }
@@ -172,7 +177,6 @@ fn addressed(executors: &[Joined]) -> Result<Vec<(Url, Joined)>> {
 ///
 /// An aggregation gives its rows as slices of one large batch. datafusion-distributed takes each slice for as large as the whole, and a few megabytes
 /// would use up the executor's memory.
-#[expect(deprecated, reason = "its successor, arrow's BatchCoalescer, is not an operator")]
 fn with_own_buffers(plan: Arc<dyn ExecutionPlan>, batch_rows: usize) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|join| {
         let is_collected = join.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft)
@@ -181,12 +185,10 @@ fn with_own_buffers(plan: Arc<dyn ExecutionPlan>, batch_rows: usize) -> DataFusi
         if !is_collected {
             return Ok(Transformed::no(join));
         }
-        // Batches of the usual size would be passed on as they are.
-        let copied = |input: &Arc<dyn ExecutionPlan>| Arc::new(CoalesceBatchesExec::new(Arc::clone(input), batch_rows * 2));
         let mut children: Vec<_> = join.children().into_iter().cloned().collect();
         children[0] = match children[0].downcast_ref::<CoalescePartitionsExec>() {
-            Some(gather) => Arc::new(CoalescePartitionsExec::new(copied(gather.input())).with_fetch(gather.fetch())),
-            None => copied(&children[0]),
+            Some(gather) => Arc::new(CoalescePartitionsExec::new(copied(gather.input(), batch_rows)).with_fetch(gather.fetch())),
+            None => copied(&children[0], batch_rows),
         };
         join.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)).map(Transformed::yes)
     })

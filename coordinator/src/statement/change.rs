@@ -87,7 +87,7 @@ async fn changed(context: &StatementContext, change: &Change, table: &IcebergTab
     let base = table.table();
     let target = target(context, base);
     let copies = copies_on_write(change, &base.metadata)?;
-    let written = insert::write(&context.physical_plan(rows, Some(&target)).await?, base).await?;
+    let written = insert::write(context, &context.write_plan(rows, target).await?, base).await?;
     let count = written.changed_rows();
     let delta = delta(context, table, written).await?;
     Ok((if copies { without_deletes(context, table, delta).await? } else { delta }, count))
@@ -118,7 +118,7 @@ async fn without_deletes(context: &StatementContext, table: &IcebergTable, delta
     let target = WriteTarget::new(table.table().clone(), context.id.to_string(), Rows::Rewritten);
     let rewritten = async {
         let rest = remaining_rows(table, context.engine.scan(), &delta).await?;
-        insert::write(&context.physical_plan(&rest, Some(&target)).await?, table.table()).await
+        insert::write(context, &context.write_plan(&rest, target).await?, table.table()).await
     };
     match rewritten.await {
         Ok(rewritten) => {

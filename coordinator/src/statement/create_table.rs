@@ -97,7 +97,7 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
     let input = cast_to_table(plan, &staged)?;
     let writer = insert::writer(&context, &staged, &input).await?;
     Ok(Outcome::update(async move {
-        let written = insert::write(&writer, &staged).await?;
+        let written = insert::write(&context, &writer, &staged).await?;
         let created = async {
             let metadata = commit::append_to_staged(&staged, written.files.clone(), context.summary(&staged)).await?;
             catalog.create_table(&staged.name, metadata).await

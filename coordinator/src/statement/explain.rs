@@ -1,18 +1,20 @@
 //! `EXPLAIN` and `EXPLAIN ANALYZE`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use arrow::array::{RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
+use nunatak_catalog::Table;
 use nunatak_core::{Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::Statement;
 use nunatak_engine::sql::statement::Explain;
-use nunatak_engine::write::WriteTarget;
+use nunatak_engine::write::{WriteTarget, Written, discard};
 
-use super::{Outcome, StatementContext, change, insert, parameters};
+use super::{COUNT, Outcome, StatementContext, change, insert, parameters};
 use crate::execution::{Choice, Planned};
 
 /// The one column, as Trino names it.
@@ -26,15 +28,19 @@ pub(super) async fn prepare(context: &StatementContext, explain: Explain) -> Res
     parameters::schema(&plan)
 }
 
-pub(super) async fn run(context: &StatementContext, explain: Explain) -> Result<Outcome> {
-    let (plan, target) = logical(context, *explain.statement).await?;
-    let plan = parameters::bind(plan, context.parameters.as_ref())?;
-    if explain.analyze && target.is_some() {
-        return Err(Error::not_supported("EXPLAIN ANALYZE of a statement that writes is not supported yet").with_hint("leave out ANALYZE"));
+pub(super) async fn run(context: StatementContext, explain: Explain) -> Result<Outcome> {
+    if explain.analyze && !matches!(*explain.statement, Statement::Query(_)) {
+        return analyze_write(context, explain).await;
     }
+    let (plan, target) = logical(&context, *explain.statement).await?;
+    let plan = parameters::bind(plan, context.parameters.as_ref())?;
     let planned = context.physical_plan(&plan, target.as_ref()).await?;
     if explain.analyze {
-        return Ok(analyze(planned, explain.verbose));
+        return Ok(shown(async move {
+            let header = header(planned.choice());
+            let analyzed = planned.analyze(explain.verbose, None).await?;
+            Ok(format!("{header}Output rows: {}\n{}\n\n{}", analyzed.rows, elapsed(analyzed.elapsed), analyzed.text))
+        }));
     }
     let optimized = context.planner.state().optimize(&plan).map_err(from_datafusion)?;
     let text = format!(
@@ -48,6 +54,19 @@ pub(super) async fn run(context: &StatementContext, explain: Explain) -> Result<
 
 fn header(choice: &Choice) -> String {
     format!("Execution mode: {} ({})\n", choice.mode, choice.reason)
+}
+
+/// Whether a statement has a plan to show.
+fn is_explained(statement: &Statement) -> bool {
+    match statement {
+        Statement::Query(_) | Statement::Insert(_) | Statement::Change(_) => true,
+        Statement::CreateTable(create) => create.query.is_some(),
+        _ => false,
+    }
+}
+
+fn not_explained() -> Error {
+    Error::not_supported("EXPLAIN shows the plans of queries, INSERT, DELETE, UPDATE, MERGE and CREATE TABLE AS")
 }
 
 /// The plan of a statement, and where it writes its rows if it writes them.
@@ -65,20 +84,71 @@ async fn logical(context: &StatementContext, statement: Statement) -> Result<(Lo
         }
         Statement::CreateTable(create) => match create.query {
             Some(query) => Ok((context.planner.plan_query(*query).await?, None)),
-            None => Err(Error::not_supported("EXPLAIN of CREATE TABLE without AS has no plan to show")),
+            None => Err(not_explained()),
         },
-        _ => Err(Error::not_supported("EXPLAIN shows the plans of queries, INSERT, DELETE, UPDATE, MERGE and CREATE TABLE AS")),
+        _ => Err(not_explained()),
     }
 }
 
-/// Runs the plan to its end, then shows it with what was measured.
-fn analyze(planned: Planned, verbose: bool) -> Outcome {
-    let shown = async move {
-        let header = header(planned.choice());
-        let analyzed = planned.analyze(verbose).await?;
-        let elapsed = analyzed.elapsed.as_secs_f64();
-        batch(&format!("{header}Output rows: {}\nElapsed: {elapsed:.3} s\n\n{}", analyzed.rows, analyzed.text))
-    };
+/// Runs a statement that writes, with all that it changes, then shows the plans of its writes with what was measured.
+async fn analyze_write(mut context: StatementContext, explain: Explain) -> Result<Outcome> {
+    if !is_explained(&explain.statement) {
+        return Err(not_explained());
+    }
+    let analysis = Arc::new(Analysis { verbose: explain.verbose, plans: Mutex::default() });
+    context.analysis = Some(Arc::clone(&analysis));
+    let start = Instant::now();
+    let mut rows = Box::pin(super::run(context, *explain.statement)).await?.rows;
+    Ok(shown(async move {
+        let mut changed = None;
+        while let Some(batch) = rows.next().await {
+            changed = changed.or(batch?.column_by_name(COUNT).and_then(|count| count.as_primitive::<Int64Type>().iter().next().flatten()));
+        }
+        let changed = changed.map(|changed| format!("Changed rows: {changed}\n")).unwrap_or_default();
+        let plans = std::mem::take(&mut *analysis.lock());
+        let plans = if plans.is_empty() { String::from("No rows were written: metadata told what to change.") } else { plans.join("\n") };
+        Ok(format!("{changed}{}\n\n{plans}", elapsed(start.elapsed())))
+    }))
+}
+
+/// What the writes of a statement have measured.
+pub(super) struct Analysis {
+    verbose: bool,
+    plans: Mutex<Vec<String>>,
+}
+
+impl Analysis {
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a writer to its end, as [`insert::write`] does.
+    pub(super) async fn write(&self, writer: &Planned, table: &Table) -> Result<Written> {
+        let mut reports = Vec::new();
+        let analyzed = writer.analyze(self.verbose, Some(&mut reports)).await;
+        let written = Written::from_batches(&reports, table);
+        match (analyzed, written) {
+            (Ok(analyzed), Ok(written)) => {
+                let header = header(writer.choice());
+                self.lock().push(format!("{header}{}\n{}", elapsed(analyzed.elapsed), analyzed.text));
+                Ok(written)
+            }
+            (Err(error), Ok(written)) => {
+                discard(table, &written.files).await;
+                Err(error)
+            }
+            (_, Err(error)) => Err(error),
+        }
+    }
+}
+
+fn elapsed(elapsed: Duration) -> String {
+    format!("Elapsed: {:.3} s", elapsed.as_secs_f64())
+}
+
+/// A text that is made while it is read.
+fn shown(text: impl Future<Output = Result<String>> + Send + 'static) -> Outcome {
+    let shown = async move { batch(&text.await?) };
     Outcome { rows: futures::stream::once(shown).boxed(), ..Outcome::listing(RecordBatch::new_empty(schema())) }
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn prepare(context: &StatementContext, insert: Statement) -> Re
 pub(super) async fn append_rows(context: StatementContext, catalog: Arc<dyn Catalog>, table: Table, input: LogicalPlan) -> Result<Outcome> {
     let writer = writer(&context, &table, &input).await?;
     Ok(Outcome::update(async move {
-        let written = write(&writer, &table).await?;
+        let written = write(&context, &writer, &table).await?;
         let count = written.changed_rows();
         if written.files.is_empty() {
             return Ok(Some(0));
@@ -65,7 +65,7 @@ impl StatementContext {
 
 /// The plan that writes `input`'s rows into files of `table`.
 pub(super) async fn writer(context: &StatementContext, table: &Table, input: &LogicalPlan) -> Result<Planned> {
-    context.physical_plan(input, Some(&target(context, table))).await
+    context.write_plan(input, target(context, table)).await
 }
 
 /// Where new rows go.
@@ -81,7 +81,10 @@ pub(super) async fn discard_unless_unknown(written: &Written, table: &Table, err
 }
 
 /// Runs a writer to its end. What it gives is in no snapshot yet.
-pub(super) async fn write(writer: &Planned, table: &Table) -> Result<Written> {
+pub(super) async fn write(context: &StatementContext, writer: &Planned, table: &Table) -> Result<Written> {
+    if let Some(analysis) = &context.analysis {
+        return analysis.write(writer, table).await;
+    }
     let mut reports = writer.run().await?;
     let mut written = Written::default();
     while let Some(report) = reports.next().await {

@@ -31,9 +31,11 @@ use futures::{StreamExt, stream};
 use nunatak_core::id::QueryId;
 use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
+use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::{Planner, PlannerSession, QualifiedName, Statement};
-use nunatak_engine::write::WriteTarget;
+use nunatak_engine::write::{Sample, WriteTarget};
 
+use self::explain::Analysis;
 pub(crate) use self::procedure::SMALL_BYTES;
 use crate::execution::{Execution, Planned};
 use crate::query::{Coordinator, Options, Prepared, Registry, RowStream, Session, SessionChange, Settings, StatementKind};
@@ -49,6 +51,8 @@ pub(crate) struct StatementContext {
     id: QueryId,
     options: Arc<Options>,
     running: Registry,
+    /// Where it is told what its writes have measured, if somebody asks.
+    analysis: Option<Arc<Analysis>>,
 }
 
 impl StatementContext {
@@ -64,6 +68,7 @@ impl StatementContext {
             id,
             options: Arc::clone(&coordinator.options),
             running: coordinator.running.clone(),
+            analysis: None,
         })
     }
 
@@ -80,6 +85,15 @@ impl StatementContext {
     /// Chooses how a plan runs, and makes the physical plan for that; with a `target`, one that writes its rows there.
     async fn physical_plan(&self, plan: &LogicalPlan, target: Option<&WriteTarget>) -> Result<Planned> {
         self.execution.plan(self.settings.execution_mode, plan, self.planner.state(), target).await
+    }
+
+    /// A physical plan that writes its rows to `target`. Where that makes a better one, some of the rows are looked at first.
+    async fn write_plan(&self, plan: &LogicalPlan, mut target: WriteTarget) -> Result<Planned> {
+        let planned = self.physical_plan(plan, Some(&target)).await?;
+        let Some(sampling) = planned.sampling(plan)? else { return Ok(planned) };
+        let rows = self.physical_plan(&sampling, None).await?.run().await?;
+        target.sample = Some(Sample::collect(rows).await.map_err(from_datafusion)?);
+        self.physical_plan(plan, Some(&target)).await
     }
 }
 
@@ -126,9 +140,12 @@ impl Outcome {
     }
 }
 
+/// The one column of an update's one row.
+const COUNT: &str = "rows";
+
 /// The schema of an update's one row.
 fn count_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, true)]))
+    Arc::new(Schema::new(vec![Field::new(COUNT, DataType::Int64, true)]))
 }
 
 fn count_batch(count: Option<u64>) -> Result<RecordBatch> {
@@ -140,7 +157,7 @@ fn count_batch(count: Option<u64>) -> Result<RecordBatch> {
 pub(crate) async fn run(context: StatementContext, statement: Statement) -> Result<Outcome> {
     match statement {
         Statement::Query(query) => rows::run(&context, *query).await,
-        Statement::Explain(explain) => explain::run(&context, explain).await,
+        Statement::Explain(explain) => explain::run(context, explain).await,
         Statement::Insert(insert) => insert::run(context, *insert).await,
         Statement::Change(change) => change::run(context, change).await,
         Statement::CreateTable(create) => create_table::run(context, *create).await,
@@ -151,8 +168,8 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::Execute(execute) => procedure::run(context, *execute).await,
         Statement::Call(call) => procedure::call(context, *call).await,
         Statement::DropView { name, if_exists } => drop::view(&context, &name, if_exists).await,
-        Statement::CreateView { name, or_replace, comment, query, text, .. } => {
-            view::create(&context, view::NewView { name, or_replace, comment, query: *query, text }).await
+        Statement::CreateView { name, or_replace, comment, invoker, query, text, .. } => {
+            view::create(&context, view::NewView { name, or_replace, comment, invoker, query: *query, text }).await
         }
         Statement::CreateSchema { name, if_not_exists, properties } => schema::create(&context, &name, if_not_exists, &properties).await,
         Statement::DropSchema { name, if_exists } => schema::drop(&context, &name, if_exists).await,

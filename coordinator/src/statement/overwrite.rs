@@ -38,7 +38,7 @@ pub(super) async fn run(mut context: StatementContext, statement: Statement) -> 
 async fn attempt(context: &StatementContext, catalog: &dyn Catalog, planned: InsertPlan) -> Result<u64, CommitError> {
     let InsertPlan { table, input, replaced, .. } = planned;
     let input = parameters::bind(input, context.parameters.as_ref())?;
-    let written = insert::write(&insert::writer(context, &table, &input).await?, &table).await?;
+    let written = insert::write(context, &insert::writer(context, &table, &input).await?, &table).await?;
     let count = written.changed_rows();
     let removed = match removed(context, &table, replaced, &written.files).await {
         Ok(removed) => removed,

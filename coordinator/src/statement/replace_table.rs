@@ -31,7 +31,7 @@ pub(super) async fn run(context: StatementContext, catalog: Arc<dyn Catalog>, ba
     let staged = replacement.staged(&base)?;
     let writer = insert::writer(&context, &staged, &cast_to_table(plan, &staged)?).await?;
     Ok(Outcome::update(async move {
-        let written = insert::write(&writer, &staged).await?;
+        let written = insert::write(&context, &writer, &staged).await?;
         let count = written.changed_rows();
         match replace(catalog.as_ref(), &base, &replacement, written.files.clone(), &context.summary(&base)).await {
             Ok(_) => Ok(Some(count)),

@@ -95,7 +95,9 @@ pub(super) async fn view(context: &StatementContext, name: &ObjectName) -> Resul
     let view = context.engine.catalog(&name.catalog)?.load_view(&name.in_catalog()).await?;
     let view = view.ok_or_else(|| Error::new(Code::TableNotFound, format!("view '{}' does not exist", name.table)))?;
     let comment = view.comment.map(|comment| format!("\nCOMMENT {}", literal(&comment))).unwrap_or_default();
-    Ok(format!("CREATE VIEW {}.{}.{}{comment} AS\n{}", quoted(&name.catalog), quoted(&name.schema), quoted(&name.table), view.sql))
+    let security = if view.owner.is_some() { "DEFINER" } else { "INVOKER" };
+    let name = format!("{}.{}.{}", quoted(&name.catalog), quoted(&name.schema), quoted(&name.table));
+    Ok(format!("CREATE VIEW {name}{comment}\nSECURITY {security} AS\n{}", view.sql))
 }
 
 pub(super) async fn schema(context: &StatementContext, name: &ObjectName) -> Result<String> {

@@ -13,6 +13,7 @@ pub(super) struct NewView {
     pub(super) name: ObjectName,
     pub(super) or_replace: bool,
     pub(super) comment: Option<String>,
+    pub(super) invoker: bool,
     pub(super) query: Query,
     pub(super) text: String,
 }
@@ -33,6 +34,7 @@ pub(super) async fn create(context: &StatementContext, new: NewView) -> Result<O
         default_catalog: context.session.catalog.clone(),
         default_schema: context.session.schema.clone().unwrap_or_else(|| name.schema.clone()),
         comment: new.comment,
+        owner: (!new.invoker).then(|| context.session.user.clone()),
     };
     catalog.create_view(&view, columns, new.or_replace).await?;
     Ok(Outcome::done())

@@ -1,5 +1,6 @@
 //! Functions of our own. They go to every session that makes or runs plans: executors find them by their names.
 
+pub mod range_of;
 pub mod rename_fields;
 pub mod single_value;
 pub mod theta_sketch;
@@ -9,11 +10,14 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+use crate::transform;
+
 static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| vec![theta_sketch::function(), single_value::function()]);
 
-/// All scalar functions, apart from the partition transforms.
-pub fn scalars() -> Vec<Arc<ScalarUDF>> {
-    vec![zorder::function(), rename_fields::function()]
+/// All scalar functions, the partition transforms included.
+pub fn scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
+    let others = [zorder::function(), rename_fields::function(), range_of::range_of(), range_of::hash_of()];
+    transform::functions::all().iter().map(Arc::clone).chain(others)
 }
 
 /// All aggregate functions.

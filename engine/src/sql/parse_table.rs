@@ -68,11 +68,13 @@ pub(super) fn parse_if_not_exists(parser: &mut Parser<'_>) -> bool {
 fn parse_create_view(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> {
     let name = parser.parse_object_name(false)?;
     let comment = parse_comment(parser)?;
+    let invoker =
+        parser.parse_keyword(Keyword::SECURITY) && parser.expect_one_of_keywords(&[Keyword::DEFINER, Keyword::INVOKER])? == Keyword::INVOKER;
     parser.expect_keyword(Keyword::AS)?;
     let start = parser.peek_token_ref().span.start;
     let start = Location { line: start.line, column: start.column };
     let query = parser.parse_query()?;
-    Ok(Statement::CreateView { name, or_replace, comment, query, text: String::new(), start })
+    Ok(Statement::CreateView { name, or_replace, comment, invoker, query, text: String::new(), start })
 }
 
 fn parse_create_table(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> {

@@ -75,6 +75,8 @@ pub enum Statement {
         or_replace: bool,
         /// What `COMMENT` said.
         comment: Option<String>,
+        /// Whether `SECURITY INVOKER` was said: it reads what whoever asks may read, and not what its owner may.
+        invoker: bool,
         /// Its query.
         query: Box<ast::Query>,
         /// The text of its query, as written.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::{ScalarValue, Statistics};
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions::core::get_field;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -22,7 +24,8 @@ use nunatak_core::{Code, Error};
 
 use super::partition::source_path;
 use super::properties::{Distribution, Properties};
-use super::{RowOrder, WriteTarget, ZOrderColumn};
+use super::ranges::{self, Keys};
+use super::{IcebergWriteExec, RowOrder, Rows, WriteTarget, ZOrderColumn};
 use crate::error::into_datafusion;
 use crate::functions::zorder;
 use crate::transform::functions;
@@ -32,38 +35,82 @@ const SPREAD_BYTES_MIN: usize = 32 * 1024 * 1024;
 
 /// Puts on top of `input` what the table wants: the rows of a partition in one task, and its sort order. The table's columns begin at `first`.
 pub(super) fn arrange(input: Arc<dyn ExecutionPlan>, target: &WriteTarget, first: usize, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
-    let metadata = &target.table.metadata;
     let options = state.config().options();
-    let columns = Columns { metadata, schema: &input.schema(), first, options };
-    let partitions = columns.partitions()?;
-    let keys = match &target.order {
-        RowOrder::OfTable => columns.sort_keys(metadata.default_sort_order())?,
-        RowOrder::Columns(order) => columns.sort_keys(order)?,
-        RowOrder::ZOrder(zorder) => vec![PhysicalSortExpr::new(columns.zorder_key(zorder)?, SortOptions::default())],
-        RowOrder::Arranged => Vec::new(),
+    let keys = Columns { metadata: &target.table.metadata, schema: &input.schema(), first, options }.keys(&target.order)?;
+    let tasks = state.config().target_partitions();
+    let distributed = match ranges(&input, &keys, target, tasks, options)? {
+        Some(ranges) => Arc::new(RepartitionExec::try_new(input, ranges)?),
+        None if keys.partitions.is_empty() && matches!(target.order, RowOrder::Columns(_) | RowOrder::ZOrder(_)) => {
+            // All rows are sorted, not those of each task: only then has a file other values than the next.
+            let sorted = sort(input, keys.order.clone())?;
+            return Ok(match (sorted.output_partitioning().partition_count(), LexOrdering::new(keys.order)) {
+                (2.., Some(ordering)) => Arc::new(SortPreservingMergeExec::new(ordering, sorted)),
+                _ => sorted,
+            });
+        }
+        None => distribute(input, &keys.partitions, target, tasks)?,
     };
-    if partitions.is_empty() && matches!(target.order, RowOrder::Columns(_) | RowOrder::ZOrder(_)) {
-        // All rows are sorted, not those of each task: only then has a file other values than the next.
-        let sorted = sort(input, keys.clone())?;
-        return Ok(match (sorted.output_partitioning().partition_count(), LexOrdering::new(keys)) {
-            (2.., Some(ordering)) => Arc::new(SortPreservingMergeExec::new(ordering, sorted)),
-            _ => sorted,
-        });
-    }
-    let distributed = distribute(input, &partitions, target, state.config().target_partitions())?;
-    if keys.is_empty() {
+    if keys.order.is_empty() {
         return Ok(distributed);
     }
-    sort(distributed, partitions.into_iter().map(by_partition).chain(keys).collect())
+    sort(distributed, keys.partitions.into_iter().chain(keys.order).collect())
+}
+
+/// Which of the rows should be looked at before `write` is run, a plan that writes the rows of `input`: a plan that gives them for a [`Sample`](super::Sample), with
+/// which the write is then planned again. `None` if it would make no difference.
+///
+/// Rows are made twice where the table asks for `write.distribution-mode = range`, and where that is cheap.
+pub fn sampling(input: &LogicalPlan, write: &IcebergWriteExec, state: &SessionState) -> Result<Option<LogicalPlan>> {
+    let (target, rows) = (write.target(), write.input());
+    let asked = distribution(target)?;
+    if target.rows == Rows::Changes || asked == Some(Distribution::None) || state.config().target_partitions().min(target.tasks_max) < 2 {
+        return Ok(None);
+    }
+    if !is_large(rows) || !(asked == Some(Distribution::Range) || ranges::is_cheap(input)) {
+        return Ok(None);
+    }
+    let options = state.config().options();
+    let keys = Columns { metadata: &target.table.metadata, schema: &rows.schema(), first: 0, options }.keys(&target.order)?;
+    if keys.is_empty() || keys.partitions.is_empty() && !by_range(target)? {
+        return Ok(None);
+    }
+    let used = keys.all().flat_map(|key| collect_columns(&key.expr)).map(|column| column.index()).collect();
+    let count = statistics(rows).and_then(|statistics| statistics.num_rows.get_value().copied());
+    ranges::sampling(input, count, &used).map(Some)
+}
+
+/// How rows are spread by ranges, if they are.
+fn ranges(
+    input: &Arc<dyn ExecutionPlan>,
+    keys: &Keys,
+    target: &WriteTarget,
+    tasks: usize,
+    options: &Arc<ConfigOptions>,
+) -> Result<Option<Partitioning>> {
+    let (schema, tasks) = (input.schema(), tasks.min(target.tasks_max));
+    match &target.sample {
+        Some(sample) if tasks > 1 && (by_range(target)? || keys.are_skewed(sample, tasks, &schema)?) => keys.ranges(sample, tasks, &schema, options),
+        _ => Ok(None),
+    }
+}
+
+/// Whether the keys of tasks are to be in ranges however many rows they have. A table that has a sort order and says nothing else is meant to be sorted as a whole.
+fn by_range(target: &WriteTarget) -> Result<bool> {
+    Ok(match (&target.order, distribution(target)?) {
+        (_, Some(Distribution::Range)) => true,
+        (RowOrder::Columns(_) | RowOrder::ZOrder(_), _) => target.table.metadata.default_partition_spec().is_unpartitioned(),
+        (RowOrder::OfTable, None) => !target.table.metadata.default_sort_order().is_unsorted(),
+        _ => false,
+    })
+}
+
+fn distribution(target: &WriteTarget) -> Result<Option<Distribution>> {
+    Properties::of(&target.table.metadata).distribution().map_err(into_datafusion)
 }
 
 /// The order in which rows of a partition lie together; `None` for a table without partitions.
 pub(super) fn partition_ordering(metadata: &TableMetadata, schema: &Schema, options: &Arc<ConfigOptions>) -> Result<Option<LexOrdering>> {
-    Ok(LexOrdering::new(Columns { metadata, schema, first: 0, options }.partitions()?.into_iter().map(by_partition)))
-}
-
-fn by_partition(expression: Arc<dyn PhysicalExpr>) -> PhysicalSortExpr {
-    PhysicalSortExpr::new(expression, SortOptions { descending: false, nulls_first: true })
+    Ok(LexOrdering::new(Columns { metadata, schema, first: 0, options }.partitions()?))
 }
 
 fn sort(input: Arc<dyn ExecutionPlan>, ordering: Vec<PhysicalSortExpr>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -76,14 +123,9 @@ fn sort(input: Arc<dyn ExecutionPlan>, ordering: Vec<PhysicalSortExpr>) -> Resul
     Ok(Arc::new(SortExec::new(ordering, input).with_preserve_partitioning(true)))
 }
 
-fn distribute(
-    input: Arc<dyn ExecutionPlan>,
-    partitions: &[Arc<dyn PhysicalExpr>],
-    target: &WriteTarget,
-    tasks: usize,
-) -> Result<Arc<dyn ExecutionPlan>> {
+fn distribute(input: Arc<dyn ExecutionPlan>, partitions: &[PhysicalSortExpr], target: &WriteTarget, tasks: usize) -> Result<Arc<dyn ExecutionPlan>> {
     let tasks_before = input.output_partitioning().partition_count();
-    if Properties::of(&target.table.metadata).distribution().map_err(into_datafusion)? == Distribution::None || tasks < 2 {
+    if distribution(target)? == Some(Distribution::None) || tasks < 2 {
         return Ok(input);
     }
     let tasks = if partitions.is_empty() { tasks.min(target.tasks_max) } else { tasks };
@@ -96,7 +138,7 @@ fn distribute(
         [] if tasks_before > 1 && !large && input.output_ordering().is_none() => return Ok(Arc::new(CoalescePartitionsExec::new(input))),
         [] if tasks_before > tasks && input.output_ordering().is_none() => Partitioning::RoundRobinBatch(tasks),
         [] => return Ok(input),
-        _ if tasks_before > 1 || spread => Partitioning::Hash(partitions.to_vec(), tasks),
+        _ if tasks_before > 1 || spread => Partitioning::Hash(partitions.iter().map(|key| Arc::clone(&key.expr)).collect(), tasks),
         _ => return Ok(input),
     };
     Ok(Arc::new(RepartitionExec::try_new(input, partitioning)?))
@@ -104,13 +146,18 @@ fn distribute(
 
 /// Whether encoding the rows is worth more than one task. An input of unknown size is taken as large.
 fn is_large(input: &Arc<dyn ExecutionPlan>) -> bool {
-    let Ok(statistics) = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new()) else {
+    let Some(statistics) = statistics(input) else {
         return true;
     };
     let bytes = statistics.total_byte_size.get_value().copied();
     // Rows of unknown width are taken as 100 bytes.
     let estimate = bytes.or_else(|| statistics.num_rows.get_value().map(|rows| rows.saturating_mul(100)));
     estimate.is_none_or(|bytes| bytes >= SPREAD_BYTES_MIN)
+}
+
+/// What is expected of the rows of a plan, if that is known.
+fn statistics(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<Statistics>> {
+    StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()
 }
 
 /// The columns of a table in rows that are to be written.
@@ -124,10 +171,23 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
+    /// What tells the partition of a row, and the order of rows within one.
+    fn keys(&self, order: &RowOrder) -> Result<Keys> {
+        let order = match order {
+            RowOrder::OfTable => self.sort_keys(self.metadata.default_sort_order())?,
+            RowOrder::Columns(order) => self.sort_keys(order)?,
+            RowOrder::ZOrder(zorder) => vec![PhysicalSortExpr::new(self.zorder_key(zorder)?, SortOptions::default())],
+            RowOrder::Arranged => Vec::new(),
+        };
+        Ok(Keys { partitions: self.partitions()?, order })
+    }
+
     /// What tells the partition of a row.
-    fn partitions(&self) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    fn partitions(&self) -> Result<Vec<PhysicalSortExpr>> {
         let fields = self.metadata.default_partition_spec().fields().iter();
-        fields.filter_map(|field| self.expression(field.source_id, field.transform).transpose()).collect()
+        let options = SortOptions { descending: false, nulls_first: true };
+        let key = |expression| PhysicalSortExpr::new(expression, options);
+        fields.filter_map(|field| self.expression(field.source_id, field.transform).transpose()).map(|expression| Ok(key(expression?))).collect()
     }
 
     /// What rows are sorted by within a partition.

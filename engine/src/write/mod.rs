@@ -17,6 +17,7 @@ mod metrics;
 mod metrics_mode;
 mod partition;
 mod properties;
+mod ranges;
 mod replaced;
 mod report;
 mod rewrite;
@@ -41,6 +42,8 @@ use nunatak_catalog::spec::{DataFile, SortOrder};
 pub use adopted::{Adopted, adopt};
 pub use changes::DeletedRows;
 pub use exec::IcebergWriteExec;
+pub use layout::sampling;
+pub use ranges::Sample;
 pub use replaced::replaced_partitions;
 pub use report::Written;
 pub use rewrite::{Chosen, compactable, remaining_rows, replacing, rows_of, with_rewritten, zorder_columns};
@@ -60,6 +63,8 @@ pub struct WriteTarget {
     pub tasks_max: usize,
     /// In which order rows are to lie.
     pub order: RowOrder,
+    /// Some of the rows, if they were looked at: see [`sampling`].
+    pub sample: Option<Sample>,
 }
 
 /// The order of rows within partitions.
@@ -90,7 +95,7 @@ pub struct ZOrderColumn {
 impl WriteTarget {
     /// A target that any number of tasks write to.
     pub fn new(table: Table, query_id: String, rows: Rows) -> Self {
-        Self { table, query_id, rows, tasks_max: usize::MAX, order: RowOrder::OfTable }
+        Self { table, query_id, rows, tasks_max: usize::MAX, order: RowOrder::OfTable, sample: None }
     }
 }
 

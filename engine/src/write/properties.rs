@@ -20,8 +20,10 @@ const BLOOM_COLUMN_PREFIX: &str = "write.parquet.bloom-filter-enabled.column.";
 pub(super) enum Distribution {
     /// They stay where they are.
     None,
-    /// All rows of a partition go to one task.
+    /// All rows of a partition go to one task, unless most rows are of that partition.
     Hash,
+    /// Each task has rows of a range of keys.
+    Range,
 }
 
 /// Typed access to the properties of a table.
@@ -54,11 +56,13 @@ impl<'a> Properties<'a> {
         self.text(name).map(|text| text.trim().parse().map_err(|_| invalid(name, text, wanted))).transpose()
     }
 
-    /// `write.distribution-mode`. Java's `range` is taken as `hash`: both bring the rows of a partition together.
-    pub(super) fn distribution(&self) -> Result<Distribution> {
+    /// `write.distribution-mode`; `None` where the table says nothing.
+    pub(super) fn distribution(&self) -> Result<Option<Distribution>> {
         match self.text("write.distribution-mode") {
-            None | Some("hash" | "range") => Ok(Distribution::Hash),
-            Some("none") => Ok(Distribution::None),
+            None => Ok(None),
+            Some("none") => Ok(Some(Distribution::None)),
+            Some("hash") => Ok(Some(Distribution::Hash)),
+            Some("range") => Ok(Some(Distribution::Range)),
             Some(other) => Err(invalid("write.distribution-mode", other, "none, hash or range")),
         }
     }
@@ -142,7 +146,7 @@ mod tests {
         with(&[], |properties| {
             assert_eq!(properties.compression().unwrap(), Compression::ZSTD(ZstdLevel::try_new(3).unwrap()));
             assert_eq!(properties.target_file_bytes().unwrap(), 536_870_912);
-            assert_eq!(properties.distribution().unwrap(), Distribution::Hash);
+            assert_eq!(properties.distribution().unwrap(), None);
         });
     }
 

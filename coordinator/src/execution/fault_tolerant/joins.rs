@@ -18,9 +18,29 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ChildrenPropertiesMode, Distribution, ExecutionPlan, ExecutionPlanProperties, Partitioning, ReplaceChildrenOptions};
 
+use super::super::own_buffers::{copied, has_views};
+
 /// The plan as Ballista can cut it into stages.
-pub(super) fn for_stages(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    divide_again(gather_probe_sides(without_filters_of_movable_joins(plan)?)?)
+pub(super) fn for_stages(plan: Arc<dyn ExecutionPlan>, batch_rows: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    with_own_buffers(divide_again(gather_probe_sides(without_filters_of_movable_joins(plan)?)?)?, batch_rows)
+}
+
+/// Copies the rows that stages write as they are, into buffers of their own. Where rows are divided by a hash, Ballista copies them.
+fn with_own_buffers(plan: Arc<dyn ExecutionPlan>, batch_rows: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    let is_copied = |plan: &Arc<dyn ExecutionPlan>| {
+        plan.children().is_empty() || plan.is::<RepartitionExec>() || plan.is::<CoalescePartitionsExec>() || !has_views(&plan.schema())
+    };
+    let written = |plan: &Arc<dyn ExecutionPlan>| if is_copied(plan) { Arc::clone(plan) } else { copied(plan, batch_rows) };
+    let plan = plan.transform_up(|plan| {
+        let is_broadcast = plan.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft);
+        if !is_broadcast && !plan.is::<CoalescePartitionsExec>() && !plan.is::<SortPreservingMergeExec>() {
+            return Ok(Transformed::no(plan));
+        }
+        let mut children: Vec<_> = plan.children().into_iter().cloned().collect();
+        children[0] = written(&children[0]);
+        plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)).map(Transformed::yes)
+    });
+    Ok(written(&plan.data()?))
 }
 
 /// Takes the dynamic filter from each hash join whose sides Ballista may swap when it knows how large they are: it fails then, and the query would hang.

@@ -17,6 +17,7 @@ mod service;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use ballista_core::JobId;
 use ballista_core::config::{
     BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE, BALLISTA_CLIENT_IO_RETRIES_TIMES, BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS,
@@ -28,6 +29,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::from_datafusion;
@@ -97,7 +99,7 @@ impl FaultTolerant {
 
     /// Runs a plan. Nothing comes out before the last task has ended.
     pub(super) async fn run(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, members: &Members) -> Result<SendableRecordBatchStream> {
-        let plan = joins::for_stages(plan).map_err(from_datafusion)?;
+        let plan = joins::for_stages(plan, state.config().batch_size()).map_err(from_datafusion)?;
         let schema = plan.schema();
         let context = Arc::new(SessionContext::new_with_state(state.clone()));
         let (scheduler, members) = (Arc::clone(&self.scheduler), members.clone());
@@ -114,13 +116,19 @@ impl FaultTolerant {
 
     /// The plan with its stages.
     pub(super) fn describe(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, verbose: bool) -> Result<String> {
-        let plan = joins::for_stages(plan).map_err(from_datafusion)?;
+        let plan = joins::for_stages(plan, state.config().batch_size()).map_err(from_datafusion)?;
         explain::planned(plan, state.config_options(), verbose)
     }
 
     /// Runs a plan to its end, once: its rows, and its stages with what they measured.
-    pub(super) async fn analyze(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, members: &Members) -> Result<(usize, String)> {
-        let plan = joins::for_stages(plan).map_err(from_datafusion)?;
+    pub(super) async fn analyze(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        state: &SessionState,
+        members: &Members,
+        kept: Option<&mut Vec<RecordBatch>>,
+    ) -> Result<(usize, String)> {
+        let plan = joins::for_stages(plan, state.config().batch_size()).map_err(from_datafusion)?;
         let departures = members.departures();
         let context = Arc::new(SessionContext::new_with_state(state.clone()));
         let (mut job, mut statuses) = start(Arc::clone(&self.scheduler), context, plan, &members.active(), departures).await?;
@@ -128,7 +136,16 @@ impl FaultTolerant {
         if members.departures() != departures {
             return Err(Error::new(Code::RemoteHostGone, "an executor was lost while the query ran").with_hint("run it again"));
         }
-        let rows: u64 = ended?.iter().filter_map(|location| location.partition_stats.as_ref()).map(|stats| stats.num_rows.unsigned_abs()).sum();
+        let locations = ended?;
+        let rows: u64 = locations.iter().filter_map(|location| location.partition_stats.as_ref()).map(|stats| stats.num_rows.unsigned_abs()).sum();
+        if let Some(kept) = kept {
+            for location in locations {
+                let mut rows = Box::pin(results::partition(location).await.map_err(from_datafusion)?);
+                while let Some(batch) = rows.try_next().await.map_err(from_datafusion)? {
+                    kept.push(batch);
+                }
+            }
+        }
         let graph = self.scheduler.graph(&job.id).await?;
         Ok((usize::try_from(rows).unwrap_or(usize::MAX), explain::measured(&graph)))
     }

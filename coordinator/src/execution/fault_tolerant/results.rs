@@ -46,7 +46,7 @@ pub(super) fn read(schema: SchemaRef, mut job: Job, mut statuses: mpsc::Receiver
 }
 
 /// The rows of one partition.
-async fn partition(
+pub(super) async fn partition(
     location: PartitionLocation,
 ) -> std::result::Result<impl futures::Stream<Item = std::result::Result<RecordBatch, DataFusionError>>, DataFusionError> {
     let rows = open(location).await.map_err(into_datafusion)?;

@@ -118,7 +118,7 @@ async fn rewrite(
     // None of the new files is to be small again.
     target.tasks_max = usize::try_from(part.bytes() / small_bytes.max(1)).unwrap_or(usize::MAX).max(1);
     let rows = rows_of(table, context.engine.scan(), part.clone())?;
-    let written = insert::write(&context.physical_plan(&rows, Some(&target)).await?, base).await?;
+    let written = insert::write(context, &context.write_plan(&rows, target).await?, base).await?;
     let added = written.files.iter().map(|file| file.file_path().to_owned()).collect();
     let delta = replacing(part, written.files.clone(), table.snapshot().map(|snapshot| snapshot.sequence_number()));
     let deletes = delta.removed_deletes.len();
