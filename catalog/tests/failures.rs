@@ -94,6 +94,10 @@ impl Catalog for Faulty {
     async fn create_view(&self, view: &View, columns: Schema, replace: bool) -> Result<()> {
         self.inner.create_view(view, columns, replace).await
     }
+    async fn rename_view(&self, from: &TableName, to: &TableName) -> Result<()> {
+        self.inner.rename_view(from, to).await
+    }
+
     async fn drop_view(&self, name: &TableName) -> Result<()> {
         self.inner.drop_view(name).await
     }

@@ -83,4 +83,7 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Drops a view. Errors: `TABLE_NOT_FOUND`.
     async fn drop_view(&self, name: &TableName) -> Result<()>;
+
+    /// Renames a view, also into another namespace. Errors: as those of [`Catalog::rename_table`].
+    async fn rename_view(&self, from: &TableName, to: &TableName) -> Result<()>;
 }

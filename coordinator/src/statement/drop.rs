@@ -1,7 +1,8 @@
-//! `DROP TABLE`, `DROP VIEW` and `ALTER TABLE ... RENAME TO`.
+//! `DROP TABLE`, `DROP VIEW` and `ALTER TABLE` or `VIEW ... RENAME TO`.
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 use nunatak_core::{Code, Error, Result};
+use nunatak_engine::sql::QualifiedName;
 
 use super::{Outcome, StatementContext};
 
@@ -36,10 +37,7 @@ pub(super) async fn view(context: &StatementContext, name: &ObjectName, if_exist
 }
 
 pub(super) async fn rename(context: &StatementContext, name: &ObjectName, to: &ObjectName, if_exists: bool) -> Result<Outcome> {
-    let (name, to) = (context.resolve(name)?, context.resolve(to)?);
-    if name.catalog != to.catalog {
-        return Err(Error::not_supported(format!("a table can't be renamed from catalog '{}' to '{}'", name.catalog, to.catalog)));
-    }
+    let (name, to) = both_names(context, name, to)?;
     let catalog = context.engine.catalog(&name.catalog)?;
     if catalog.load_table(&name.in_catalog()).await?.is_none() {
         return missing(context, if_exists, &name).await;
@@ -48,8 +46,23 @@ pub(super) async fn rename(context: &StatementContext, name: &ObjectName, to: &O
     Ok(Outcome::done())
 }
 
+pub(super) async fn rename_view(context: &StatementContext, name: &ObjectName, to: &ObjectName) -> Result<Outcome> {
+    let (name, to) = both_names(context, name, to)?;
+    context.engine.catalog(&name.catalog)?.rename_view(&name.in_catalog(), &to.in_catalog()).await?;
+    Ok(Outcome::done())
+}
+
+/// What is renamed, and how it is called then.
+fn both_names(context: &StatementContext, name: &ObjectName, to: &ObjectName) -> Result<(QualifiedName, QualifiedName)> {
+    let (name, to) = (context.resolve(name)?, context.resolve(to)?);
+    if name.catalog != to.catalog {
+        return Err(Error::not_supported(format!("'{}' can't be renamed from catalog '{}' to '{}'", name.table, name.catalog, to.catalog)));
+    }
+    Ok((name, to))
+}
+
 /// The answer for a table that isn't there: fine with `IF EXISTS`, else the planner's own error with the name that is most like it.
-async fn missing(context: &StatementContext, if_exists: bool, name: &nunatak_engine::sql::QualifiedName) -> Result<Outcome> {
+async fn missing(context: &StatementContext, if_exists: bool, name: &QualifiedName) -> Result<Outcome> {
     if if_exists {
         return Ok(Outcome::done());
     }

@@ -167,6 +167,7 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::AlterTable { name, if_exists, change } => alter::run(&context, &name, if_exists, &change).await,
         Statement::Execute(execute) => procedure::run(context, *execute).await,
         Statement::Call(call) => procedure::call(context, *call).await,
+        Statement::RenameView { name, to } => drop::rename_view(&context, &name, &to).await,
         Statement::DropView { name, if_exists } => drop::view(&context, &name, if_exists).await,
         Statement::CreateView { name, or_replace, comment, invoker, query, text, .. } => {
             view::create(&context, view::NewView { name, or_replace, comment, invoker, query: *query, text }).await
@@ -200,6 +201,7 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         | Statement::CreateSchema { .. }
         | Statement::DropSchema { .. }
         | Statement::CreateView { .. }
+        | Statement::RenameView { .. }
         | Statement::DropView { .. }
         | Statement::CopyInto(_)
         | Statement::Analyze { .. }

@@ -28,10 +28,26 @@ pub(super) fn parse_create_or_drop(parser: &mut Parser<'_>) -> Parsed<Option<Sta
     if parser.parse_keyword(Keyword::DROP) {
         return parse_drop(parser).map(Some);
     }
-    if parser.parse_keywords(&[Keyword::ALTER, Keyword::TABLE]) {
-        return parse_alter(parser).map(Some);
+    if parser.parse_keyword(Keyword::ALTER) {
+        return if parser.parse_keyword(Keyword::VIEW) { parse_alter_view(parser) } else { parse_alter_table(parser) }.map(Some);
     }
     Ok(None)
+}
+
+fn parse_alter_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    if !parser.parse_keyword(Keyword::TABLE) {
+        return refused(parser, "ALTER", &["SCHEMA", "MATERIALIZED"], "TABLE or VIEW after ALTER");
+    }
+    parse_alter(parser)
+}
+
+fn parse_alter_view(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let name = parser.parse_object_name(false)?;
+    if !take_word(parser, "RENAME") {
+        return refused(parser, "ALTER VIEW", &["SET", "REFRESH"], "RENAME TO after the name of the view");
+    }
+    parser.expect_keyword(Keyword::TO)?;
+    Ok(Statement::RenameView { name, to: parser.parse_object_name(false)? })
 }
 
 fn parse_create(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> {

@@ -84,6 +84,13 @@ pub enum Statement {
         /// Where that text starts.
         start: Location,
     },
+    /// `ALTER VIEW v RENAME TO w`.
+    RenameView {
+        /// The view.
+        name: ast::ObjectName,
+        /// Its new name.
+        to: ast::ObjectName,
+    },
     /// `DROP VIEW [IF EXISTS] v`.
     DropView {
         /// The view.

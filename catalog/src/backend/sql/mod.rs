@@ -143,6 +143,20 @@ impl SqlCatalog {
         inserted
     }
 
+    async fn rename(&self, from: &TableName, to: &TableName, kind: Kind) -> Result<()> {
+        check_part(&to.table, "table")?;
+        let (from, to) = (from.clone(), to.clone());
+        self.write(move |scope| {
+            if scope.find(&from)?.is_none_or(|row| row.kind != kind) {
+                let missing = if kind == Kind::View { rows::view_not_found(&from) } else { rows::table_not_found(&from) };
+                return Err(missing.into());
+            }
+            scope.require_free(&to)?;
+            Ok(scope.rename(&from, &to)?)
+        })
+        .await
+    }
+
     /// Deletes a metadata file that no row points to.
     async fn discard(&self, name: &TableName, location: &str) {
         if let Err(error) = self.storage.delete_files(&[location.to_owned()]).await {
@@ -311,17 +325,7 @@ impl Catalog for SqlCatalog {
     }
 
     async fn rename_table(&self, from: &TableName, to: &TableName) -> Result<()> {
-        check_part(&to.table, "table")?;
-        let (from, to) = (from.clone(), to.clone());
-        self.write(move |scope| {
-            match scope.find(&from)? {
-                Some(row) if row.kind == Kind::Table => {}
-                _ => return Err(rows::table_not_found(&from).into()),
-            }
-            scope.require_free(&to)?;
-            Ok(scope.rename(&from, &to)?)
-        })
-        .await
+        self.rename(from, to, Kind::Table).await
     }
 
     async fn load_view(&self, name: &TableName) -> Result<Option<View>> {
@@ -358,6 +362,10 @@ impl Catalog for SqlCatalog {
             tracing::warn!(%error, view = %name, "files of a dropped view were left behind");
         }
         Ok(())
+    }
+
+    async fn rename_view(&self, from: &TableName, to: &TableName) -> Result<()> {
+        self.rename(from, to, Kind::View).await
     }
 }
 

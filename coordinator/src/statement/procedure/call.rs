@@ -9,7 +9,7 @@ use nunatak_engine::sql::{QualifiedName, option_text, parts};
 
 use super::super::{Outcome, StatementContext};
 use super::arguments::Arguments;
-use super::{NAMES, run_on};
+use super::{NAMES, of_hive_tables, run_on};
 
 /// The procedures that change which tables there are.
 const OF_CATALOG: [&str; 2] = ["register_table", "unregister_table"];
@@ -45,6 +45,7 @@ fn resolve(context: &StatementContext, name: &ObjectName) -> Result<(String, Str
     let catalog = parts.pop().unwrap_or_else(|| context.session.catalog.clone());
     let known = NAMES.into_iter().chain(OF_CATALOG);
     if schema.as_deref() != Some(SYSTEM) || !parts.is_empty() || !known.clone().any(|known| known == procedure) {
+        of_hive_tables(&procedure)?;
         let unknown = Error::new(Code::ProcedureNotFound, format!("procedure '{name}' does not exist"));
         let names: Vec<String> = known.map(|name| format!("{SYSTEM}.{name}")).collect();
         let hint = format!("there are {}", names.join(", "));

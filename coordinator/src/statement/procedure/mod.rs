@@ -72,12 +72,22 @@ async fn run_on(context: StatementContext, name: QualifiedName, procedure: &str,
         "rollback_to_snapshot" => snapshot(context, name, table, arguments, true)?.boxed(),
         "set_current_snapshot" => snapshot(context, name, table, arguments, false)?.boxed(),
         _ => {
+            of_hive_tables(procedure)?;
             let unknown = Error::new(Code::ProcedureNotFound, format!("procedure '{procedure}' does not exist"));
             return Err(suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), procedure, NAMES));
         }
     };
     let rows = futures::stream::once(async move { batch(&work.await?) });
     Ok(Outcome { rows: StreamExt::boxed(rows), ..Outcome::listing(RecordBatch::new_empty(schema())) })
+}
+
+/// Errors: `NOT_SUPPORTED` for the procedures that make Iceberg tables of Hive tables.
+fn of_hive_tables(procedure: &str) -> Result<()> {
+    if ["migrate", "add_files_from_table"].contains(&procedure) {
+        return Err(Error::not_supported(format!("{procedure} reads Hive tables, which no catalog here has"))
+            .with_hint("CREATE TABLE, and EXECUTE add_files for the location of the Hive table"));
+    }
+    Ok(())
 }
 
 fn batch(metrics: &Metrics) -> Result<RecordBatch> {
