@@ -4,6 +4,7 @@
 mod append;
 mod damage;
 mod failures;
+mod hadoop;
 mod namespaces;
 mod row_delta;
 mod snapshots;

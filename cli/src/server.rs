@@ -41,6 +41,7 @@ impl BoundCoordinator {
             file_cache: file_cache(config),
             default_catalog: config.server.default_catalog.clone(),
             default_schema: config.server.default_schema.clone(),
+            catalogs: config.catalogs.clone(),
             local_bytes_max: config.execution.local_bytes_max,
             orphan_age_min: config.maintenance.orphan_age_min,
         };

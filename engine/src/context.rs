@@ -8,15 +8,19 @@ use std::sync::Arc;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 use nunatak_catalog::Catalog;
 use nunatak_catalog::snapshot::ManifestCache;
-use nunatak_catalog::storage::Storage;
+use nunatak_catalog::storage::Storages;
 use nunatak_core::{Code, Error, Result};
 
-use crate::error::{from_datafusion, suggest};
+use object_store::ObjectStore;
+use url::Url;
+
+use crate::error::{from_datafusion, into_datafusion, suggest};
 use crate::file_cache::{FileCache, FileCacheOptions};
 use crate::functions;
 use crate::rules::{self, YieldInJoins};
@@ -57,12 +61,12 @@ impl fmt::Debug for EngineContext {
 }
 
 impl EngineContext {
-    /// Sets everything up. `storage` is the registry that the catalogs use too; its stores become those of the queries.
+    /// Sets everything up. `storages` has the storages of the catalogs; queries reach all of them.
     ///
     /// Errors: `CONFIGURATION_INVALID` if the folder for parts of data files cannot be used.
-    pub async fn start(options: &Options, storage: &Arc<Storage>, catalogs: Vec<Arc<dyn Catalog>>) -> Result<Self> {
+    pub async fn start(options: &Options, storages: &Arc<Storages>, catalogs: Vec<Arc<dyn Catalog>>) -> Result<Self> {
         let file_cache = FileCache::open(&options.file_cache).await?;
-        let runtime = build_runtime(options, storage)?;
+        let runtime = build_runtime(options, storages)?;
         let mut base = SessionStateBuilder::new()
             .with_config(session_config(options.slots))
             .with_runtime_env(runtime)
@@ -74,7 +78,7 @@ impl EngineContext {
         let manifest_cache = Arc::new(ManifestCache::new(MANIFEST_CACHE_BYTES_MAX));
         Ok(Self {
             base,
-            scan: Arc::new(ScanContext::new(manifest_cache, Arc::clone(storage)).with_file_cache(file_cache)),
+            scan: Arc::new(ScanContext::new(manifest_cache, Arc::clone(storages)).with_file_cache(file_cache)),
             catalogs: catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)).collect(),
             system_tables: None,
         })
@@ -134,15 +138,27 @@ fn register_functions(state: &mut SessionState) -> Result<()> {
     Ok(())
 }
 
-fn build_runtime(options: &Options, storage: &Arc<Storage>) -> Result<Arc<RuntimeEnv>> {
+fn build_runtime(options: &Options, storages: &Arc<Storages>) -> Result<Arc<RuntimeEnv>> {
     let consumers = std::num::NonZeroUsize::new(MEMORY_CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
     let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), consumers);
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![options.spill_dir.clone()]));
-    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc().map_err(from_datafusion)?;
-    for (url, store) in storage.stores() {
-        runtime.register_object_store(&url, store);
+    let builder = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk);
+    builder.with_object_store_registry(Arc::new(StoreRegistry(Arc::clone(storages)))).build_arc().map_err(from_datafusion)
+}
+
+/// The stores of a process as DataFusion asks for them.
+#[derive(Debug)]
+struct StoreRegistry(Arc<Storages>);
+
+impl ObjectStoreRegistry for StoreRegistry {
+    /// Stores are not registered: [`Storages`] makes them.
+    fn register_store(&self, _url: &Url, _store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        None
     }
-    Ok(runtime)
+
+    fn get_store(&self, url: &Url) -> datafusion::error::Result<Arc<dyn ObjectStore>> {
+        self.0.store(url).map_err(into_datafusion)
+    }
 }
 
 fn session_config(slots: usize) -> SessionConfig {

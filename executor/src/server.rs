@@ -8,7 +8,6 @@ use std::time::Duration;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use ballista_executor::flight_service::BallistaFlightService;
-use nunatak_catalog::Storage;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::{EngineContext, Options as EngineOptions};
@@ -62,7 +61,7 @@ pub async fn engine(options: &Options, spill_dir: &Path, file_cache: FileCacheOp
         Error::new(Code::ConfigurationInvalid, format!("the folder '{}' for what queries spill cannot be written: {error}", spill_dir.display()))
             .with_hint("name another one with --data-dir")
     })?;
-    EngineContext::start(&options, &Storage::new(), Vec::new()).await
+    EngineContext::start(&options, &Arc::default(), Vec::new()).await
 }
 
 /// Answers on `listener`, and joins the cluster; returns once the coordinator has taken the executor, however long it takes to be there.

@@ -121,15 +121,24 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
 /// Writes the next metadata file of a table and returns its location. `previous` is the file before it, `None` for a new table.
 pub async fn write(storage: &Storage, metadata: &TableMetadata, previous: Option<&str>) -> Result<String> {
     let location = next_location(&metadata_folder(metadata), metadata.properties(), previous)?;
-    match metadata.format_version() {
-        FormatVersion::V1 => put(storage, &WithRefs { metadata, refs: refs(metadata)? }, &location).await?,
-        FormatVersion::V2 | FormatVersion::V3 => put(storage, metadata, &location).await?,
-    }
+    storage.write(&location, bytes(metadata, &location)?).await?;
     Ok(location)
 }
 
 /// Writes a metadata file to a location of its own; one that ends in `.gz.metadata.json` is packed.
 pub(super) async fn put(storage: &Storage, metadata: &impl Serialize, location: &str) -> Result<()> {
+    storage.write(location, encoded(metadata, location)?).await
+}
+
+/// The bytes of a table's metadata file at a location.
+pub(super) fn bytes(metadata: &TableMetadata, location: &str) -> Result<Bytes> {
+    match metadata.format_version() {
+        FormatVersion::V1 => encoded(&WithRefs { metadata, refs: refs(metadata)? }, location),
+        FormatVersion::V2 | FormatVersion::V3 => encoded(metadata, location),
+    }
+}
+
+fn encoded(metadata: &impl Serialize, location: &str) -> Result<Bytes> {
     let unwritable = |error: std::io::Error| Error::internal(format!("cannot write metadata file '{location}'")).with_source(error);
     let json = serde_json::to_vec(metadata).map_err(|error| unwritable(error.into()))?;
     let bytes = if location.ends_with(".gz.metadata.json") {
@@ -139,7 +148,7 @@ pub(super) async fn put(storage: &Storage, metadata: &impl Serialize, location: 
     } else {
         json
     };
-    storage.write(location, bytes.into()).await
+    Ok(bytes.into())
 }
 
 /// The newest metadata file of the table at a location.
@@ -167,17 +176,23 @@ pub fn metadata_folder(metadata: &TableMetadata) -> String {
 /// `<folder>/<version>-<uuid>.metadata.json`, counting on from the previous file.
 pub(super) fn next_location(folder: &str, properties: &HashMap<String, String>, previous: Option<&str>) -> Result<String> {
     let version = previous.map_or(0, |previous| version(previous).map_or(0, |version| version + 1));
-    let codec = properties.get(COMPRESSION).map(|codec| codec.to_ascii_lowercase());
-    let suffix = match codec.as_deref() {
-        None | Some("none" | "") => "",
-        Some("gzip") => ".gz",
-        Some(other) => {
-            return Err(
-                Error::new(Code::InvalidTableProperty, format!("table property '{COMPRESSION}' is '{other}'")).with_hint("set it to gzip or none")
-            );
-        }
-    };
+    let suffix = if packs(properties)? { ".gz" } else { "" };
     Ok(format!("{folder}/{version:05}-{}{suffix}.metadata.json", Uuid::new_v4()))
+}
+
+/// Whether a table wants its metadata files packed. Errors: `INVALID_TABLE_PROPERTY`.
+pub(super) fn is_packed(metadata: &TableMetadata) -> Result<bool> {
+    packs(metadata.properties())
+}
+
+fn packs(properties: &HashMap<String, String>) -> Result<bool> {
+    match properties.get(COMPRESSION).map(|codec| codec.to_ascii_lowercase()).as_deref() {
+        None | Some("none" | "") => Ok(false),
+        Some("gzip") => Ok(true),
+        Some(other) => {
+            Err(Error::new(Code::InvalidTableProperty, format!("table property '{COMPRESSION}' is '{other}'")).with_hint("set it to gzip or none"))
+        }
+    }
 }
 
 /// The version in a metadata file's name: `00003-<uuid>.metadata.json`, or `v3.metadata.json` from a Hadoop catalog.

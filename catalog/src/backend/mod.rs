@@ -1,6 +1,8 @@
 //! Catalog back ends: who knows which tables there are and where each one's current metadata lies.
 
+pub mod hadoop;
 pub mod metadata_file;
+mod names;
 mod purge;
 pub mod sql;
 pub mod update;
@@ -8,6 +10,7 @@ pub mod view_file;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use nunatak_core::Result;
@@ -15,6 +18,9 @@ use nunatak_core::Result;
 use crate::commit::CommitError;
 use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
 use crate::table::{Table, TableName, View};
+
+/// How much metadata of tables a catalog keeps parsed, in bytes.
+const METADATA_CACHE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// A namespace (schema) with its properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +61,7 @@ pub trait Catalog: Debug + Send + Sync {
     async fn stage_location(&self, name: &TableName) -> Result<String>;
 
     /// The storage that tables of this catalog use.
-    fn storage(&self) -> std::sync::Arc<crate::storage::Storage>;
+    fn storage(&self) -> Arc<crate::storage::Storage>;
 
     /// Makes a table from whole metadata, visible at once and atomically, with whatever snapshots it has (so `CREATE TABLE AS` shows either
     /// nothing or all rows). Errors: `SCHEMA_NOT_FOUND`, `TABLE_ALREADY_EXISTS` (also when a view has the name).
@@ -86,4 +92,16 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Renames a view, also into another namespace. Errors: as those of [`Catalog::rename_table`].
     async fn rename_view(&self, from: &TableName, to: &TableName) -> Result<()>;
+}
+
+/// About what a table's metadata takes in the memory of a cache: most of it is snapshots with their summaries, then columns.
+fn metadata_weight(location: &str, metadata: &TableMetadata) -> u32 {
+    const FIXED: usize = 4_096;
+    const SNAPSHOT: usize = 2_048;
+    const COLUMN: usize = 512;
+    const LOG_ENTRY: usize = 256;
+    let columns: usize = metadata.schemas_iter().map(|schema| schema.field_id_to_name_map().len()).sum();
+    let log = metadata.metadata_log().len() + metadata.history().len();
+    let bytes = FIXED + location.len() + metadata.snapshots().len() * SNAPSHOT + columns * COLUMN + log * LOG_ENTRY;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -3,12 +3,17 @@
 use std::io;
 
 use nunatak_core::{Code, Error, Retry};
+use object_store::client::HttpError;
 
 /// Our error for a failure of an object store; `location` is the file as its table's metadata names it.
 pub fn from_object_store(error: object_store::Error, location: &str) -> Error {
     use object_store::Error as Store;
     match &error {
+        Store::NotFound { .. } | Store::Generic { .. } if error.to_string().contains("NoSuchBucket") => {
+            Error::new(Code::StorageUnavailable, format!("the bucket of '{location}' does not exist")).with_hint("make it, or correct the location")
+        }
         Store::NotFound { .. } => missing(location),
+        Store::Generic { .. } if has_status(&error, &["401", "403"]) => denied(location),
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => denied(location),
         Store::AlreadyExists { .. } | Store::Precondition { .. } => {
             Error::new(Code::IcebergFilesystemError, format!("file '{location}' exists already"))
@@ -17,6 +22,7 @@ pub fn from_object_store(error: object_store::Error, location: &str) -> Error {
             Error::new(Code::NotSupported, format!("the store of '{location}' does not support this operation"))
         }
         Store::InvalidPath { .. } => Error::new(Code::IcebergFilesystemError, format!("storage cannot hold a path such as '{location}'")),
+        other if is_unreachable(other) => unreachable(location),
         other => match io_kind(other) {
             Some(kind) => by_io_kind(kind, location),
             None => failed(location),
@@ -41,6 +47,24 @@ fn by_io_kind(kind: io::ErrorKind, location: &str) -> Error {
     }
 }
 
+/// Whether a server could not be reached, or told that it cannot answer now.
+fn is_unreachable(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<HttpError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    has_status(error, &["429", "5"])
+}
+
+/// Whether a server has answered with a status that begins like one of these. Its type is not known outside of the crate.
+fn has_status(error: &object_store::Error, statuses: &[&str]) -> bool {
+    let text = error.to_string();
+    statuses.iter().any(|status| text.contains(&format!("status code: {status}")))
+}
+
 /// The local store hides the reason of most failures one or two levels down.
 fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
     let mut source = error.source();
@@ -61,6 +85,12 @@ fn missing(location: &str) -> Error {
 fn denied(location: &str) -> Error {
     Error::new(Code::StorageAccessDenied, format!("storage refused access to '{location}'"))
         .with_hint("check the owner and mode of the file and its folders, or the credentials of the store")
+}
+
+fn unreachable(location: &str) -> Error {
+    Error::new(Code::StorageUnavailable, format!("storage of '{location}' cannot be reached"))
+        .with_hint("see that its server is up, and its endpoint right")
+        .with_retry(Retry::Task)
 }
 
 fn failed(location: &str) -> Error {

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use nunatak_core::{Error, Result};
 
 use super::error::from_io;
-use super::{FileStatus, location};
+use super::{FileStatus, FolderContent, location};
 
 /// All files below a folder. What is no Unicode text has no location, and is left out.
 pub(super) fn list(folder: String) -> BoxStream<'static, Result<FileStatus>> {
@@ -50,6 +50,20 @@ fn entries(folder: &Path) -> Result<(Vec<FileStatus>, Vec<PathBuf>)> {
         }
     }
     Ok((files, folders))
+}
+
+/// What lies directly in a folder; `None` if there is no such folder. What is no Unicode text is left out.
+pub(super) async fn list_folder(folder: String) -> Result<Option<FolderContent>> {
+    blocking(move || {
+        if !Path::new(&folder).is_dir() {
+            return Ok(None);
+        }
+        let (files, folders) = entries(Path::new(&folder))?;
+        let folders = folders.iter().filter_map(|folder| folder.file_name()?.to_str().map(str::to_owned)).collect();
+        let files = files.iter().filter_map(|file| file.location.rsplit('/').next().map(str::to_owned)).collect();
+        Ok(Some(FolderContent { folders, files }))
+    })
+    .await
 }
 
 /// Deletes a file. One that is already gone is no error.

@@ -41,6 +41,16 @@ impl Location {
         format!("{}://{}", self.scheme, self.authority)
     }
 
+    /// How files are reached: `file`, `s3`.
+    pub(super) fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The bucket or the server; empty for local files.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// Whether it is a file of this machine.
     pub fn is_local(&self) -> bool {
         self.scheme == "file"

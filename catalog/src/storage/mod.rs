@@ -1,14 +1,18 @@
 //! Object stores by location: which store a location belongs to and how it is called there. Every file of every table is reached through here,
 //! so the same stores serve DataFusion, the iceberg crate and ourselves.
 //!
-//! Owns no credentials yet and no caches. Now local files; other schemes join in [`Storage::new`].
+//! A [`Storage`] is the stores as one catalog reaches them, with its properties; [`Storages`] are all that a process knows. Stores are made when
+//! the first file is asked for: local files, and buckets of S3.
 
 pub mod error;
 mod file_io;
 mod local;
 mod location;
+mod properties;
+mod s3;
+mod storages;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,17 +23,42 @@ use futures::{StreamExt, TryStreamExt};
 use nunatak_core::{Code, Error, Result};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use parking_lot::Mutex;
 use url::Url;
 
 pub use location::Location;
+pub use properties::StorageProperties;
+pub use storages::Storages;
 
 /// How many files are deleted at the same time.
 const DELETES_MAX: usize = 16;
 
-/// The object stores of this process, by scheme and authority.
+/// A store, and the URL by which DataFusion knows it.
+type Store = (Url, Arc<dyn ObjectStore>);
+
+/// Object stores as one catalog reaches them, by scheme and authority.
 pub struct Storage {
-    stores: BTreeMap<String, (Url, Arc<dyn ObjectStore>)>,
+    properties: StorageProperties,
+    stores: Mutex<HashMap<String, Store>>,
+}
+
+/// Whether a file was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was, and is what was given.
+    New,
+    /// There was one already, which stays as it is.
+    Existed,
+}
+
+/// What lies directly in a folder, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FolderContent {
+    /// The folders.
+    pub folders: Vec<String>,
+    /// The files.
+    pub files: Vec<String>,
 }
 
 /// A file in a listing.
@@ -45,42 +74,41 @@ pub struct FileStatus {
 
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.stores.keys()).finish()
+        f.debug_tuple("Storage").field(&self.properties).finish()
     }
 }
 
 impl Storage {
-    /// Storage that knows local files.
+    /// Storage without properties: local files, and other stores as the environment says.
     pub fn new() -> Arc<Self> {
-        let mut stores: BTreeMap<String, (Url, Arc<dyn ObjectStore>)> = BTreeMap::new();
-        // The key of a location without an authority always parses: the fallback is never taken.
-        if let Ok(url) = Url::parse("file:///") {
-            stores.insert(location::FILE_STORE.to_owned(), (url, Arc::new(LocalFileSystem::new())));
-        }
-        Arc::new(Self { stores })
+        Arc::new(Self { properties: StorageProperties::default(), stores: Mutex::default() })
+    }
+
+    /// Storage with properties.
+    pub fn with_properties(properties: StorageProperties) -> Arc<Self> {
+        Arc::new(Self { properties, stores: Mutex::default() })
+    }
+
+    /// Its properties.
+    pub fn properties(&self) -> &StorageProperties {
+        &self.properties
     }
 
     /// The store a location lies in, and its path there. Never percent-encodes: Iceberg's locations are raw strings.
     pub fn resolve(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
         let location = Location::parse(location)?;
         let (_, store) = self.entry(&location)?;
-        Ok((Arc::clone(store), location.object_path()?))
+        Ok((store, location.object_path()?))
     }
 
-    /// Scheme and authority of a location, such as `file:///`: the key of its store, also in DataFusion.
+    /// The key of a location's store in DataFusion: scheme and authority, such as `file:///`, or `s3+5f1d..://bucket` where properties have a say.
     pub fn store_url(&self, location: &str) -> Result<Url> {
-        let (url, _) = self.entry(&Location::parse(location)?)?;
-        Ok(url.clone())
+        Ok(self.entry(&Location::parse(location)?)?.0)
     }
 
     /// A location's path within its store.
     pub fn object_path(&self, location: &str) -> Result<Path> {
         Location::parse(location)?.object_path()
-    }
-
-    /// All stores with their keys, to register them with DataFusion.
-    pub fn stores(&self) -> Vec<(Url, Arc<dyn ObjectStore>)> {
-        self.stores.values().cloned().collect()
     }
 
     /// The iceberg crate's view of this storage.
@@ -95,6 +123,17 @@ impl Storage {
         read.await.map_err(|error| error::from_object_store(error, location))
     }
 
+    /// Reads a whole file; `None` when there is no such file.
+    pub async fn read_if_there(&self, location: &str) -> Result<Option<Bytes>> {
+        let (store, path) = self.resolve(location)?;
+        let read = async { store.get(&path).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error::from_object_store(error, location)),
+        }
+    }
+
     /// Reads a part of a file. A range that ends behind the file gives what is there.
     pub async fn read_range(&self, location: &str, range: Range<u64>) -> Result<Bytes> {
         let (store, path) = self.resolve(location)?;
@@ -106,6 +145,31 @@ impl Storage {
         let (store, path) = self.resolve(location)?;
         store.put(&path, bytes.into()).await.map_err(|error| error::from_object_store(error, location))?;
         Ok(())
+    }
+
+    /// Makes a file, if there is none: one of all that try succeeds, on stores that pass [`Self::check_creates`].
+    pub async fn create(&self, location: &str, bytes: Bytes) -> Result<Created> {
+        let (store, path) = self.resolve(location)?;
+        match store.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
+            Ok(_) => Ok(Created::New),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(Created::Existed),
+            Err(error) => Err(error::from_object_store(error, location)),
+        }
+    }
+
+    /// That [`Self::create`] keeps its promise where a location lies. Errors: `NOT_SUPPORTED`.
+    pub fn check_creates(&self, location: &str) -> Result<()> {
+        self.resolve(location).map(drop)
+    }
+
+    /// What tells a file from another one that had the same location; `None` when there is no such file.
+    pub async fn tag(&self, location: &str) -> Result<Option<String>> {
+        let (store, path) = self.resolve(location)?;
+        match store.head(&path).await {
+            Ok(meta) => Ok(Some(meta.e_tag.unwrap_or_else(|| format!("{}-{}", meta.last_modified.timestamp_micros(), meta.size)))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error::from_object_store(error, location)),
+        }
     }
 
     /// The size of a file in bytes, `None` when there is no such file.
@@ -142,6 +206,49 @@ impl Storage {
             })
             .map_err(move |error| error::from_object_store(error, &location))
             .boxed())
+    }
+
+    /// What lies directly in a folder; `None` if there is no such folder. Where folders are nothing but the files in them, an empty one is none.
+    pub async fn list_folder(&self, location: &str) -> Result<Option<FolderContent>> {
+        let parsed = Location::parse(location)?;
+        let (_, store) = self.entry(&parsed)?;
+        let path = parsed.object_path()?;
+        if parsed.is_local() {
+            return local::list_folder(format!("/{path}")).await;
+        }
+        let listed = store.list_with_delimiter(Some(&path)).await.map_err(|error| error::from_object_store(error, location))?;
+        if listed.common_prefixes.is_empty() && listed.objects.is_empty() {
+            return Ok(None);
+        }
+        let name = |path: &Path| path.filename().map(str::to_owned);
+        let folders = listed.common_prefixes.iter().filter_map(name).collect();
+        Ok(Some(FolderContent { folders, files: listed.objects.iter().filter_map(|object| name(&object.location)).collect() }))
+    }
+
+    /// Whether a folder can be there without a file in it.
+    pub fn has_folders(&self, location: &str) -> Result<bool> {
+        Ok(Location::parse(location)?.is_local())
+    }
+
+    /// Makes a folder and those that it lies in, where there can be one without a file.
+    pub async fn make_folder(&self, location: &str) -> Result<()> {
+        let parsed = Location::parse(location)?;
+        if !parsed.is_local() {
+            return Ok(());
+        }
+        tokio::fs::create_dir_all(format!("/{}", parsed.object_path()?)).await.map_err(|error| error::from_io(error, location))
+    }
+
+    /// Removes a folder that has nothing in it. One that is gone is no error.
+    pub async fn remove_empty_folder(&self, location: &str) -> Result<()> {
+        let parsed = Location::parse(location)?;
+        if !parsed.is_local() {
+            return Ok(());
+        }
+        match tokio::fs::remove_dir(format!("/{}", parsed.object_path()?)).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error::from_io(error, location)),
+            _ => Ok(()),
+        }
     }
 
     /// Deletes files. One that is already gone is no error; all others are tried before the first error is returned.
@@ -185,10 +292,47 @@ impl Storage {
         deleted.await.map_err(|error| error::from_object_store(error, location))
     }
 
-    fn entry(&self, location: &Location) -> Result<&(Url, Arc<dyn ObjectStore>)> {
-        self.stores.get(&location.store()).ok_or_else(|| {
-            Error::new(Code::NotSupported, format!("locations such as '{location}' are not supported, no store is known for '{}'", location.store()))
-                .with_hint("use a local location such as file:///data/warehouse")
+    /// The store of a location, which is made if nobody has asked for it before.
+    fn entry(&self, location: &Location) -> Result<Store> {
+        let key = location.store();
+        let mut stores = self.stores.lock();
+        if let Some(store) = stores.get(&key) {
+            return Ok(store.clone());
+        }
+        let store = self.build(location)?;
+        stores.insert(key, store.clone());
+        Ok(store)
+    }
+
+    fn build(&self, location: &Location) -> Result<Store> {
+        let store: Arc<dyn ObjectStore> = match location.scheme() {
+            "file" => Arc::new(LocalFileSystem::new()),
+            "s3" => s3::build(location.authority(), self.properties.as_map())?,
+            _ => {
+                return Err(Error::new(
+                    Code::NotSupported,
+                    format!("locations such as '{location}' are not supported, no store is known for '{}'", location.store()),
+                )
+                .with_hint("use a local location such as file:///data/warehouse, or a bucket such as s3://lake/warehouse"));
+            }
+        };
+        Ok((self.url(location)?, store))
+    }
+
+    fn url(&self, location: &Location) -> Result<Url> {
+        let key = match self.properties.id() {
+            Some(id) if !location.is_local() => format!("{}+{id}://{}/", location.scheme(), location.authority()),
+            _ => format!("{}/", location.store()),
+        };
+        Url::parse(&key).map_err(|error| {
+            Error::new(Code::IcebergFilesystemError, format!("'{location}' is not a location: '{}' names no store: {error}", location.authority()))
         })
+    }
+
+    /// The store with a URL that [`Self::store_url`] gave.
+    fn by_url(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let scheme = url.scheme().split_once('+').map_or(url.scheme(), |(scheme, _)| scheme);
+        let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        Ok(self.entry(&Location::parse(&format!("{scheme}://{authority}/"))?)?.1)
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
+use nunatak_core::config;
 use nunatak_core::id::QueryId;
 use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
@@ -121,8 +122,10 @@ pub struct Options {
     pub file_cache: FileCacheOptions,
     /// The name of the default catalog.
     pub default_catalog: String,
-    /// The schema that a session starts in; made when it does not exist.
+    /// The schema that a session starts in; made in the embedded catalog when it does not exist.
     pub default_schema: String,
+    /// The catalogs besides the embedded one, which is there as the default catalog unless one of these has its name.
+    pub catalogs: Vec<config::Catalog>,
     /// Scans of at most this many bytes run on the coordinator, in execution mode `auto`.
     pub local_bytes_max: u64,
     /// Files that no table needs are never deleted when they are younger than this.

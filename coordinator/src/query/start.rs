@@ -1,11 +1,13 @@
 //! Start-up: the data directory, the catalog in it, and the engine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nunatak_catalog::Catalog;
+use nunatak_catalog::backend::hadoop::{HadoopCatalog, HadoopCatalogOptions};
 use nunatak_catalog::backend::sql::{SqlCatalog, SqlCatalogOptions};
-use nunatak_catalog::storage::Storage;
+use nunatak_catalog::storage::{Storage, StorageProperties, Storages};
+use nunatak_core::config::{self, CatalogKind};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::context::{EngineContext, Options as EngineOptions};
 
@@ -13,15 +15,21 @@ use super::Options;
 
 pub(super) async fn build_engine(options: &Options) -> Result<EngineContext> {
     let data_dir = build_data_dir(&options.data_dir)?;
-    let storage = Storage::new();
-    let catalog = build_catalog(options, &data_dir, &storage).await?;
+    let storages = Arc::new(Storages::default());
+    let mut catalogs = Vec::with_capacity(options.catalogs.len() + 1);
+    for catalog in &options.catalogs {
+        catalogs.push(build_catalog(catalog, &data_dir, &storages).await?);
+    }
+    if options.catalogs.iter().all(|catalog| catalog.name != options.default_catalog) {
+        catalogs.push(embedded_catalog(options, &data_dir, &storages.get(&StorageProperties::default())).await?);
+    }
     let engine = EngineOptions {
         memory_bytes_max: options.memory_bytes_max,
         slots: options.slots,
         spill_dir: data_dir.join("spill"),
         file_cache: options.file_cache.clone(),
     };
-    EngineContext::start(&engine, &storage, vec![catalog]).await
+    EngineContext::start(&engine, &storages, catalogs).await
 }
 
 /// Makes the directory and everything in it that has to be there, and gives its absolute path.
@@ -38,7 +46,26 @@ fn build_data_dir(data_dir: &Path) -> Result<std::path::PathBuf> {
     data_dir.canonicalize().map_err(wrong)
 }
 
-async fn build_catalog(options: &Options, data_dir: &Path, storage: &Arc<Storage>) -> Result<Arc<dyn Catalog>> {
+/// A catalog that the configuration has a section for.
+async fn build_catalog(catalog: &config::Catalog, data_dir: &Path, storages: &Storages) -> Result<Arc<dyn Catalog>> {
+    let config::Catalog { name, kind, uri, warehouse, storage } = catalog;
+    let in_section = |error: Error| error.with_context("catalog", name.clone());
+    let storage = storages.get(&StorageProperties::new(storage.clone()).map_err(in_section)?);
+    let warehouse = warehouse.clone().unwrap_or_default();
+    let opened: Result<Arc<dyn Catalog>> = match kind {
+        CatalogKind::Hadoop => {
+            HadoopCatalog::open(HadoopCatalogOptions { name: name.clone(), warehouse, storage }).map(|catalog| Arc::new(catalog) as _)
+        }
+        CatalogKind::Sql => {
+            let path = uri.as_ref().map(|uri| PathBuf::from(uri.trim_start_matches("sqlite:").trim_start_matches("//")));
+            let database = path.unwrap_or_else(|| data_dir.join(format!("{name}.sqlite")));
+            SqlCatalog::open(SqlCatalogOptions { name: name.clone(), database, warehouse, storage }).await.map(|catalog| Arc::new(catalog) as _)
+        }
+    };
+    opened.map_err(in_section)
+}
+
+async fn embedded_catalog(options: &Options, data_dir: &Path, storage: &Arc<Storage>) -> Result<Arc<dyn Catalog>> {
     let catalog = SqlCatalog::open(SqlCatalogOptions {
         name: options.default_catalog.clone(),
         database: data_dir.join("catalog.sqlite"),

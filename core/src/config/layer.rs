@@ -7,7 +7,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 use serde::Serialize;
 
-use super::{SECTIONS, Sources};
+use super::{SECTIONS, Sources, catalog};
 use crate::{Code, Error, Result};
 
 /// The origin of values that nobody has named.
@@ -16,6 +16,8 @@ const VARIABLE_PREFIX: &str = "NUNATAK_";
 /// A short name for `NUNATAK_LOG__LEVEL`; it works for every subcommand.
 const LOG_VARIABLE: &str = "NUNATAK_LOG";
 const DISTANCE_MAX: usize = 3;
+/// What keys of catalogs begin with.
+const CATALOGS: &str = "catalog.";
 
 /// The values of one source: the defaults, a file, a variable or a flag.
 pub(super) struct Layer {
@@ -67,7 +69,7 @@ impl Layer {
             return Some(Self::single(origin, "log.level", value));
         }
         let key = name.strip_prefix(VARIABLE_PREFIX).filter(|rest| rest.contains("__"))?;
-        Some(Self::single(origin, &key.to_lowercase().replace("__", "."), value))
+        Some(Self::single(origin, &key_of(key), value))
     }
 
     fn single(origin: String, key: &str, value: &str) -> Self {
@@ -88,6 +90,17 @@ impl Layer {
                 }
                 return Err(refused(format!("'{key}' is a section, not a value")));
             }
+            if let Some(rest) = key.strip_prefix(CATALOGS) {
+                match rest.split_once('.') {
+                    Some((_, name)) if catalog::is_key(name) => continue,
+                    Some((of, name)) => {
+                        let known = catalog::KEYS.iter().map(|key| key.name);
+                        let nearest = known.min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or_default();
+                        return Err(refused(format!("unknown key '{key}', did you mean '{CATALOGS}{of}.{nearest}'?")));
+                    }
+                    None => return Err(refused(format!("'{key}' is a section, not a value"))),
+                }
+            }
             if known_keys().all(|known| known != key) {
                 let hint = nearest(&key).map_or_else(|| "'nunatak config' lists all keys".to_owned(), |known| format!("did you mean '{known}'?"));
                 return Err(refused(format!("unknown key '{key}', {hint}")));
@@ -104,6 +117,15 @@ impl Provider for Layer {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// `SERVER__HTTP` as a key: `server.http`. Properties of catalogs have dashes where variables cannot: `CATALOG__LAKE__S3__ACCESS_KEY_ID`.
+fn key_of(variable: &str) -> String {
+    let key = variable.to_lowercase().replace("__", ".");
+    match key.strip_prefix(CATALOGS).and_then(|rest| rest.split_once('.')) {
+        Some((name, property)) => format!("{CATALOGS}{name}.{}", property.replace('_', "-")),
+        None => key,
     }
 }
 

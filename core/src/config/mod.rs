@@ -4,6 +4,7 @@
 //! and what was checked ([`Config`]) are two types: nothing outside this module sees a value that was not checked.
 
 mod cache;
+mod catalog;
 mod execution;
 mod executor;
 mod layer;
@@ -13,12 +14,16 @@ mod maintenance;
 mod print;
 mod server;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use figment::Figment;
+use figment::value::Dict;
 use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
+pub use catalog::{Catalog, CatalogKind};
 pub use execution::Execution;
 pub use executor::Executor;
 use layer::Layer;
@@ -43,6 +48,8 @@ pub struct Config {
     pub maintenance: Maintenance,
     /// What is logged, and how.
     pub log: Log,
+    /// The catalogs that have sections, by name.
+    pub catalogs: Vec<Catalog>,
 }
 
 /// The configuration as written. Every field has a default.
@@ -55,6 +62,8 @@ struct Raw {
     executor: executor::Raw,
     maintenance: maintenance::Raw,
     log: log::Raw,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    catalog: BTreeMap<String, Dict>,
 }
 
 /// A key of the configuration, for its listing and for the reference page.
@@ -124,13 +133,13 @@ impl Loaded {
 /// A value that cannot be used: its key, and why.
 #[derive(Debug)]
 struct Invalid {
-    key: &'static str,
+    key: Cow<'static, str>,
     why: String,
 }
 
 impl Invalid {
-    fn new(key: &'static str, why: impl Into<String>) -> Self {
-        Self { key, why: why.into() }
+    fn new(key: impl Into<Cow<'static, str>>, why: impl Into<String>) -> Self {
+        Self { key: key.into(), why: why.into() }
     }
 }
 
@@ -142,7 +151,7 @@ pub fn load(sources: &Sources) -> Result<Loaded> {
         layers = layers.merge(layer);
     }
     let raw = layers.extract().map_err(|error| unreadable(&layers, &error))?;
-    let config = check(raw).map_err(|invalid| Error::new(Code::ConfigurationInvalid, located(&layers, invalid.key, &invalid.why)))?;
+    let config = check(raw).map_err(|invalid| Error::new(Code::ConfigurationInvalid, located(&layers, &invalid.key, &invalid.why)))?;
     Ok(Loaded { config, layers })
 }
 
@@ -154,6 +163,7 @@ fn check(raw: Raw) -> Result<Config, Invalid> {
         executor: raw.executor.check()?,
         maintenance: raw.maintenance.check()?,
         log: raw.log.check()?,
+        catalogs: catalog::check(&raw.catalog)?,
     })
 }
 
@@ -168,7 +178,8 @@ fn unreadable(layers: &Figment, error: &figment::Error) -> Error {
 
 /// `config file x.toml: server.http: why`.
 fn located(layers: &Figment, key: &str, why: &str) -> String {
-    match layers.find_metadata(key) {
+    // A key that is missing has no source: that of its section says where it should be.
+    match layers.find_metadata(key).or_else(|| layers.find_metadata(key.rsplit_once('.')?.0)) {
         Some(metadata) => format!("{}: {key}: {why}", metadata.name),
         None => format!("{key}: {why}"),
     }

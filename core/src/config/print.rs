@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use figment::Figment;
-use figment::value::Value;
+use figment::value::{Dict, Value};
 
-use super::{Loaded, SECTIONS};
+use super::{Loaded, SECTIONS, catalog};
 use crate::units::ByteSize;
 
 impl Loaded {
@@ -18,6 +18,15 @@ impl Loaded {
                 let path = format!("{section}.{}", key.name);
                 let _ = writeln!(text, "# {}", key.description);
                 let _ = writeln!(text, "{} = {} # {}{}", key.name, value(&self.layers, &path), origin(&self.layers, &path), self.derived(&path));
+            }
+        }
+        for catalog in &self.config.catalogs {
+            let section = format!("{}.{}", catalog::SECTION, catalog.name);
+            let _ = writeln!(text, "\n[{section}]");
+            let values = self.layers.extract_inner::<Dict>(&section).map(|section| catalog::flat(&section)).unwrap_or_default();
+            for (name, value) in &values {
+                let shown = quoted(catalog::shown(name, value));
+                let _ = writeln!(text, "{name} = {shown} # {}", origin(&self.layers, &format!("{section}.{name}")));
             }
         }
         text

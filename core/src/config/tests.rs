@@ -128,3 +128,44 @@ fn wrong_values_name_their_source() {
     let sources = Sources { file: Some(directory.path().join("none.toml")), ..Sources::default() };
     assert!(refusal(&sources).ends_with("none.toml: does not exist"));
 }
+
+#[test]
+fn catalogs_have_sections() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("secret"), "s3cr3t\n").unwrap();
+    let text = format!(
+        "[catalog.prod]\ntype = 'hadoop'\nwarehouse = 's3://lake/x'\ns3.endpoint = 'http://e'\ns3.path-style-access = true\n\
+         s3.secret-access-key = '${{FILE:{}/secret}}'\n[catalog.shared]\ntype = 'sql'\nuri = 'sqlite:///a.sqlite'\nwarehouse = '/w'\n",
+        directory.path().display()
+    );
+    let environment = vec![variable("NUNATAK_CATALOG__PROD__S3__ACCESS_KEY_ID", "k3y")];
+    let loaded = load(&Sources { file: Some(file(&directory, &text)), environment, ..Sources::default() }).unwrap();
+    let [prod, shared] = &loaded.config.catalogs[..] else { panic!("{:?}", loaded.config.catalogs) };
+    assert_eq!((prod.name.as_str(), prod.kind, prod.warehouse.as_deref()), ("prod", CatalogKind::Hadoop, Some("s3://lake/x")));
+    let storage: Vec<_> = prod.storage.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let expected = [("s3.access-key-id", "k3y"), ("s3.endpoint", "http://e"), ("s3.path-style-access", "true"), ("s3.secret-access-key", "s3cr3t")];
+    assert_eq!(storage, expected);
+    assert_eq!((shared.kind, shared.uri.as_deref()), (CatalogKind::Sql, Some("sqlite:///a.sqlite")));
+
+    let printed = loaded.to_toml();
+    assert!(!printed.contains("s3cr3t") && !printed.contains("k3y") && !format!("{loaded:?}").contains("s3cr3t"), "{printed}");
+    assert!(printed.contains("[catalog.prod]\n") && printed.contains("s3.endpoint = \"http://e\" # config file"), "{printed}");
+}
+
+#[test]
+fn wrong_catalogs_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for (text, why) in [
+        ("[catalog.a]\nwarehouse = '/w'", "catalog.a.type: it is missing"),
+        ("[catalog.a]\ntype = 'glue'\nwarehouse = '/w'", "catalog.a.type: 'glue' is not one of"),
+        ("[catalog.a]\ntype = 'hadoop'", "catalog.a.warehouse: it is missing"),
+        ("[catalog.a]\ntyp = 'hadoop'", "did you mean 'catalog.a.type'?"),
+        ("[catalog.A]\ntype = 'hadoop'\nwarehouse = '/w'", "'A' is not a name of lower-case letters"),
+        ("[catalog]\na = 'b'", "'catalog.a' is a section, not a value"),
+        ("[catalog.a]\ntype = 'sql'\nuri = 'mysql://x'\nwarehouse = '/w'", "catalog.a.uri: 'mysql://x' is not the address"),
+        ("[catalog.a]\ntype = 'hadoop'\nwarehouse = '${ENV:NO_SUCH_VARIABLE}'", "there is no environment variable NO_SUCH_VARIABLE"),
+    ] {
+        let refused = refusal(&Sources { file: Some(file(&directory, text)), ..Sources::default() });
+        assert!(refused.contains(why) && refused.contains("config file"), "{text}: {refused}");
+    }
+}

@@ -58,7 +58,7 @@ impl PhysicalExtensionCodec for Codec {
         match node.kind.ok_or_else(|| unreadable("its kind is missing"))? {
             Kind::IcebergScan(scan) => scan::decode_iceberg(&scan, &scan::Decoding { scan: &self.scan, context, codec: self, converter }),
             Kind::RowFileScan(scan) => scan::decode_row_files(&scan, &scan::Decoding { scan: &self.scan, context, codec: self, converter }),
-            Kind::IcebergWrite(write) => write::decode(&write, inputs, self.scan.storage()),
+            Kind::IcebergWrite(write) => write::decode(&write, inputs, self.scan.storages()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The messages, as protobuf.
 
+use std::collections::BTreeMap;
+
 use datafusion_proto::protobuf::{FileScanExecConf, PhysicalPlanNode, PhysicalSortExprNode};
 use prost::{Message, Oneof};
 
@@ -39,6 +41,9 @@ pub(super) struct IcebergScan {
     pub(super) deletes: Vec<DeletesAt>,
     #[prost(message, optional, tag = "5")]
     pub(super) pruned: Option<Pruned>,
+    /// The properties of the storage, credentials included.
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub(super) storage: BTreeMap<String, String>,
 }
 
 /// The deletes of one file of a scan.
@@ -104,4 +109,7 @@ pub(super) struct IcebergWrite {
     /// Whether rows lie in another order than the table's.
     #[prost(bool, tag = "7")]
     pub(super) arranged: bool,
+    /// The properties of the table's storage, credentials included.
+    #[prost(btree_map = "string, string", tag = "8")]
+    pub(super) storage: BTreeMap<String, String>,
 }

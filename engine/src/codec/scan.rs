@@ -12,6 +12,7 @@ use datafusion::physical_plan::{ExecutionPlan, SortOrderPushdownResult};
 use datafusion_proto::physical_plan::from_proto::{parse_physical_sort_exprs, parse_protobuf_file_scan_config, parse_table_schema_from_proto};
 use datafusion_proto::physical_plan::to_proto::{serialize_file_scan_config, serialize_physical_sort_exprs};
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
+use nunatak_catalog::storage::StorageProperties;
 use serde::{Deserialize, Serialize};
 
 use super::node::{DeletesAt, IcebergScan, Kind, Rest, RowFileScan};
@@ -57,6 +58,7 @@ pub(super) fn encode(
             sort: serialize_physical_sort_exprs(sort, codec, converter)?,
             deletes: deletes_of(&config.file_groups),
             pruned: Some(source.pruned()),
+            storage: source.storage().properties().as_map().clone(),
         })));
     }
     if let Some(source) = config.file_source.downcast_ref::<RowFileSource>() {
@@ -103,13 +105,15 @@ fn restored(groups: &[FileGroup], made_up_columns: usize, deletes: &[DeletesAt])
 }
 
 pub(super) fn decode_iceberg(scan: &IcebergScan, decoding: &Decoding<'_>) -> Result<Arc<dyn ExecutionPlan>> {
+    // Before anything else: the scan within asks for its store.
+    let storage = decoding.scan.storages().get(&StorageProperties::of_known(scan.storage.clone()));
     let context = PhysicalPlanDecodeContext::new(decoding.context, decoding.codec);
     let parquet = scan.parquet.as_ref().ok_or_else(|| unreadable("its files are missing"))?;
     let parquet = decoding.converter.proto_to_execution_plan(parquet, &context)?;
     let config = scan_of(parquet.as_ref()).ok_or_else(|| unreadable("it is no scan of files"))?;
     let source = config.file_source.downcast_ref::<ParquetSource>().ok_or_else(|| unreadable("it is no scan of Parquet files"))?;
     let footers = decoding.context.runtime_env().cache_manager.get_file_metadata_cache();
-    let source = IcebergSource::from_wire(source, footers, decoding.scan)?;
+    let source = IcebergSource::from_wire(source, footers, decoding.scan, &storage)?;
     let source = source.with_pruned(scan.pruned.unwrap_or_default());
     let groups = restored(&config.file_groups, source.made_up_columns(), &scan.deletes)?;
     let mut source: Arc<dyn FileSource> = Arc::new(source);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::error::Result;
 use datafusion::physical_plan::ExecutionPlan;
-use nunatak_catalog::storage::Storage;
+use nunatak_catalog::storage::{StorageProperties, Storages};
 use nunatak_catalog::{Table, TableName};
 use nunatak_core::Error;
 
@@ -26,14 +26,16 @@ pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
         metadata,
         rows: rows_message(*rows).into(),
         arranged: !matches!(order, RowOrder::OfTable),
+        storage: table.storage.properties().as_map().clone(),
     })))
 }
 
-pub(super) fn decode(write: &IcebergWrite, inputs: &[Arc<dyn ExecutionPlan>], storage: &Arc<Storage>) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) fn decode(write: &IcebergWrite, inputs: &[Arc<dyn ExecutionPlan>], storages: &Storages) -> Result<Arc<dyn ExecutionPlan>> {
     let [input] = inputs else { return Err(unreadable("a write has exactly one input")) };
     let metadata = serde_json::from_str(&write.metadata).map_err(|error| unreadable(&error.to_string()))?;
     let name = TableName::new(&write.schema, &write.table);
-    let table = Table::new(name, Arc::new(metadata), write.metadata_location.clone(), Arc::clone(storage));
+    let storage = storages.get(&StorageProperties::of_known(write.storage.clone()));
+    let table = Table::new(name, Arc::new(metadata), write.metadata_location.clone(), storage);
     let rows = match write.rows() {
         node::Rows::New => Rows::New,
         node::Rows::Changes => Rows::Changes,

@@ -30,7 +30,7 @@ pub mod types;
 pub mod values;
 
 pub use changes::table_changes;
-pub use deletes::{DeleteReader, FileDeletes};
+pub use deletes::{DeleteReader, FileDeletes, KeptDeletes};
 pub use hidden::{HiddenColumn, file_number};
 pub use metadata_tables::metadata_table;
 pub use plan::{ScanFiles, ScanShape, files_of_scan};

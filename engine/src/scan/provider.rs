@@ -23,16 +23,17 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use futures::{StreamExt, TryStreamExt};
+use nunatak_catalog::Table;
 use nunatak_catalog::snapshot::{FileEntry, ManifestCache};
 use nunatak_catalog::spec::{self, SnapshotRef};
-use nunatak_catalog::{Storage, Table};
+use nunatak_catalog::storage::{Storage, Storages};
 use nunatak_core::{Error, Result};
 use object_store::ObjectMeta;
 use tokio::sync::OnceCell;
 
 use super::bounds::ColumnSource;
 use super::columns::{ScanColumns, key_column};
-use super::deletes::{DeleteReader, FileDeletes};
+use super::deletes::{DeleteReader, FileDeletes, KeptDeletes};
 use super::facts::FileFacts;
 use super::hidden::HiddenColumn;
 use super::plan::{ScanFiles, ScanShape, files_of_scan};
@@ -52,7 +53,8 @@ const TIMES_MAX: usize = 16;
 #[derive(Clone)]
 pub struct ScanContext {
     manifest_cache: Arc<ManifestCache>,
-    deletes: Arc<DeleteReader>,
+    deletes: KeptDeletes,
+    storages: Arc<Storages>,
     file_cache: Option<Arc<FileCache>>,
 }
 
@@ -63,9 +65,9 @@ impl fmt::Debug for ScanContext {
 }
 
 impl ScanContext {
-    /// A context with a cache of parsed manifests, for tables in `storage`.
-    pub fn new(manifest_cache: Arc<ManifestCache>, storage: Arc<Storage>) -> Self {
-        Self { manifest_cache, deletes: Arc::new(DeleteReader::new(storage)), file_cache: None }
+    /// A context with a cache of parsed manifests, for tables in any of these storages.
+    pub fn new(manifest_cache: Arc<ManifestCache>, storages: Arc<Storages>) -> Self {
+        Self { manifest_cache, deletes: KeptDeletes::new(), storages, file_cache: None }
     }
 
     /// The same, with a cache of parts of data files.
@@ -79,14 +81,14 @@ impl ScanContext {
         self.file_cache.as_ref()
     }
 
-    /// What reads deletes.
-    pub fn deletes(&self) -> &Arc<DeleteReader> {
-        &self.deletes
+    /// What reads deletes of tables in a storage.
+    pub fn deletes(&self, storage: &Arc<Storage>) -> DeleteReader {
+        DeleteReader::new(Arc::clone(storage), self.deletes.clone())
     }
 
     /// Where tables lie.
-    pub fn storage(&self) -> &Arc<Storage> {
-        self.deletes.storage()
+    pub fn storages(&self) -> &Arc<Storages> {
+        &self.storages
     }
 
     /// The cache of parsed manifests.
@@ -217,7 +219,7 @@ impl IcebergTable {
         if !scan.wanted.contains(&HiddenColumn::FileModifiedTime) {
             return Ok(HashMap::new());
         }
-        let storage = self.context.storage();
+        let storage = &self.table().storage;
         let reads = files.files.iter().map(|entry| {
             let location = entry.file.file_path().to_owned();
             async move { storage.modified_millis(&location).await.map(|modified| (location, modified)) }
@@ -387,7 +389,7 @@ impl<'a> ScanBuilder<'a> {
         };
         let groups = self.file_groups(entries, file).map_err(into_datafusion)?;
         let footers = self.state.runtime_env().cache_manager.get_file_metadata_cache();
-        let source = IcebergSource::new(schema.clone(), self.parquet_options(), footers, self.context);
+        let source = IcebergSource::new(schema.clone(), self.parquet_options(), footers, self.context, &self.shape.table().storage);
         let source = source.with_facts(facts).with_pruned(pruned);
         let all = || (0..self.table.schema.fields().len()).collect();
         let projection = self.projection.cloned().unwrap_or_else(all);

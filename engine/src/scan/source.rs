@@ -24,6 +24,7 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder}
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::file_stream::FileOpener;
 use datafusion_datasource::morsel::Morselizer;
+use nunatak_catalog::storage::Storage;
 use nunatak_core::Error;
 use object_store::ObjectStore;
 
@@ -59,7 +60,13 @@ pub struct IcebergSource {
 
 impl IcebergSource {
     /// A source for a table's schema (see [`super::types::table_schema`]) that reads with the given options.
-    pub fn new(schema: TableSchema, mut options: TableParquetOptions, footers: Arc<FileMetadataCache>, context: &ScanContext) -> Self {
+    pub fn new(
+        schema: TableSchema,
+        mut options: TableParquetOptions,
+        footers: Arc<FileMetadataCache>,
+        context: &ScanContext,
+        storage: &Arc<Storage>,
+    ) -> Self {
         options.global.coerce_int96 = Some(INT96_UNIT.to_owned());
         options.global.coerce_int96_tz = None;
         let size_hint = options.global.metadata_size_hint;
@@ -73,7 +80,7 @@ impl IcebergSource {
             whole,
             batch_size: None,
             footers,
-            deletes: Arc::clone(context.deletes()),
+            deletes: Arc::new(context.deletes(storage)),
             cache: context.file_cache().cloned(),
             sort: None,
             facts: None,
@@ -82,13 +89,18 @@ impl IcebergSource {
     }
 
     /// The source that [`Self::for_wire`] was made from, on the node that reads it.
-    pub fn from_wire(parquet: &ParquetSource, footers: Arc<FileMetadataCache>, context: &ScanContext) -> Result<Self> {
+    pub fn from_wire(parquet: &ParquetSource, footers: Arc<FileMetadataCache>, context: &ScanContext, storage: &Arc<Storage>) -> Result<Self> {
         let wire = parquet.table_schema();
         let (counted, constants): (Vec<_>, Vec<_>) = wire.table_partition_cols().iter().cloned().partition(is_row_number);
         let schema = TableSchema::builder(Arc::clone(wire.file_schema())).with_table_partition_cols(constants).with_virtual_columns(counted).build();
-        let mut source = Self::new(schema, parquet.table_parquet_options().clone(), footers, context);
+        let mut source = Self::new(schema, parquet.table_parquet_options().clone(), footers, context, storage);
         source.parquet = like(&source.whole, parquet)?;
         Ok(source)
+    }
+
+    /// Where the files lie.
+    pub fn storage(&self) -> &Storage {
+        self.deletes.storage()
     }
 
     /// The Parquet source within: its options, predicate and projection are all there is to carry over the wire, besides [`Self::pushed_sort`].

@@ -106,10 +106,11 @@ async fn touched(table: &IcebergTable, scan: &ScanContext, mut rows: BTreeMap<i6
     if !rows.is_empty() {
         return Err(Error::internal("rows are to be deleted of a file that the snapshot does not have"));
     }
+    let reader = scan.deletes(&table.table().storage);
     let touched = found.into_iter().map(|(entry, added)| async {
         let before = files.deletes.of(&entry);
         let mut deleted = match before.as_ref().filter(|before| before.has_positions()) {
-            Some(before) => scan.deletes().deleted(before).await?,
+            Some(before) => reader.deleted(before).await?,
             None => RoaringTreemap::new(),
         };
         deleted |= &added;

@@ -17,14 +17,13 @@ use uuid::Uuid;
 
 use self::database::{Database, Fault};
 use self::rows::{Kind, Row, Scope};
-use super::{Catalog, Namespace, metadata_file, purge, update, view_file};
+use super::names::{check_part, namespace_exists, namespace_not_empty, table_not_found, view_not_found};
+use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, metadata_file, metadata_weight, purge, update, view_file};
 use crate::commit::CommitError;
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
 use crate::storage::Storage;
 use crate::table::{Table, TableName, View};
 
-/// How much metadata of tables is kept parsed. It is looked up by the file's location, so it is never out of date.
-const CACHED_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// The namespace property that says where its tables lie.
 const LOCATION: &str = "location";
 
@@ -47,6 +46,7 @@ pub struct SqlCatalog {
     warehouse: String,
     storage: Arc<Storage>,
     database: Database,
+    /// By the file's location, so that it is never out of date.
     metadata: Cache<String, Arc<TableMetadata>>,
 }
 
@@ -66,8 +66,10 @@ impl SqlCatalog {
         let warehouse = options.warehouse.trim_end_matches('/').to_owned();
         options.storage.resolve(&warehouse)?;
         let database = Database::open(options.database).await?;
-        let weigher = |location: &String, metadata: &Arc<TableMetadata>| weight(location, metadata);
-        let metadata = Cache::builder().max_capacity(CACHED_BYTES_MAX).weigher(weigher).build();
+        let metadata = Cache::builder()
+            .max_capacity(METADATA_CACHE_BYTES_MAX)
+            .weigher(|location: &String, metadata: &Arc<TableMetadata>| metadata_weight(location, metadata))
+            .build();
         Ok(Self { name: options.name, warehouse, storage: options.storage, database, metadata })
     }
 
@@ -148,7 +150,7 @@ impl SqlCatalog {
         let (from, to) = (from.clone(), to.clone());
         self.write(move |scope| {
             if scope.find(&from)?.is_none_or(|row| row.kind != kind) {
-                let missing = if kind == Kind::View { rows::view_not_found(&from) } else { rows::table_not_found(&from) };
+                let missing = if kind == Kind::View { view_not_found(&from) } else { table_not_found(&from) };
                 return Err(missing.into());
             }
             scope.require_free(&to)?;
@@ -212,7 +214,7 @@ impl Catalog for SqlCatalog {
         let name = name.to_owned();
         self.write(move |scope| {
             if scope.namespace_exists(&name)? {
-                return Err(Error::new(Code::SchemaAlreadyExists, format!("schema '{name}' exists already")).into());
+                return Err(namespace_exists(&name).into());
             }
             Ok(scope.insert_namespace(&name, &properties)?)
         })
@@ -224,8 +226,7 @@ impl Catalog for SqlCatalog {
         self.write(move |scope| {
             scope.require_namespace(&name)?;
             if scope.namespace_has_content(&name)? {
-                let error = Error::new(Code::SchemaNotEmpty, format!("schema '{name}' is not empty"));
-                return Err(error.with_hint("drop its tables, views and schemas first").into());
+                return Err(namespace_not_empty(&name).into());
             }
             Ok(scope.delete_namespace(&name)?)
         })
@@ -286,7 +287,7 @@ impl Catalog for SqlCatalog {
     async fn commit(&self, base: &Table, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<Table, CommitError> {
         let name = &base.name;
         let location = self.location_of(name, Kind::Table).await.map_err(CommitError::Failed)?;
-        let location = location.ok_or_else(|| CommitError::Failed(rows::table_not_found(name)))?;
+        let location = location.ok_or_else(|| CommitError::Failed(table_not_found(name)))?;
         if base.metadata_location.as_ref() != Some(&location) {
             return Err(CommitError::Conflict(update::conflict(name)));
         }
@@ -302,7 +303,7 @@ impl Catalog for SqlCatalog {
     }
 
     async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()> {
-        let location = self.location_of(name, Kind::Table).await?.ok_or_else(|| rows::table_not_found(name))?;
+        let location = self.location_of(name, Kind::Table).await?.ok_or_else(|| table_not_found(name))?;
         // Before the row is gone. A table whose metadata is lost must still be droppable.
         let table = match purge {
             true => self.table_at(name, location.clone()).await.map_err(|error| tracing::warn!(%error, table = %name, "cannot purge the table")).ok(),
@@ -312,7 +313,7 @@ impl Catalog for SqlCatalog {
         let others = self
             .write(move |scope| {
                 if !scope.delete(&owned, Kind::Table)? {
-                    return Err(rows::table_not_found(&owned).into());
+                    return Err(table_not_found(&owned).into());
                 }
                 Ok(scope.metadata_locations()?)
             })
@@ -347,12 +348,12 @@ impl Catalog for SqlCatalog {
     }
 
     async fn drop_view(&self, name: &TableName) -> Result<()> {
-        let location = self.location_of(name, Kind::View).await?.ok_or_else(|| rows::view_not_found(name))?;
+        let location = self.location_of(name, Kind::View).await?.ok_or_else(|| view_not_found(name))?;
         let (owned, warehouse) = (name.clone(), self.warehouse.clone());
         let others = self
             .write(move |scope| {
                 if !scope.delete(&owned, Kind::View)? {
-                    return Err(rows::view_not_found(&owned).into());
+                    return Err(view_not_found(&owned).into());
                 }
                 Ok(scope.metadata_locations()?)
             })
@@ -369,27 +370,8 @@ impl Catalog for SqlCatalog {
     }
 }
 
-/// About what a table's metadata takes in memory: most of it is snapshots with their summaries, then columns.
-fn weight(location: &str, metadata: &TableMetadata) -> u32 {
-    const FIXED: usize = 4_096;
-    const SNAPSHOT: usize = 2_048;
-    const COLUMN: usize = 512;
-    const LOG_ENTRY: usize = 256;
-    let columns: usize = metadata.schemas_iter().map(|schema| schema.field_id_to_name_map().len()).sum();
-    let log = metadata.metadata_log().len() + metadata.history().len();
-    let bytes = FIXED + location.len() + metadata.snapshots().len() * SNAPSHOT + columns * COLUMN + log * LOG_ENTRY;
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
 /// A name as a folder that every file system and every reader takes.
 fn folder_name(name: &str) -> String {
     let plain = |letter: char| if letter.is_alphanumeric() || "_-.".contains(letter) { letter } else { '_' };
     name.trim_matches('.').chars().map(plain).collect()
-}
-
-fn check_part(name: &str, what: &str) -> Result<()> {
-    if name.is_empty() {
-        return Err(Error::new(Code::InvalidArguments, format!("the name of a {what} is empty")));
-    }
-    Ok(())
 }

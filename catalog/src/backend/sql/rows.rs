@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nunatak_core::{Code, Error};
 use rusqlite::{Connection, OptionalExtension, Params, Result, params};
 
+use super::super::names::namespace_not_found;
 use super::database::Fault;
 use crate::table::TableName;
 
@@ -47,14 +48,6 @@ pub(super) struct Row {
 pub(super) struct Scope<'a> {
     pub(super) connection: &'a Connection,
     pub(super) catalog: &'a str,
-}
-
-pub(super) fn table_not_found(name: &TableName) -> Error {
-    Error::new(Code::TableNotFound, format!("table '{name}' does not exist"))
-}
-
-pub(super) fn view_not_found(name: &TableName) -> Error {
-    Error::new(Code::TableNotFound, format!("view '{name}' does not exist"))
 }
 
 impl Scope<'_> {
@@ -156,7 +149,7 @@ impl Scope<'_> {
     pub(super) fn require_namespace(&self, name: &str) -> Result<(), Fault> {
         match self.namespace_exists(name)? {
             true => Ok(()),
-            false => Err(Error::new(Code::SchemaNotFound, format!("schema '{name}' does not exist")).into()),
+            false => Err(namespace_not_found(name).into()),
         }
     }
 

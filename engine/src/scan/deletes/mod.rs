@@ -17,7 +17,7 @@ pub(super) use apply::{WithDeletes, equality_ids};
 pub(super) use index::DeleteIndex;
 pub(crate) use index::FILE_PATH_ID;
 pub(crate) use positions::schema as position_delete_schema;
-pub use read::DeleteReader;
+pub use read::{DeleteReader, KeptDeletes};
 
 /// The deletes of one data file. An extension of its `PartitionedFile`, which crosses the wire beside it.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -24,26 +24,46 @@ const CACHE_BYTES_MAX: u64 = 256 << 20;
 /// Positions by data file.
 pub(super) type Positions = HashMap<String, RoaringTreemap>;
 
-/// Reads deletes. Shared by all scans of a process.
+/// Reads deletes of tables in one storage.
+#[derive(Clone)]
 pub struct DeleteReader {
     storage: Arc<Storage>,
+    kept: KeptDeletes,
+}
+
+/// The deletes that a process keeps while there is room. Cheap to clone.
+#[derive(Clone)]
+pub struct KeptDeletes {
     positions: Cache<String, Arc<Positions>>,
     keys: Cache<keys::Name, Arc<KeySet>>,
 }
 
+impl KeptDeletes {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        let positions = Cache::builder().max_capacity(CACHE_BYTES_MAX / 2).weigher(|_, positions: &Arc<Positions>| positions::bytes(positions));
+        let keys = Cache::builder().max_capacity(CACHE_BYTES_MAX / 2).weigher(|_, keys: &Arc<KeySet>| keys.bytes());
+        Self { positions: positions.build(), keys: keys.build() }
+    }
+}
+
+impl Default for KeptDeletes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl fmt::Debug for DeleteReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.positions.weighted_size() + self.keys.weighted_size();
+        let bytes = self.kept.positions.weighted_size() + self.kept.keys.weighted_size();
         f.debug_struct("DeleteReader").field("bytes", &bytes).finish_non_exhaustive()
     }
 }
 
 impl DeleteReader {
-    /// A reader of files in `storage`.
-    pub fn new(storage: Arc<Storage>) -> Self {
-        let positions = Cache::builder().max_capacity(CACHE_BYTES_MAX / 2).weigher(|_, positions: &Arc<Positions>| positions::bytes(positions));
-        let keys = Cache::builder().max_capacity(CACHE_BYTES_MAX / 2).weigher(|_, keys: &Arc<KeySet>| keys.bytes());
-        Self { storage, positions: positions.build(), keys: keys.build() }
+    /// A reader of files in `storage`, over what the process keeps.
+    pub fn new(storage: Arc<Storage>, kept: KeptDeletes) -> Self {
+        Self { storage, kept }
     }
 
     /// Where the files are read from.
@@ -96,7 +116,7 @@ impl DeleteReader {
             let rows = self.rows(file, &positions::schema()).await?;
             Ok(Arc::new(positions::by_data_file(&rows, &file.path)?))
         };
-        self.positions.try_get_with_by_ref(&file.path, load).await.map_err(unshared)
+        self.kept.positions.try_get_with_by_ref(&file.path, load).await.map_err(unshared)
     }
 
     /// The values that delete rows, of files that all name the columns of `schema`, each with the youngest sequence number that deletes it.
@@ -110,7 +130,7 @@ impl DeleteReader {
             }
             Ok(Arc::new(keys))
         };
-        self.keys.try_get_with(keys::name(files, schema), load).await.map_err(unshared)
+        self.kept.keys.try_get_with(keys::name(files, schema), load).await.map_err(unshared)
     }
 
     /// All rows of a Parquet file, with the columns of `schema` matched by field id.

@@ -56,7 +56,9 @@ pub async fn metadata_table(table: &Table, kind: &str, context: &ScanContext) ->
         "entries" => entries::entries(table, current_manifests(table, cache).await?).await?,
         "all_entries" => entries::entries(table, distinct_manifests(table, cache).await?).await?,
         "partitions" => partitions::partitions(table, &current_files(table, cache).await?)?,
-        "position_deletes" => position_deletes::position_deletes(table, &current_files(table, cache).await?, context.deletes()).await?,
+        "position_deletes" => {
+            position_deletes::position_deletes(table, &current_files(table, cache).await?, &context.deletes(&table.storage)).await?
+        }
         _ => return Ok(None),
     };
     in_memory(columns).map(Some)

@@ -21,7 +21,7 @@ use super::{IcebergTable, ScanContext};
 
 /// What scans share, with caches of their own.
 pub(crate) fn scan_context() -> Arc<ScanContext> {
-    Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Storage::new()))
+    Arc::new(ScanContext::new(Arc::new(ManifestCache::new(1 << 20)), Arc::default()))
 }
 
 /// A table that no catalog knows, in a folder of its own.

@@ -48,7 +48,7 @@ fn memory_mb() -> u64 {
 #[ignore = "a measurement of half a minute"]
 async fn plans_of_100_000_files() {
     let staged = large(FILES, MANIFESTS).await;
-    let scan = Arc::new(ScanContext::new(Arc::new(ManifestCache::new(256 << 20)), Storage::new()));
+    let scan = Arc::new(ScanContext::new(Arc::new(ManifestCache::new(256 << 20)), Arc::default()));
     let context = SessionContext::new();
     println!("before: {} MB", memory_mb());
     for (condition, expected) in [("true", FILES), ("c0 = 5", 100), ("c3 between 500000 and 500100", 11)] {

@@ -1,0 +1,101 @@
+//! What says how stores are reached, credentials among it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use nunatak_core::{Code, Error, Result};
+use sha2::{Digest, Sha256};
+
+use super::s3;
+
+/// How much of the digest makes an id, in bytes.
+const ID_BYTES: usize = 8;
+/// What may be seen of a value that may be secret.
+const HIDDEN: &str = "***";
+
+/// The properties of a storage, by Iceberg's names. Values of credentials are never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct StorageProperties {
+    values: BTreeMap<String, String>,
+    id: Option<String>,
+}
+
+impl StorageProperties {
+    /// Properties by name.
+    ///
+    /// Errors: `CONFIGURATION_INVALID` for a name that nobody reads.
+    pub fn new(values: BTreeMap<String, String>) -> Result<Self> {
+        if let Some(unknown) = values.keys().find(|name| !Self::is_known(name)) {
+            return Err(Error::new(Code::ConfigurationInvalid, format!("storage has no property '{unknown}'"))
+                .with_hint(format!("there are {}", s3::PROPERTIES.join(", "))));
+        }
+        Ok(Self::of_known(values))
+    }
+
+    /// Those of another process.
+    pub fn of_known(values: BTreeMap<String, String>) -> Self {
+        let id = (!values.is_empty()).then(|| digest(&values));
+        Self { values, id }
+    }
+
+    /// Whether there is a property of that name.
+    pub fn is_known(name: &str) -> bool {
+        s3::PROPERTIES.contains(&name)
+    }
+
+    /// What tells these properties from others, without telling them; `None` if there are none.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// All values by name, credentials included.
+    pub fn as_map(&self) -> &BTreeMap<String, String> {
+        &self.values
+    }
+}
+
+impl fmt::Debug for StorageProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.values.iter().map(|(name, value)| (name, if is_secret(name) { HIDDEN } else { value }))).finish()
+    }
+}
+
+/// Whether a property's value is for nobody's eyes.
+pub(super) fn is_secret(name: &str) -> bool {
+    ["secret", "token", "password", "key"].iter().any(|word| name.contains(word))
+}
+
+fn digest(values: &BTreeMap<String, String>) -> String {
+    let mut hasher = Sha256::new();
+    for (name, value) in values {
+        for part in [name, value] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    hasher.finalize().iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(pairs: &[(&str, &str)]) -> StorageProperties {
+        StorageProperties::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()).unwrap()
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let shown = format!("{:?}", properties(&[("s3.secret-access-key", "s3cr3t"), ("s3.session-token", "t0k3n"), ("s3.endpoint", "http://e")]));
+        assert!(!shown.contains("s3cr3t") && !shown.contains("t0k3n") && shown.contains("http://e"), "{shown}");
+    }
+
+    #[test]
+    fn ids_are_those_of_the_values() {
+        assert_eq!(properties(&[]).id(), None);
+        let one = properties(&[("s3.endpoint", "http://e"), ("s3.region", "x")]);
+        assert_eq!(one.id(), properties(&[("s3.region", "x"), ("s3.endpoint", "http://e")]).id());
+        assert_ne!(one.id(), properties(&[("s3.endpoint", "http://e"), ("s3.region", "y")]).id());
+        assert!(StorageProperties::new(BTreeMap::from([("s3.endpont".to_owned(), String::new())])).is_err());
+    }
+}

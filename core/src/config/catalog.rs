@@ -1,0 +1,136 @@
+//! `[catalog.NAME]`: the catalogs besides the embedded one, each in a section of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use figment::value::{Dict, Value};
+
+use super::{Invalid, Key};
+
+/// The section whose sections are catalogs.
+pub(super) const SECTION: &str = "catalog";
+
+/// The keys that catalogs have besides properties of storage (`s3.endpoint` and others, by Iceberg's names).
+pub(super) const KEYS: &[Key] = &[
+    Key { name: "type", description: "What kind of catalog it is: sql or hadoop." },
+    Key { name: "uri", description: "Where it is: of a sql catalog sqlite:///path of its database." },
+    Key { name: "warehouse", description: "Where its tables lie: a folder such as file:///data/lake, or s3://bucket/lake." },
+];
+
+/// What is shown of a secret.
+const HIDDEN: &str = "***";
+
+/// A catalog.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Catalog {
+    /// Its name in SQL.
+    pub name: String,
+    /// What kind it is.
+    pub kind: CatalogKind,
+    /// Where it is.
+    pub uri: Option<String>,
+    /// Where its tables lie.
+    pub warehouse: Option<String>,
+    /// Properties of its storage, by Iceberg's names. They are not checked here.
+    pub storage: BTreeMap<String, String>,
+}
+
+/// Kinds of catalogs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogKind {
+    /// Tables of a database, as Java's `JdbcCatalog` has them.
+    Sql,
+    /// Folders of a file system, as Java's `HadoopCatalog` has them.
+    Hadoop,
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let storage: BTreeMap<&str, &str> = self.storage.iter().map(|(name, value)| (name.as_str(), shown(name, value))).collect();
+        f.debug_struct("Catalog")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("uri", &self.uri)
+            .field("warehouse", &self.warehouse)
+            .field("storage", &storage)
+            .finish()
+    }
+}
+
+/// What may be seen of a value: of one that is a secret, only where it comes from.
+pub(super) fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+    let is_secret = ["secret", "token", "password", "key"].iter().any(|word| name.contains(word));
+    if is_secret && !value.starts_with("${") { HIDDEN } else { value }
+}
+
+/// Whether a catalog can have a key: one of its own, or a property of storage.
+pub(super) fn is_key(name: &str) -> bool {
+    name.contains('.') || KEYS.iter().any(|key| key.name == name)
+}
+
+/// The values of a section by key: `s3.endpoint`.
+pub(super) fn flat(section: &Dict) -> BTreeMap<String, String> {
+    fn add(values: &Dict, prefix: &str, flat: &mut BTreeMap<String, String>) {
+        for (name, value) in values {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            match value {
+                Value::Dict(_, inner) => add(inner, &key, flat),
+                Value::String(_, text) => drop(flat.insert(key, text.clone())),
+                Value::Bool(_, flag) => drop(flat.insert(key, flag.to_string())),
+                Value::Num(_, number) => drop(flat.insert(key, number.to_i128().map_or_else(String::new, |number| number.to_string()))),
+                _ => {}
+            }
+        }
+    }
+    let mut values = BTreeMap::new();
+    add(section, "", &mut values);
+    values
+}
+
+/// The catalogs that the sections describe.
+pub(super) fn check(sections: &BTreeMap<String, Dict>) -> Result<Vec<Catalog>, Invalid> {
+    sections.iter().map(|(name, section)| check_one(name, section)).collect()
+}
+
+fn check_one(name: &str, section: &Dict) -> Result<Catalog, Invalid> {
+    let key = |key: &str| format!("{SECTION}.{name}.{key}");
+    if name.is_empty() || !name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_') {
+        return Err(Invalid::new(format!("{SECTION}.{name}"), format!("'{name}' is not a name of lower-case letters, digits and '_'")));
+    }
+    let mut values = BTreeMap::new();
+    for (property, value) in flat(section) {
+        let resolved = resolve(&value).map_err(|why| Invalid::new(key(&property), why))?;
+        values.insert(property, resolved);
+    }
+    let kind = match values.remove("type").as_deref() {
+        Some("sql") => CatalogKind::Sql,
+        Some("hadoop") => CatalogKind::Hadoop,
+        Some(other) => return Err(Invalid::new(key("type"), format!("'{other}' is not one of sql, hadoop"))),
+        None => return Err(Invalid::new(key("type"), "it is missing; it is one of sql, hadoop")),
+    };
+    let (uri, warehouse) = (values.remove("uri"), values.remove("warehouse"));
+    if warehouse.is_none() {
+        return Err(Invalid::new(key("warehouse"), "it is missing; a folder such as file:///data/lake, or s3://bucket/lake"));
+    }
+    match (kind, &uri) {
+        (CatalogKind::Hadoop, Some(_)) => return Err(Invalid::new(key("uri"), "a hadoop catalog has none: it is its warehouse")),
+        (CatalogKind::Sql, Some(uri)) if !uri.starts_with("sqlite:") => {
+            return Err(Invalid::new(key("uri"), format!("'{uri}' is not the address of a database such as sqlite:///data/catalog.sqlite")));
+        }
+        _ => {}
+    }
+    Ok(Catalog { name: name.to_owned(), kind, uri, warehouse, storage: values })
+}
+
+/// A value, or what it refers to: `${ENV:NAME}` is a variable of the environment, `${FILE:/path}` the text of a file.
+fn resolve(value: &str) -> Result<String, String> {
+    let Some(reference) = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else { return Ok(value.to_owned()) };
+    match reference.split_once(':') {
+        Some(("ENV", name)) => std::env::var(name).map_err(|_| format!("there is no environment variable {name}")),
+        Some(("FILE", path)) => match std::fs::read_to_string(path) {
+            Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(error) => Err(format!("file '{path}' cannot be read: {error}")),
+        },
+        _ => Err(format!("'{value}' is no reference such as ${{ENV:NAME}} or ${{FILE:/path}}")),
+    }
+}
