@@ -24,7 +24,7 @@ async fn a_missing_file_is_named() {
     let error = storage.read("file:///no/such/file").await.unwrap_err();
     assert_eq!(error.code(), Code::IcebergMissingData);
     assert!(error.message().contains("file:///no/such/file"));
-    let error = storage.read("s3://bucket/key").await.unwrap_err();
+    let error = storage.read("gs://bucket/key").await.unwrap_err();
     assert_eq!(error.code(), Code::NotSupported);
     assert_eq!(storage.size_bytes("/no/such/file").await.unwrap(), None);
 }
