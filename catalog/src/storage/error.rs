@@ -2,7 +2,7 @@
 
 use std::io;
 
-use nunatak_core::{Code, Error, Retry};
+use nunatak_core::{Code, Error, Result, Retry};
 use object_store::client::HttpError;
 
 /// Our error for a failure of an object store; `location` is the file as its table's metadata names it.
@@ -29,6 +29,15 @@ pub fn from_object_store(error: object_store::Error, location: &str) -> Error {
         },
     }
     .with_source(error)
+}
+
+/// What an object store gave, `None` where there is no such file.
+pub fn if_there<T>(found: object_store::Result<T>, location: &str) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(from_object_store(error, location)),
+    }
 }
 
 /// Our error for a failure of the local file system.

@@ -127,11 +127,7 @@ impl Storage {
     pub async fn read_if_there(&self, location: &str) -> Result<Option<Bytes>> {
         let (store, path) = self.resolve(location)?;
         let read = async { store.get(&path).await?.bytes().await };
-        match read.await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error::from_object_store(error, location)),
-        }
+        error::if_there(read.await, location)
     }
 
     /// Reads a part of a file. A range that ends behind the file gives what is there.
@@ -147,7 +143,7 @@ impl Storage {
         Ok(())
     }
 
-    /// Makes a file, if there is none: one of all that try succeeds, on stores that pass [`Self::check_creates`].
+    /// Makes a file, if there is none: one of all that try succeeds.
     pub async fn create(&self, location: &str, bytes: Bytes) -> Result<Created> {
         let (store, path) = self.resolve(location)?;
         match store.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
@@ -157,29 +153,17 @@ impl Storage {
         }
     }
 
-    /// That [`Self::create`] keeps its promise where a location lies. Errors: `NOT_SUPPORTED`.
-    pub fn check_creates(&self, location: &str) -> Result<()> {
-        self.resolve(location).map(drop)
-    }
-
     /// What tells a file from another one that had the same location; `None` when there is no such file.
     pub async fn tag(&self, location: &str) -> Result<Option<String>> {
         let (store, path) = self.resolve(location)?;
-        match store.head(&path).await {
-            Ok(meta) => Ok(Some(meta.e_tag.unwrap_or_else(|| format!("{}-{}", meta.last_modified.timestamp_micros(), meta.size)))),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error::from_object_store(error, location)),
-        }
+        let found = error::if_there(store.head(&path).await, location)?;
+        Ok(found.map(|meta| meta.e_tag.unwrap_or_else(|| format!("{}-{}", meta.last_modified.timestamp_micros(), meta.size))))
     }
 
     /// The size of a file in bytes, `None` when there is no such file.
     pub async fn size_bytes(&self, location: &str) -> Result<Option<u64>> {
         let (store, path) = self.resolve(location)?;
-        match store.head(&path).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error::from_object_store(error, location)),
-        }
+        Ok(error::if_there(store.head(&path).await, location)?.map(|meta| meta.size))
     }
 
     /// When a file was written, in milliseconds since 1970.
@@ -261,10 +245,7 @@ impl Storage {
                 if Location::parse(&location)?.is_local() {
                     return local::delete(&format!("/{path}"), &location).await;
                 }
-                match store.delete(&path).await {
-                    Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                    Err(error) => Err(error::from_object_store(error, &location)),
-                }
+                error::if_there(store.delete(&path).await, &location).map(drop)
             }
         });
         let deletes: Vec<_> = deletes.collect();

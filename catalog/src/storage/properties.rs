@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use nunatak_core::config::shown;
 use nunatak_core::{Code, Error, Result};
 use sha2::{Digest, Sha256};
 
@@ -10,8 +11,6 @@ use super::s3;
 
 /// How much of the digest makes an id, in bytes.
 const ID_BYTES: usize = 8;
-/// What may be seen of a value that may be secret.
-const HIDDEN: &str = "***";
 
 /// The properties of a storage, by Iceberg's names. Values of credentials are never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -56,13 +55,8 @@ impl StorageProperties {
 
 impl fmt::Debug for StorageProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.values.iter().map(|(name, value)| (name, if is_secret(name) { HIDDEN } else { value }))).finish()
+        f.debug_map().entries(self.values.iter().map(|(name, value)| (name, shown(name, value)))).finish()
     }
-}
-
-/// Whether a property's value is for nobody's eyes.
-pub(super) fn is_secret(name: &str) -> bool {
-    ["secret", "token", "password", "key"].iter().any(|word| name.contains(word))
 }
 
 fn digest(values: &BTreeMap<String, String>) -> String {

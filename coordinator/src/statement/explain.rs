@@ -7,12 +7,11 @@ use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
-use nunatak_catalog::Table;
 use nunatak_core::{Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::Statement;
 use nunatak_engine::sql::statement::Explain;
-use nunatak_engine::write::{WriteTarget, Written, discard};
+use nunatak_engine::write::WriteTarget;
 
 use super::{COUNT, Outcome, StatementContext, change, insert, parameters};
 use crate::execution::{Choice, Planned};
@@ -122,23 +121,15 @@ impl Analysis {
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a writer to its end, as [`insert::write`] does.
-    pub(super) async fn write(&self, writer: &Planned, table: &Table) -> Result<Written> {
+    /// Runs a writer to its end. Each of its reports goes to `add`, also those that come before an error.
+    pub(super) async fn run(&self, writer: &Planned, add: &mut (dyn FnMut(&RecordBatch) -> Result<()> + Send)) -> Result<()> {
         let mut reports = Vec::new();
         let analyzed = writer.analyze(self.verbose, Some(&mut reports)).await;
-        let written = Written::from_batches(&reports, table);
-        match (analyzed, written) {
-            (Ok(analyzed), Ok(written)) => {
-                let header = header(writer.choice());
-                self.lock().push(format!("{header}{}\n{}", elapsed(analyzed.elapsed), analyzed.text));
-                Ok(written)
-            }
-            (Err(error), Ok(written)) => {
-                discard(table, &written.files).await;
-                Err(error)
-            }
-            (_, Err(error)) => Err(error),
-        }
+        reports.iter().try_for_each(add)?;
+        let analyzed = analyzed?;
+        let header = header(writer.choice());
+        self.lock().push(format!("{header}{}\n{}", elapsed(analyzed.elapsed), analyzed.text));
+        Ok(())
     }
 }
 

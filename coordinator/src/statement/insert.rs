@@ -82,18 +82,26 @@ pub(super) async fn discard_unless_unknown(written: &Written, table: &Table, err
 
 /// Runs a writer to its end. What it gives is in no snapshot yet.
 pub(super) async fn write(context: &StatementContext, writer: &Planned, table: &Table) -> Result<Written> {
-    if let Some(analysis) = &context.analysis {
-        return analysis.write(writer, table).await;
-    }
-    let mut reports = writer.run().await?;
     let mut written = Written::default();
-    while let Some(report) = reports.next().await {
-        if let Err(error) = report.map_err(from_datafusion).and_then(|report| written.add(&report, table)) {
+    let ran = match &context.analysis {
+        Some(analysis) => analysis.run(writer, &mut |report| written.add(report, table)).await,
+        None => {
+            async {
+                let mut reports = writer.run().await?;
+                while let Some(report) = reports.next().await {
+                    written.add(&report.map_err(from_datafusion)?, table)?;
+                }
+                Ok(())
+            }
+            .await
+        }
+    };
+    match ran {
+        Ok(()) => Ok(written),
+        Err(error) => {
             // A task that fails removes its own files; those of tasks that had ended are known here.
-            drop(reports);
             discard(table, &written.files).await;
-            return Err(error);
+            Err(error)
         }
     }
-    Ok(written)
 }

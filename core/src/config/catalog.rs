@@ -5,6 +5,7 @@ use std::fmt;
 
 use figment::value::{Dict, Value};
 
+use super::layer::flatten;
 use super::{Invalid, Key};
 
 /// The section whose sections are catalogs.
@@ -16,9 +17,6 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "uri", description: "Where it is: of a sql catalog sqlite:///path of its database." },
     Key { name: "warehouse", description: "Where its tables lie: a folder such as file:///data/lake, or s3://bucket/lake." },
 ];
-
-/// What is shown of a secret.
-const HIDDEN: &str = "***";
 
 /// A catalog.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,10 +55,15 @@ impl fmt::Debug for Catalog {
     }
 }
 
-/// What may be seen of a value: of one that is a secret, only where it comes from.
-pub(super) fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+/// What may be seen of a property's value: nothing if its name tells that it is a secret.
+pub fn shown<'a>(name: &str, value: &'a str) -> &'a str {
     let is_secret = ["secret", "token", "password", "key"].iter().any(|word| name.contains(word));
-    if is_secret && !value.starts_with("${") { HIDDEN } else { value }
+    if is_secret { "***" } else { value }
+}
+
+/// What may be seen of a value as it was written: a reference says only where a secret comes from.
+pub(super) fn shown_as_written<'a>(name: &str, value: &'a str) -> &'a str {
+    if value.starts_with("${") { value } else { shown(name, value) }
 }
 
 /// Whether a catalog can have a key: one of its own, or a property of storage.
@@ -70,21 +73,15 @@ pub(super) fn is_key(name: &str) -> bool {
 
 /// The values of a section by key: `s3.endpoint`.
 pub(super) fn flat(section: &Dict) -> BTreeMap<String, String> {
-    fn add(values: &Dict, prefix: &str, flat: &mut BTreeMap<String, String>) {
-        for (name, value) in values {
-            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-            match value {
-                Value::Dict(_, inner) => add(inner, &key, flat),
-                Value::String(_, text) => drop(flat.insert(key, text.clone())),
-                Value::Bool(_, flag) => drop(flat.insert(key, flag.to_string())),
-                Value::Num(_, number) => drop(flat.insert(key, number.to_i128().map_or_else(String::new, |number| number.to_string()))),
-                _ => {}
-            }
-        }
-    }
-    let mut values = BTreeMap::new();
-    add(section, "", &mut values);
-    values
+    let mut values = Vec::new();
+    flatten(section, "", &mut values);
+    let text = |value: &Value| match value {
+        Value::String(_, text) => Some(text.clone()),
+        Value::Bool(_, flag) => Some(flag.to_string()),
+        Value::Num(_, number) => Some(number.to_i128().map_or_else(String::new, |number| number.to_string())),
+        _ => None,
+    };
+    values.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect()
 }
 
 /// The catalogs that the sections describe.

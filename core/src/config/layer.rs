@@ -81,7 +81,7 @@ impl Layer {
     pub(super) fn refuse_unknown_keys(&self) -> Result<()> {
         let mut keys = Vec::new();
         flatten(&self.values, "", &mut keys);
-        for key in keys {
+        for (key, _) in keys {
             let refused = |what: String| Error::new(Code::ConfigurationInvalid, format!("{}: {what}", self.origin));
             if let Some((section, _)) = SECTIONS.iter().find(|(section, _)| *section == key) {
                 let is_table = self.values.get(*section).is_some_and(|value| value.as_dict().is_some());
@@ -129,13 +129,13 @@ fn key_of(variable: &str) -> String {
     }
 }
 
-/// The keys of a tree with their sections: `server.http`. An empty table counts as a key.
-fn flatten(values: &Dict, prefix: &str, keys: &mut Vec<String>) {
+/// The values of a tree by their keys with their sections: `server.http`. An empty table counts as a value.
+pub(super) fn flatten<'a>(values: &'a Dict, prefix: &str, keys: &mut Vec<(String, &'a Value)>) {
     for (name, value) in values {
         let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         match value.as_dict() {
             Some(inner) if !inner.is_empty() => flatten(inner, &key, keys),
-            _ => keys.push(key),
+            _ => keys.push((key, value)),
         }
     }
 }

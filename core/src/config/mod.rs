@@ -23,7 +23,7 @@ use figment::value::Dict;
 use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
-pub use catalog::{Catalog, CatalogKind};
+pub use catalog::{Catalog, CatalogKind, shown};
 pub use execution::Execution;
 pub use executor::Executor;
 use layer::Layer;

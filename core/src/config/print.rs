@@ -25,7 +25,7 @@ impl Loaded {
             let _ = writeln!(text, "\n[{section}]");
             let values = self.layers.extract_inner::<Dict>(&section).map(|section| catalog::flat(&section)).unwrap_or_default();
             for (name, value) in &values {
-                let shown = quoted(catalog::shown(name, value));
+                let shown = quoted(catalog::shown_as_written(name, value));
                 let _ = writeln!(text, "{name} = {shown} # {}", origin(&self.layers, &format!("{section}.{name}")));
             }
         }

@@ -21,7 +21,7 @@ use super::names::{check_part, namespace_exists, namespace_not_empty, namespace_
 use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, metadata_file, metadata_weight, purge, update};
 use crate::commit::CommitError;
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
-use crate::storage::{Created, Storage};
+use crate::storage::{Created, FolderContent, Storage};
 use crate::table::{Table, TableName, View};
 
 /// Holds the properties of a schema, and keeps the folder of an empty one where folders are nothing but the files in them. Java knows no properties, and passes it over.
@@ -60,10 +60,10 @@ impl fmt::Debug for HadoopCatalog {
 impl HadoopCatalog {
     /// Opens a catalog. The warehouse may be missing: it is made with the first schema.
     ///
-    /// Errors: `NOT_SUPPORTED` for a storage on which two writers could both succeed with a commit.
+    /// Errors: `NOT_SUPPORTED` for a location of which no store is known.
     pub fn open(options: HadoopCatalogOptions) -> Result<Self> {
         let warehouse = options.warehouse.trim_end_matches('/').to_owned();
-        options.storage.check_creates(&warehouse)?;
+        options.storage.resolve(&warehouse)?;
         let metadata = Cache::builder()
             .max_capacity(METADATA_CACHE_BYTES_MAX)
             .weigher(|location: &String, metadata: &Arc<TableMetadata>| metadata_weight(location, metadata))
@@ -79,11 +79,12 @@ impl HadoopCatalog {
         format!("{}/{}", self.namespace_folder(&name.namespace), name.table)
     }
 
-    async fn require_namespace(&self, namespace: &str) -> Result<()> {
+    /// What lies in the folder of a schema. Errors: `SCHEMA_NOT_FOUND`.
+    async fn namespace(&self, namespace: &str) -> Result<FolderContent> {
         let folder = self.namespace_folder(namespace);
-        match self.storage.list_folder(&folder).await?.is_some() && !self.is_table(&folder).await? {
-            true => Ok(()),
-            false => Err(namespace_not_found(namespace)),
+        match self.storage.list_folder(&folder).await? {
+            Some(content) if !self.is_table(&folder).await? => Ok(content),
+            _ => Err(namespace_not_found(namespace)),
         }
     }
 
@@ -98,9 +99,8 @@ impl HadoopCatalog {
         Ok(is_table)
     }
 
-    /// The folders in a folder, each with whether it is a table, sorted by name.
-    async fn folders(&self, folder: &str) -> Result<Vec<(String, bool)>> {
-        let content = self.storage.list_folder(folder).await?.unwrap_or_default();
+    /// The folders in a folder with this content, each with whether it is a table, sorted by name.
+    async fn folders(&self, folder: &str, content: FolderContent) -> Result<Vec<(String, bool)>> {
         let shown = content.folders.into_iter().filter(|name| !name.starts_with(['.', '_']));
         let looks: Vec<_> =
             shown.map(|name| async move { Ok::<_, Error>((name.clone(), self.is_table(&format!("{folder}/{name}")).await?)) }).collect();
@@ -158,7 +158,8 @@ impl Catalog for HadoopCatalog {
         let mut unseen = vec![String::new()];
         while let Some(parent) = unseen.pop() {
             let folder = if parent.is_empty() { self.warehouse.clone() } else { self.namespace_folder(&parent) };
-            for (folder, is_table) in self.folders(&folder).await? {
+            let content = self.storage.list_folder(&folder).await?.unwrap_or_default();
+            for (folder, is_table) in self.folders(&folder, content).await? {
                 if is_table {
                     continue;
                 }
@@ -195,9 +196,8 @@ impl Catalog for HadoopCatalog {
     }
 
     async fn drop_namespace(&self, name: &str) -> Result<()> {
-        self.require_namespace(name).await?;
+        let content = self.namespace(name).await?;
         let folder = self.namespace_folder(name);
-        let content = self.storage.list_folder(&folder).await?.unwrap_or_default();
         if !content.folders.is_empty() || content.files.iter().any(|file| file != NAMESPACE_FILE) {
             return Err(namespace_not_empty(name));
         }
@@ -206,13 +206,13 @@ impl Catalog for HadoopCatalog {
     }
 
     async fn tables(&self, namespace: &str) -> Result<Vec<String>> {
-        self.require_namespace(namespace).await?;
-        let folders = self.folders(&self.namespace_folder(namespace)).await?;
+        let content = self.namespace(namespace).await?;
+        let folders = self.folders(&self.namespace_folder(namespace), content).await?;
         Ok(folders.into_iter().filter(|(_, is_table)| *is_table).map(|(name, _)| name).collect())
     }
 
     async fn views(&self, namespace: &str) -> Result<Vec<String>> {
-        self.require_namespace(namespace).await?;
+        self.namespace(namespace).await?;
         Ok(Vec::new())
     }
 
@@ -231,7 +231,7 @@ impl Catalog for HadoopCatalog {
     }
 
     async fn stage_location(&self, name: &TableName) -> Result<String> {
-        self.require_namespace(&name.namespace).await?;
+        self.namespace(&name.namespace).await?;
         Ok(self.table_folder(name))
     }
 
@@ -242,7 +242,7 @@ impl Catalog for HadoopCatalog {
     async fn create_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table> {
         check_part(&name.table, "table")?;
         check_folder(&name.table)?;
-        self.require_namespace(&name.namespace).await?;
+        self.namespace(&name.namespace).await?;
         let folder = self.table_folder(name);
         if metadata.location().trim_end_matches('/') != folder {
             return Err(Error::not_supported(format!("table '{name}' of catalog '{}' cannot lie at '{}'", self.name, metadata.location()))
