@@ -6,7 +6,8 @@ use std::sync::Arc;
 use nunatak_core::{Code, Error, Result};
 
 use crate::spec::{
-    FormatVersion, ListType, Literal, MapType, NestedField, NestedFieldRef, PrimitiveLiteral, PrimitiveType, Schema, StructType, TableMetadata, Type,
+    FormatVersion, ListType, Literal, MapType, NestedField, NestedFieldRef, PartitionField, PrimitiveLiteral, PrimitiveType, Schema, StructType,
+    TableMetadata, Transform, Type,
 };
 
 /// A change of one column. A path names a column, then fields in it; `element`, `key` and `value` lead into lists and maps. Names are found in any case.
@@ -100,7 +101,7 @@ impl ColumnChange {
 /// The schema of a table after a change of its current one.
 ///
 /// Errors: `COLUMN_NOT_FOUND`, `COLUMN_ALREADY_EXISTS`, `TYPE_MISMATCH` for a type that files of the old one cannot be read as, `NOT_SUPPORTED` for a column that
-/// the table's partitioning or sort order needs.
+/// the table's partitioning, one that it had, or its sort order needs.
 pub fn evolved(metadata: &TableMetadata, change: &ColumnChange) -> Result<Schema> {
     let schema = metadata.current_schema();
     let mut next_id = metadata.last_column_id();
@@ -337,19 +338,25 @@ pub fn field_at<'a>(schema: &'a Schema, path: &[String]) -> Result<&'a NestedFie
     found.ok_or_else(|| Error::internal("a column has no name"))
 }
 
-/// Refuses to drop what the table is partitioned, sorted or identified by.
+/// Refuses to drop what the table is partitioned, sorted or identified by, and what it was partitioned by: other engines need the type of the column for files from
+/// then.
 fn check_unused(metadata: &TableMetadata, field: &NestedField) -> Result<()> {
     let mut ids = vec![field.id];
     collect_ids(&field.field_type, &mut ids);
-    let refused = |what: &str| Err(Error::not_supported(format!("column '{}' cannot be dropped: the table is {what} by it", field.name)));
-    if metadata.default_partition_spec().fields().iter().any(|partition| ids.contains(&partition.source_id)) {
-        return refused("partitioned");
+    let refused = |why: &str| Error::not_supported(format!("column '{}' cannot be dropped: {why} by it", field.name));
+    let is_source = |partition: &PartitionField| ids.contains(&partition.source_id);
+    if metadata.default_partition_spec().fields().iter().any(is_source) {
+        return Err(refused("the table is partitioned"));
+    }
+    let mut older = metadata.partition_specs_iter().flat_map(|spec| spec.fields());
+    if older.any(|partition| partition.transform != Transform::Void && is_source(partition)) {
+        return Err(refused("the table was partitioned").with_hint("CREATE TABLE ... AS SELECT makes a table without it"));
     }
     if metadata.default_sort_order().fields.iter().any(|sort| ids.contains(&sort.source_id)) {
-        return refused("sorted");
+        return Err(refused("the table is sorted"));
     }
     if metadata.current_schema().identifier_field_ids().any(|id| ids.contains(&id)) {
-        return refused("identified");
+        return Err(refused("the table is identified"));
     }
     Ok(())
 }
@@ -413,6 +420,20 @@ mod tests {
         assert_eq!(wider.field_id_by_name("tags.element"), id("tags.element"));
         let moved = evolved(&table, &ColumnChange::Move { path: path("id"), position: Position::After("r".to_owned()) }).unwrap();
         assert_eq!(moved.as_struct().fields().iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), ["tags", "r", "id"]);
+    }
+
+    #[test]
+    fn columns_of_older_partition_specs_stay() {
+        let table = table();
+        let id = |name: &str| table.current_schema().field_id_by_name(name).unwrap();
+        let spec = UnboundPartitionSpec::builder().add_partition_field(id("r.x"), "x", Transform::Identity).unwrap();
+        let spec = spec.add_partition_field(id("id"), "id_null", Transform::Void).unwrap().build();
+        let builder = table.into_builder(None).add_default_partition_spec(spec).unwrap();
+        let table = builder.set_default_partition_spec(0).unwrap().build().unwrap().metadata;
+        let error = evolved(&table, &ColumnChange::Drop { path: path("r") }).unwrap_err();
+        assert!(error.message().contains("the table was partitioned by it"), "{error}");
+        assert!(evolved(&table, &ColumnChange::Drop { path: path("id") }).is_ok());
+        assert!(evolved(&table, &ColumnChange::Drop { path: path("tags") }).is_ok());
     }
 
     #[test]

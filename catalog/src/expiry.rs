@@ -6,15 +6,18 @@ use std::sync::Mutex;
 use nunatak_core::Result;
 
 use crate::backend::Catalog;
-use crate::commit::{change_metadata, number};
+use crate::commit::change_metadata;
+use crate::named_files;
+use crate::properties::number;
 use crate::snapshot::{self, ManifestCache, ancestors, refs};
 use crate::spec::{MAIN_BRANCH, ManifestFile, Snapshot, SnapshotRef, SnapshotRetention, TableMetadata, TableUpdate};
+use crate::storage::Location;
 use crate::table::Table;
 
 /// Iceberg's defaults: snapshots of the last five days are kept, and of each branch one.
-const SNAPSHOT_AGE_MS: (&str, i64) = ("history.expire.max-snapshot-age-ms", 5 * 24 * 60 * 60 * 1000);
-const SNAPSHOTS_MIN: (&str, i64) = ("history.expire.min-snapshots-to-keep", 1);
-const REF_AGE_MS: (&str, i64) = ("history.expire.max-ref-age-ms", i64::MAX);
+pub(crate) const SNAPSHOT_AGE_MS: (&str, u64) = ("history.expire.max-snapshot-age-ms", 5 * 24 * 60 * 60 * 1000);
+pub(crate) const SNAPSHOTS_MIN: (&str, u64) = ("history.expire.min-snapshots-to-keep", 1);
+pub(crate) const REF_AGE_MS: (&str, u64) = ("history.expire.max-ref-age-ms", u64::MAX);
 
 /// What is to expire, where the table's branches say nothing else.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,14 +35,14 @@ pub struct Expired {
     pub snapshots: BTreeSet<i64>,
     /// The branches and tags.
     pub refs: BTreeSet<String>,
-    /// The files that no snapshot needs any more: manifest lists, manifests, statistics, data files and files of deletes.
+    /// The files that no snapshot needs any more, and no other table either: manifest lists, manifests, statistics, data files and files of deletes.
     pub files: Vec<String>,
 }
 
 /// Finds out what would expire now, without doing it.
 ///
-/// Errors: `INVALID_TABLE_PROPERTY`, those of reading manifests.
-pub async fn expirable(table: &Table, expiry: Expiry, now_ms: i64, cache: &ManifestCache) -> Result<Expired> {
+/// Errors: `INVALID_TABLE_PROPERTY`, those of reading manifests, those of other tables at the same place too.
+pub async fn expirable(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now_ms: i64, cache: &ManifestCache) -> Result<Expired> {
     let mut expired = find(&table.metadata, expiry, now_ms)?;
     let kept = |snapshot: &Snapshot| !expired.snapshots.contains(&snapshot.snapshot_id());
     let (kept, gone): (Vec<_>, Vec<_>) = table.metadata.snapshots().partition(|snapshot| kept(snapshot));
@@ -47,6 +50,10 @@ pub async fn expirable(table: &Table, expiry: Expiry, now_ms: i64, cache: &Manif
     let statistics: Vec<String> = statistics.map(|file| file.statistics_path.clone()).collect();
     let mut files = only_of(table, &gone, &kept, cache).await?;
     files.extend(statistics);
+    if !files.is_empty() {
+        let of_neighbours = named_files::of_neighbours(catalog, table, cache).await?;
+        files.retain(|file| !Location::parse(file).is_ok_and(|place| of_neighbours.contains(&place)));
+    }
     expired.files = files.into_iter().collect();
     Ok(expired)
 }
@@ -79,7 +86,7 @@ pub async fn expire(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now_ms
     })
     .await?;
     let before = lock().clone();
-    let expired = expirable(&before, expiry, now_ms, cache).await?;
+    let expired = expirable(catalog, &before, expiry, now_ms, cache).await?;
     if let Err(error) = before.storage.delete_files(&expired.files).await {
         tracing::warn!(%error, table = %table.name, "files of expired snapshots were left behind");
     }
@@ -88,7 +95,7 @@ pub async fn expire(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now_ms
 
 /// Which snapshots, branches and tags of a table are to expire.
 fn find(metadata: &TableMetadata, expiry: Expiry, now_ms: i64) -> Result<Expired> {
-    let property = |(key, default)| number(metadata.properties(), key, default);
+    let property = |(key, default)| number(metadata.properties(), key, default).map(|value| i64::try_from(value).unwrap_or(i64::MAX));
     let age_ms = expiry.snapshot_age_ms.map_or_else(|| property(SNAPSHOT_AGE_MS), Ok)?;
     let snapshots_min = expiry.snapshots_min.map_or_else(|| property(SNAPSHOTS_MIN), Ok)?;
     let ref_age_ms = property(REF_AGE_MS)?;

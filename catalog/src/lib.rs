@@ -10,7 +10,9 @@ mod error;
 pub mod evolution;
 pub mod expiry;
 pub mod name_mapping;
+mod named_files;
 pub mod orphans;
+pub mod properties;
 pub mod replaced_columns;
 pub mod snapshot;
 pub mod spec;
@@ -18,6 +20,7 @@ pub mod statistics;
 pub mod storage;
 pub mod table;
 pub mod unsupported;
+mod void_fields;
 
 pub use backend::{Catalog, Namespace};
 pub use storage::Storage;

@@ -1,4 +1,4 @@
-//! Orphans: files below a table's location that nothing in the table's metadata names. Failed writers leave them behind, and so do snapshots that another engine
+//! Orphans: files below a table's location that no table's metadata names. Failed writers leave them behind, and so do snapshots that another engine
 //! has expired without their files.
 
 use std::collections::HashSet;
@@ -6,7 +6,9 @@ use std::collections::HashSet;
 use futures::TryStreamExt;
 use nunatak_core::{Code, Error, Result};
 
-use crate::snapshot::{self, ManifestCache};
+use crate::backend::Catalog;
+use crate::named_files::{self, NamedFiles};
+use crate::snapshot::ManifestCache;
 use crate::storage::{FileStatus, Location};
 use crate::table::Table;
 
@@ -26,13 +28,14 @@ pub struct Orphans {
 }
 
 /// Finds a table's orphans that were last written before `before_ms`, in milliseconds since 1970. Whoever is writing into the table must have begun after that: its
-/// files are in no snapshot yet.
+/// files are in no snapshot yet. What other tables of the catalog name, such as one that is registered a second time, is no orphan.
 ///
-/// Errors: `NOT_SUPPORTED` if another table lies within this one's location; `ICEBERG_FILESYSTEM_ERROR` if files that the metadata names are not where they should
-/// be, since then nobody can say which of the files there are theirs; those of reading metadata and of listing files.
-pub async fn orphans(table: &Table, before_ms: i64, cache: &ManifestCache) -> Result<Orphans> {
+/// Errors: `NOT_SUPPORTED` if another table has a place of its own within this one's location; `ICEBERG_FILESYSTEM_ERROR` if files that the metadata names are
+/// not where they should be, since then nobody can say which of the files there are theirs; those of reading metadata and of listing files.
+pub async fn orphans(catalog: &dyn Catalog, table: &Table, before_ms: i64, cache: &ManifestCache) -> Result<Orphans> {
     let folder = Location::parse(table.metadata.location())?;
-    let (needed, others) = named(table, cache).await?;
+    let NamedFiles { needed, others } = named_files::of_table(table, cache).await?;
+    let of_neighbours = named_files::of_neighbours(catalog, table, cache).await?;
     let mut missing: HashSet<Location> = needed.iter().filter(|location| folder.contains(location)).cloned().collect();
     let own_metadata = crate::backend::metadata_file::metadata_folder(&table.metadata);
     let own_metadata = Location::parse(&own_metadata)?;
@@ -46,8 +49,8 @@ pub async fn orphans(table: &Table, before_ms: i64, cache: &ManifestCache) -> Re
                 .with_hint("orphans can be removed of tables that have a place of their own"));
         }
         missing.remove(&place);
-        let is_named = needed.contains(&place) || others.contains(&place) || location.ends_with(VERSION_HINT) || is_hidden(&folder, &place);
-        if !is_named && modified_ms < before_ms {
+        let is_named = [&needed, &others, &of_neighbours].iter().any(|named| named.contains(&place));
+        if !is_named && !location.ends_with(VERSION_HINT) && !is_hidden(&folder, &place) && modified_ms < before_ms {
             orphans.bytes += bytes;
             orphans.files.push(location);
         }
@@ -62,36 +65,4 @@ pub async fn orphans(table: &Table, before_ms: i64, cache: &ManifestCache) -> Re
 /// Whether a name below the table's location begins with `.` or `_`: such files are of file systems and of jobs (Iceberg's other engines leave them alone too).
 fn is_hidden(folder: &Location, place: &Location) -> bool {
     place.below(folder).is_some_and(|path| path.split('/').any(|name| name.starts_with(['.', '_'])))
-}
-
-/// The locations that the metadata of a table names: those that its snapshots need, and others that may be gone.
-async fn named(table: &Table, cache: &ManifestCache) -> Result<(HashSet<Location>, HashSet<Location>)> {
-    let mut needed = HashSet::new();
-    let mut manifests = Vec::new();
-    let mut seen = HashSet::new();
-    for snapshot in table.metadata.snapshots() {
-        needed.insert(Location::parse(snapshot.manifest_list())?);
-        for manifest in snapshot::manifests(table, snapshot, cache).await?.iter() {
-            let location = Location::parse(&manifest.manifest_path)?;
-            if seen.insert(manifest.manifest_path.clone()) {
-                manifests.push(manifest.clone());
-                needed.insert(location);
-            }
-        }
-    }
-    let mut unreadable = None;
-    snapshot::for_each_file(table, manifests, cache, |path| match Location::parse(path) {
-        Ok(location) => drop(needed.insert(location)),
-        Err(error) => unreadable = Some(error),
-    })
-    .await?;
-    if let Some(error) = unreadable {
-        return Err(error);
-    }
-    needed.extend(table.metadata_location.as_deref().map(Location::parse).transpose()?);
-    let statistics = table.metadata.statistics_iter().map(|file| file.statistics_path.as_str());
-    let of_partitions = table.metadata.partition_statistics_iter().map(|file| file.statistics_path.as_str());
-    let log = table.metadata.metadata_log().iter().map(|entry| entry.metadata_file.as_str());
-    let others = statistics.chain(of_partitions).chain(log).map(Location::parse).collect::<Result<_>>()?;
-    Ok((needed, others))
 }

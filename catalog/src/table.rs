@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nunatak_core::{Code, Error, Result};
 
+use crate::properties::{GC_ENABLED, WAP_ENABLED, flag};
 use crate::snapshot::refs;
 use crate::spec::{MAIN_BRANCH, SnapshotRef, TableMetadata};
 use crate::storage::Storage;
@@ -89,13 +90,14 @@ impl Table {
         self.head().map(|head| head.snapshot_id())
     }
 
-    /// The same table on a branch that it has.
+    /// The same table on a branch that it has; the main one it always has.
     ///
     /// Errors: `NOT_FOUND`, `INVALID_ARGUMENTS` for a tag.
     pub fn on_branch(self, name: &str) -> Result<Self> {
         let known = refs(&self.metadata)?;
         match known.get(name) {
             Some(reference) if reference.is_branch() => {}
+            None if name == MAIN_BRANCH => {}
             Some(_) => return Err(Error::new(Code::InvalidArguments, format!("'{name}' is a tag of table '{}', not a branch", self.name))),
             None => {
                 let branches: Vec<&str> = known.iter().filter(|(_, known)| known.is_branch()).map(|(name, _)| name.as_str()).collect();
@@ -119,7 +121,12 @@ impl Table {
 
     /// Whether its files may be deleted with it or when no snapshot needs them: not if they belong to someone else, which the property `gc.enabled` says.
     pub(crate) fn owns_its_files(&self) -> bool {
-        !self.metadata.properties().get("gc.enabled").is_some_and(|value| value.eq_ignore_ascii_case("false"))
+        flag(self.metadata.properties(), GC_ENABLED, true).unwrap_or(false)
+    }
+
+    /// Whether its changes may wait to be published ("write-audit-publish"), which the property `write.wap.enabled` says.
+    pub fn is_audited(&self) -> bool {
+        flag(self.metadata.properties(), WAP_ENABLED, false).unwrap_or(false)
     }
 }
 

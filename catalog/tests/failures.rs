@@ -82,6 +82,9 @@ impl Catalog for Faulty {
     async fn register_table(&self, name: &TableName, metadata_location: &str) -> Result<Table> {
         self.inner.register_table(name, metadata_location).await
     }
+    async fn neighbours(&self, table: &Table) -> Result<Vec<Table>> {
+        self.inner.neighbours(table).await
+    }
     async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()> {
         self.inner.drop_table(name, purge).await
     }

@@ -133,6 +133,7 @@ codes! {
     GenericInsufficientResources = "GENERIC_INSUFFICIENT_RESOURCES", 131_072, InsufficientResources, "A limit was reached.";
     QueryQueueFull = "QUERY_QUEUE_FULL", 131_074, InsufficientResources, "Too many queries are waiting.";
     ExceededTimeLimit = "EXCEEDED_TIME_LIMIT", 131_075, InsufficientResources, "The query ran longer than its limit.";
+    ExceededSpillLimit = "EXCEEDED_SPILL_LIMIT", 131_078, InsufficientResources, "There is no space for what queries keep on disk while they run.";
     ExceededLocalMemoryLimit = "EXCEEDED_LOCAL_MEMORY_LIMIT", 131_079, InsufficientResources, "The query needs more memory than a node may give it.";
     IcebergInvalidMetadata = "ICEBERG_INVALID_METADATA", 84_148_225, External, "Table metadata is missing, damaged or inconsistent.";
     IcebergBadData = "ICEBERG_BAD_DATA", 84_148_228, External, "A data file is damaged or does not match its table.";

@@ -25,7 +25,7 @@ use crate::file_cache::{FileCache, FileCacheOptions};
 use crate::functions;
 use crate::rules::{self, YieldInJoins};
 use crate::scan::ScanContext;
-use crate::sql::SystemTables;
+use crate::sql::{SystemTables, TemporalTypes};
 
 /// Memory that parsed manifests may take, in bytes.
 const MANIFEST_CACHE_BYTES_MAX: u64 = 256 << 20;
@@ -71,6 +71,7 @@ impl EngineContext {
             .with_config(session_config(options.slots))
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_type_planner(Arc::new(TemporalTypes))
             .with_analyzer_rules(rules::analyzer_rules())
             .with_physical_optimizer_rule(Arc::new(YieldInJoins))
             .build();
@@ -165,6 +166,8 @@ fn session_config(slots: usize) -> SessionConfig {
     let mut config = SessionConfig::new().with_target_partitions(slots).with_information_schema(false).with_create_default_catalog_and_schema(false);
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
+    // As in Trino, `1.5` is a decimal, and `1.5e0` a double: see `sql::queries`.
+    options.sql_parser.parse_float_as_decimal = true;
     // As in Trino, NULLs come last whichever way the order goes.
     options.sql_parser.default_null_ordering = "nulls_last".into();
     options.execution.time_zone = Some("UTC".into());

@@ -241,7 +241,7 @@ class Program:
         self.last_id = self.next = 0
         self.branches, self.tags, self.snapshots, self.heads = ["main"], {}, {}, {}
         self.lineage, self.row_id_max = {}, -1
-        self.was_repartitioned, self.names_of_partitions = False, set()
+        self.was_repartitioned, self.names_of_partitions, self.sources_of_partitions = False, set(), set()
 
     # The statements, and what they are asked with.
 
@@ -547,7 +547,7 @@ class Program:
 
     def drop_column(self):
         row, before, siblings = self.some_siblings()
-        used = {id for _, id in self.partitioning} | {id for id, _ in self.sorting} | {self.key_id}
+        used = self.sources_of_partitions | {id for id, _ in self.sorting} | {self.key_id}
         candidates = [field for field in siblings if field.id not in used]
         if len(siblings) > 1 and candidates:
             field = self.random.choice(candidates)
@@ -603,6 +603,7 @@ class Program:
         """Both as properties."""
         names = {field.id: field.name for field in fields}
         self.names_of_partitions |= {names[id] for transform, id in partitioning if transform == "identity"}
+        self.sources_of_partitions |= {id for _, id in partitioning}
         parts = []
         for transform, id in partitioning:
             kind, _, width = transform.rstrip("]").partition("[")

@@ -135,6 +135,11 @@ class Server(Process):
         """The same catalog, opened by PyIceberg."""
         return SqlCatalog("lake", uri=f"sqlite:///{self.data_dir}/catalog.sqlite", warehouse=f"file://{self.data_dir}/warehouse")
 
+    def set_properties(self, table, properties):
+        """Sets properties of a table as another writer does, who does not look at their values."""
+        with self.iceberg().load_table(table).transaction() as transaction:
+            transaction.set_properties(properties)
+
     def nunatak(self, verb, *arguments, **options):
         """Runs a client verb of the binary, such as `sql`, against this server."""
         return nunatak(verb, "--server", f"http://{self.flight}", *arguments, **options)

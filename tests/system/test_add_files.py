@@ -115,6 +115,68 @@ def test_partitions_by_what_is_in_the_files(server, spark, tmp_path):
     server.arrow("CREATE OR REPLACE TABLE spark.wrong (id bigint, kind varchar) WITH (partitioning = ARRAY['kind'])")
     with pytest.raises(Exception, match="it has no column 'kind'"):
         add(server, "spark.wrong", tmp_path)
+    pq.write_table(pa.table({"x": [1.0, float("nan")]}), tmp_path / "one.parquet")
+    server.arrow("CREATE OR REPLACE TABLE spark.wrong (x double) WITH (partitioning = ARRAY['x'])")
+    with pytest.raises(Exception, match="do not say whether column 'x' is NaN"):
+        add(server, "spark.wrong", tmp_path)
+
+
+def test_moments_of_other_units(server, spark, tmp_path):
+    """A table's moments are in microseconds. Spark adds others too, and then they are compared with what lies between them."""
+    at = [datetime(2024, 1, 1, 12, 0, 0, millis * 1000) for millis in range(1, 4)]
+    (tmp_path / "millis").mkdir()
+    pq.write_table(pa.table({"id": [1, 2, 3], "at": pa.array(at, pa.timestamp("ms"))}), tmp_path / "millis/one.parquet", row_group_size=1)
+    pq.write_table(pa.table({"id": [4], "at": pa.array([1], pa.timestamp("ns"))}), tmp_path / "nanos.parquet")
+    pq.write_table(pa.table({"id": [5], "at": pa.array(at[:1], pa.timestamp("us"))}), tmp_path / "int96.parquet", use_deprecated_int96_timestamps=True)
+    server.arrow("CREATE TABLE moments (id bigint, at timestamp(6))")
+    for file, unit in [("millis/one", "milliseconds"), ("nanos", "nanoseconds")]:
+        with pytest.raises(Exception, match=f"NOT_SUPPORTED.*column 'at' of file '.*{file}.parquet' is in {unit}"):
+            add(server, "moments", tmp_path / f"{file}.parquet")
+    assert add(server, "moments", tmp_path / "int96.parquet") == counts(1, 1)
+    assert server.rows("SELECT id, at FROM moments") == [(5, at[0])]
+    # Without bounds, which Spark takes for microseconds.
+    spark.run(
+        "CREATE TABLE spark.millis (id bigint, at timestamp_ntz) USING iceberg TBLPROPERTIES ('write.metadata.metrics.default'='none')",
+        f"CALL lake.system.add_files(table => 'spark.millis', source_table => '`parquet`.`{tmp_path}/millis`')",
+    )
+    assert server.rows("SELECT id, at FROM spark.millis ORDER BY id") == list(zip([1, 2, 3], at))
+    for condition, ids in {
+        "< TIMESTAMP '2024-01-01 12:00:00.001500'": [1],
+        ">= TIMESTAMP '2024-01-01 12:00:00.001500'": [2, 3],
+        "= TIMESTAMP '2024-01-01 12:00:00.001500'": [],
+        "= TIMESTAMP '2024-01-01 12:00:00.002'": [2],
+    }.items():
+        assert server.rows(f"SELECT id FROM spark.millis WHERE at {condition} ORDER BY id") == [(id,) for id in ids], condition
+
+
+def test_texts_of_files_that_say_nothing_of_it(server, tmp_path):
+    for name, words in {"texts": ["é".encode(), b""], "bytes": [b"a", b"\xff\xfe"]}.items():
+        columns = {"id": [1], "name": pa.array(words[:1], pa.binary()), "tags": pa.array([words], pa.list_(pa.binary()))}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    server.arrow("CREATE TABLE said (id bigint, name varchar, tags array(varchar))")
+    assert add(server, "said", tmp_path / "texts.parquet") == counts(1, 1)
+    with pytest.raises(Exception, match="INVALID_ARGUMENTS.*column 'tags' of file '.*bytes.parquet' has values that are no texts"):
+        add(server, "said", tmp_path / "bytes.parquet")
+    assert server.rows("SELECT * FROM said WHERE name = 'é'") == [(1, "é", ["é", ""])]
+    server.arrow("CREATE TABLE names (name varchar)")
+    assert add(server, "names", tmp_path / "bytes.parquet") == counts(1, 1)
+
+
+def test_folders_of_columns_without_partitions(server, tmp_path):
+    """What a folder says of a column is kept by its partition, or nowhere."""
+    for name, columns in [("lacking", {"id": [1]}), ("having", {"id": [2], "kind": ["b"]})]:
+        path = tmp_path / name / "kind=a"
+        path.mkdir(parents=True)
+        pq.write_table(pa.table(columns), path / "one.parquet")
+    server.arrow("CREATE TABLE kinds (id bigint, kind varchar)")
+    nested = "recursive_directory => 'true'"
+    with pytest.raises(Exception, match="INVALID_ARGUMENTS.*folder of file '.*one.parquet' gives column 'kind' the value 'a', which is not in the file"):
+        add(server, "kinds", tmp_path / "lacking", nested)
+    assert add(server, "kinds", tmp_path / "having", nested) == counts(1, 1)
+    assert server.rows("SELECT * FROM kinds") == [(2, "b")]
+    server.arrow("CREATE TABLE by_kind (id bigint, kind varchar) WITH (partitioning = ARRAY['bucket(kind, 4)'])")
+    with pytest.raises(Exception, match="INVALID_ARGUMENTS.*gives column 'kind' the value 'a'"):
+        add(server, "by_kind", tmp_path / "lacking")
 
 
 def test_what_cannot_be_added(server, tmp_path):

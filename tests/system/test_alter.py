@@ -112,6 +112,78 @@ def test_partitioning_and_properties(server, spark):
     alike(server, spark, f"SELECT count(*), sum(id), sum(part) FROM {table}")
 
 
+def test_properties_are_checked(server, failure):
+    server.rows("CREATE TABLE checked (id bigint)")
+    for name, value, allowed in [
+        ("commit.retry.num-retries", "abc", "a whole number from 0 on"),
+        ("commit.retry.min-wait-ms", "-1", "a whole number from 0 on"),
+        ("commit.manifest.target-size-bytes", "8MB", "a whole number from 0 on"),
+        ("history.expire.min-snapshots-to-keep", "all", "a whole number from 0 on"),
+        ("gc.enabled", "no", "true or false"),
+        ("write.wap.enabled", "yes", "true or false"),
+        ("write.metadata.compression-codec", "zstd", "gzip or none"),
+        ("write.target-file-size-bytes", "0", "a whole number above zero"),
+        ("write.parquet.row-group-size-bytes", "128MB", "a whole number above zero"),
+        ("write.parquet.compression-codec", "rar", "zstd, snappy, gzip, lz4, brotli or uncompressed"),
+        ("write.parquet.compression-level", "99", "a level of compression codec zstd"),
+        ("write.parquet.bloom-filter-enabled.column.id", "1", "true or false"),
+        ("write.parquet.bloom-filter-fpp.column.id", "2", "a number between 0 and 1"),
+        ("write.distribution-mode", "hashed", "none, hash or range"),
+        ("write.merge.mode", "copy", "merge-on-read or copy-on-write"),
+        ("write.delete.isolation-level", "none", "serializable or snapshot"),
+        ("write.metadata.metrics.default", "truncate", "none, counts, full or truncate(n)"),
+        ("write.metadata.metrics.column.id", "some", "none, counts, full or truncate(n)"),
+        ("schema.name-mapping.default", "id", "a name mapping in JSON"),
+        ("nunatak.maintenance.enabled", "on", "true or false"),
+        ("nunatak.maintenance.delete-ratio", "half", "a number from 0 on"),
+    ]:
+        properties = f"extra_properties = MAP(ARRAY['{name}'], ARRAY['{value}'])"
+        for sql in [
+            f"CREATE TABLE unchecked (id bigint) WITH ({properties})",
+            f"CREATE TABLE unchecked WITH ({properties}) AS SELECT 1 AS id",
+            f"CREATE OR REPLACE TABLE checked WITH ({properties}) AS SELECT 1 AS id",
+            f"ALTER TABLE checked SET PROPERTIES {properties}",
+        ]:
+            assert f"INVALID_TABLE_PROPERTY: table property '{name}' is '{value}', which is not {allowed}" in failure(server, sql), sql
+    assert "NOT_SUPPORTED" in failure(server, "ALTER TABLE checked SET PROPERTIES extra_properties = MAP(ARRAY['write.format.default'], ARRAY['orc'])")
+    server.rows("ALTER TABLE checked SET PROPERTIES extra_properties = MAP(ARRAY['owner', 'write.orc.block-size'], ARRAY['me', 'any'])")
+    # A level is one of the codec that the table has.
+    server.rows("ALTER TABLE checked SET PROPERTIES extra_properties = MAP(ARRAY['write.parquet.compression-codec'], ARRAY['gzip'])")
+    server.rows("ALTER TABLE checked SET PROPERTIES extra_properties = MAP(ARRAY['write.parquet.compression-level'], ARRAY['0'])")
+    server.rows("INSERT INTO checked VALUES 1")
+    assert server.rows("SELECT * FROM checked") == [(1,)]
+
+
+def test_properties_that_others_have_set(server, failure):
+    """What is wrong is in the way of no query, and of no change that corrects it."""
+    retries = "commit.retry.num-retries"
+    server.rows("CREATE TABLE mended AS SELECT 1 AS id")
+    for correction in [
+        f"ALTER TABLE mended SET PROPERTIES extra_properties = MAP(ARRAY['{retries}'], ARRAY['5'])",
+        f"CREATE OR REPLACE TABLE mended WITH (extra_properties = MAP(ARRAY['{retries}'], ARRAY['5'])) AS SELECT 1 AS id",
+        "CREATE OR REPLACE TABLE mended (id bigint)",
+    ]:
+        server.set_properties("default.mended", {retries: "abc", "write.distribution-mode": "abc"})
+        count = server.value("SELECT count(*) FROM mended")
+        assert f"table property '{retries}' is 'abc'" in failure(server, "DELETE FROM mended")
+        assert "is 'abc'" in failure(server, "INSERT INTO mended VALUES 2")
+        assert server.value("SELECT count(*) FROM mended") == count
+        server.rows(correction)
+        server.rows("ALTER TABLE mended SET PROPERTIES extra_properties = MAP(ARRAY['write.distribution-mode'], ARRAY['hash'])")
+        assert server.value("INSERT INTO mended VALUES 2") == 1
+
+
+def test_columns_of_older_partitionings_stay(server, failure):
+    """Other engines cannot delete rows of files that are partitioned by a column which is gone."""
+    server.rows("CREATE TABLE kept_column (id bigint, part integer, at date) WITH (partitioning = ARRAY['part', 'month(at)'])")
+    server.rows("INSERT INTO kept_column VALUES (1, 1, DATE '2024-01-01')")
+    server.rows("ALTER TABLE kept_column SET PROPERTIES partitioning = ARRAY['bucket(id, 2)']")
+    for column in ["part", "at"]:
+        expected = f"NOT_SUPPORTED: column '{column}' cannot be dropped: the table was partitioned by it"
+        assert expected in failure(server, f"ALTER TABLE kept_column DROP COLUMN {column}")
+    assert len(columns(server, "kept_column")) == 3
+
+
 def test_comments(server, spark):
     server.rows("CREATE TABLE spark.told (id bigint COMMENT 'old', name varchar) COMMENT 'a table'")
     server.rows("COMMENT ON COLUMN spark.told.id IS 'the key'")

@@ -228,7 +228,8 @@ def test_what_is_refused(server, failure):
     server.rows("CREATE TABLE kept (id bigint NOT NULL, d date) WITH (format_version = 2)")
     server.rows("INSERT INTO kept VALUES (1, DATE '2024-01-01'), (2, NULL)")
     server.rows("CREATE VIEW kept_view AS SELECT * FROM kept")
-    server.rows("CREATE TABLE wanted WITH (extra_properties = MAP(ARRAY['write.delete.mode'], ARRAY['copy-on-wriet'])) AS SELECT * FROM kept")
+    server.rows("CREATE TABLE wanted AS SELECT * FROM kept")
+    server.set_properties("default.wanted", {"write.delete.mode": "copy-on-wriet"})
     server.rows("CREATE TABLE hidden (_pos bigint)")
     merge = "MERGE INTO kept USING (VALUES (1, 5), (1, 6)) AS s(id, n) ON kept.id = s.id "
     for sql, expected in {

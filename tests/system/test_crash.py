@@ -2,13 +2,16 @@
 
 import os
 import random
+import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from nunatak_testing.server import Cluster, Executor, Server
+from nunatak_testing.server import Cluster, Executor, Server, eventually
+from nunatak_testing.spark import MODES
 
 KILLS = int(os.environ.get("CRASH_KILLS", "20"))
 SEED = int(os.environ.get("CRASH_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -153,3 +156,44 @@ def named(server, table):
     columns = {"all_files": "file_path", "all_manifests": "path", "snapshots": "manifest_list", "metadata_log_entries": "file"}
     rows = [row for kind, column in columns.items() for row in server.rows(f'SELECT {column} FROM "{table}${kind}"')]
     return {location.removeprefix("file://") for (location,) in rows}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 60 MB of its own."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", folder], capture_output=True).returncode != 0:
+        pytest.skip("only root can make a disk of its own")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_full_disk(small_disk, tmp_path, mode):
+    """Statements that run out of space give an error that says so, change nothing, and leave no file behind."""
+    def fails(sql):
+        with pytest.raises(Exception, match="no space left"):
+            server.rows(sql, headers={"nunatak-session": f"execution_mode={mode}"})
+        assert eventually(lambda: on_disk(server) == named(server, "t"), 30), "files are left behind"
+        assert server.rows("SELECT count(*), sum(id), min(length(s)), max(length(s)) FROM t") == whole
+        assert server.rows("SHOW TABLES") == [("t",)]
+
+    texts = "SELECT id, md5(CAST(id AS varchar)) AS s FROM (SELECT unnest(range(0, {rows})) AS id)"
+    with Server(small_disk / "data") as server:
+        server.rows(
+            "CREATE TABLE t WITH (extra_properties = MAP(ARRAY['write.parquet.compression-codec', 'write.target-file-size-bytes'],"
+            f" ARRAY['uncompressed', '2000000'])) AS {texts.format(rows=50_000)}"
+        )
+        whole = [(50_000, 1_249_975_000, 32, 32)]
+        for _ in range(2):
+            fails(f"INSERT INTO t {texts.format(rows=1_500_000)}")
+            fails("UPDATE t SET s = repeat(s, 40)")
+            fails(f"CREATE TABLE u WITH (extra_properties = MAP(ARRAY['write.parquet.compression-codec'], ARRAY['uncompressed'])) AS {texts.format(rows=2_000_000)}")
+        # Now even metadata finds no space.
+        (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 2_000))
+        for statement in ["INSERT INTO t VALUES (1, 'x')", "DELETE FROM t WHERE id = 1", "ALTER TABLE t ADD COLUMN z integer"]:
+            fails(statement)
+        (small_disk / "filler").unlink()
+        assert server.rows("INSERT INTO t VALUES (-1, 'x')") == [(1,)]
+        assert server.iceberg().load_table("default.t").scan().to_arrow().num_rows == 50_001

@@ -139,7 +139,7 @@ def test_a_table_that_fails_is_left_alone_for_a_while(start):
     create(server, "broken", small_files=2)
     insert(server, "broken", 3)
     done(server, "broken", 1)
-    server.arrow("ALTER TABLE broken SET PROPERTIES extra_properties = MAP(ARRAY['nunatak.maintenance.small-files'], ARRAY['few'])")
+    server.set_properties("default.broken", {"nunatak.maintenance.small-files": "few"})
     create(server, "fine", small_files=2)
     insert(server, "fine", 3)
     assert done(server, "fine", 1)[0][2] == "FINISHED"

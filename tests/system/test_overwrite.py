@@ -7,6 +7,25 @@ import pytest
 from nunatak_testing.spark import MODES, alike
 
 DYNAMIC = {"headers": {"nunatak-session": "insert_overwrite_mode=dynamic"}}
+RETRIES = "extra_properties = MAP(ARRAY['commit.retry.num-retries', 'commit.retry.min-wait-ms', 'commit.retry.max-wait-ms'], ARRAY['200', '10', '200'])"
+
+
+def all_at_once(*works):
+    """Runs all of them beside each other, each for its number; what went wrong with any of them."""
+    errors = []
+
+    def run(number, work):
+        try:
+            work(number)
+        except Exception as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=run, args=args) for args in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
 
 
 def both(server, spark, name, columns, fill):
@@ -81,25 +100,14 @@ def test_hidden_partitions_and_an_older_partitioning(server, failure):
 
 def test_overwrite_beside_writers(server):
     """Each statement replaces what is there when it is committed."""
-    server.rows(
-        "CREATE TABLE contended (id bigint, part integer) WITH (partitioning = ARRAY['part'],"
-        " extra_properties = MAP(ARRAY['commit.retry.num-retries', 'commit.retry.max-wait-ms'], ARRAY['100', '200']))"
-    )
-    errors = []
+    server.rows(f"CREATE TABLE contended (id bigint, part integer) WITH (partitioning = ARRAY['part'], {RETRIES})")
 
-    def work(part):
-        try:
-            for step in range(6):
-                server.rows(f"INSERT OVERWRITE contended SELECT id, {part} FROM (SELECT unnest(range({step}, {step + 10})) AS id)", **DYNAMIC)
-        except Exception as error:
-            errors.append(str(error))
+    def overwrite(number):
+        part = [1, 1, 2, 3][number]
+        for step in range(6):
+            server.rows(f"INSERT OVERWRITE contended SELECT id, {part} FROM (SELECT unnest(range({step}, {step + 10})) AS id)", **DYNAMIC)
 
-    threads = [threading.Thread(target=work, args=(part,)) for part in (1, 1, 2, 3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
+    assert not all_at_once(*[overwrite] * 4)
     assert server.rows("SELECT part, count(*), min(id) FROM contended GROUP BY part ORDER BY part") == [(1, 10, 5), (2, 10, 5), (3, 10, 5)]
 
 
@@ -129,6 +137,61 @@ def test_create_or_replace(server, spark, mode, version):
     assert alike(server, spark, f"SELECT * FROM {table}") == [("x",)]
     server.rows(f"ALTER TABLE {table} EXECUTE expire_snapshots('0s')")
     assert alike(server, spark, f"SELECT * FROM {table}") == [("x",)]
+
+
+def test_replace_beside_writers(server):
+    """A table is replaced as it is then, whatever others have made of it, and its history has all of that."""
+    server.rows(f"CREATE TABLE swapped WITH ({RETRIES}) AS SELECT 0 AS id, 'none' AS name")
+
+    def replace(number):
+        for step in range(6):
+            server.rows(f"CREATE OR REPLACE TABLE swapped WITH ({RETRIES}) AS SELECT id, 'r{number}' AS name FROM (SELECT unnest(range(0, {step + 10})) AS id)")
+
+    def insert(number):
+        for step in range(6):
+            server.rows(f"INSERT INTO swapped VALUES ({100 + step}, 'i{number}')")
+
+    def reorganize(number):
+        for _ in range(6):
+            server.rows("ALTER TABLE swapped EXECUTE optimize_manifests")
+
+    assert not all_at_once(replace, replace, insert, insert, reorganize)
+    replaced = server.rows("SELECT name, count(*) FROM swapped WHERE id < 100 GROUP BY name")
+    assert len(replaced) == 1 and 10 <= replaced[0][1] <= 15
+    added = server.rows("SELECT name, id FROM swapped WHERE id >= 100")
+    assert len(added) == len(set(added)) <= 12
+    assert server.value("SELECT count(*) FROM \"swapped$snapshots\" WHERE operation = 'overwrite'") == 12
+    assert server.value("SELECT count(*) FROM \"swapped$snapshots\" WHERE operation = 'append'") == 13
+
+
+def test_replace_from_its_own_rows_beside_others(server):
+    """Rows that were read are not replaced unseen, and neither are columns."""
+    server.rows(f"CREATE TABLE counted WITH ({RETRIES}) AS SELECT 0 AS n")
+    server.rows("CREATE VIEW counts AS SELECT n FROM counted")
+
+    def count(number):
+        source = "counted" if number % 2 else "counts"
+        for _ in range(5):
+            server.rows(f"CREATE OR REPLACE TABLE counted WITH ({RETRIES}) AS SELECT n + 1 AS n FROM {source}")
+
+    assert not all_at_once(count, count, count, count)
+    assert server.rows("SELECT n FROM counted") == [(20,)]
+    server.rows(f"CREATE TABLE changing WITH ({RETRIES}) AS SELECT 0 AS x")
+
+    def change(number):
+        for step in range(4):
+            query = f"SELECT {step} AS c{number}_{step}, {number} AS who"
+            server.rows(f"CREATE OR REPLACE TABLE changing WITH ({RETRIES}) AS {query}")
+
+    def empty(number):
+        for step in range(4):
+            server.rows(f"CREATE OR REPLACE TABLE changing (e{step} double, who bigint) WITH ({RETRIES})")
+
+    assert not all_at_once(change, change, change, empty)
+    server.rows(f"CREATE OR REPLACE TABLE changing WITH ({RETRIES}) AS SELECT 7 AS c0_0")
+    assert server.rows("SELECT * FROM changing") == [(7,)]
+    for (snapshot,) in server.rows('SELECT snapshot_id FROM "changing$snapshots"'):
+        assert len(server.rows(f"SELECT * FROM changing FOR VERSION AS OF {snapshot}")) == 1
 
 
 def test_replace_fails_whole(server, failure):

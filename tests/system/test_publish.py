@@ -106,6 +106,44 @@ def test_publishing_of_what_waits(server, spark, failure):
     assert alike(server, spark, "SELECT id FROM spark.waiting ORDER BY id") == [(1,), (2,), (3,)]
 
 
+@pytest.mark.parametrize("property", ["wap_branch=audit", "wap_id=later"])
+def test_the_main_branch_by_name(server, property):
+    """Whatever the session's branch: a name that says the branch means it."""
+    table = f"by_name_{property[:6]}"
+    audit = {"headers": {"nunatak-session": property}}
+    server.rows(f"CREATE TABLE {table} (id bigint) WITH ({WAP})")
+    main = f'"{table}@main"'
+    assert server.value(f"INSERT INTO {main} VALUES 1", **audit) == 1
+    server.rows(f"INSERT INTO {table} VALUES 2", **audit)
+    assert server.value(f"INSERT INTO {main} VALUES 3", **audit) == 1
+    assert server.value(f"UPDATE {main} SET id = id + 10 WHERE id = 3", **audit) == 1
+    assert ids(server, main, **audit) == [1, 13] == ids(server, table)
+    assert ids(server, table, **audit) == ([1, 2] if property == "wap_branch=audit" else [1, 13])
+    joined = f"SELECT m.id FROM {main} AS m JOIN {table} AS t ON t.id = m.id ORDER BY 1"
+    assert server.rows(joined, **audit) == ([(1,)] if property == "wap_branch=audit" else [(1,), (13,)])
+
+
+def test_an_id_is_taken_once(server, failure):
+    """A job that runs again does not bring its rows twice."""
+    first, second = ({"headers": {"nunatak-session": f"wap_id={name}"}} for name in ["first", "second"])
+    server.rows(f"CREATE TABLE loaded WITH ({WAP}) AS SELECT 1 AS id")
+
+    def check_taken(job, sql):
+        assert "ALREADY_EXISTS: table 'default.loaded' has changes under the wap_id" in failure(server, sql, **job)
+
+    server.rows("INSERT INTO loaded VALUES 2", **first)
+    server.rows("INSERT INTO loaded VALUES 3", **second)
+    for sql in ["INSERT INTO loaded VALUES 2", "DELETE FROM loaded WHERE id = 1", "UPDATE loaded SET id = 5"]:
+        check_taken(first, sql)
+    assert server.value('SELECT count(*) FROM "loaded$snapshots"') == 3
+    # The first one becomes the head itself, the second one is made again on top of it.
+    execute(server, "loaded", "publish_changes('first')")
+    execute(server, "loaded", "publish_changes('second')")
+    check_taken(first, "INSERT INTO loaded VALUES 2")
+    check_taken(second, "INSERT INTO loaded VALUES 3")
+    assert ids(server, "loaded") == [1, 2, 3]
+
+
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_cherry_pick(server, spark, failure, version):
     table = f"spark.picked{version}"

@@ -9,7 +9,7 @@ from pyiceberg.conversions import from_bytes
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import BucketTransform, MonthTransform
-from pyiceberg.types import LongType, NestedField, StringType, TimestampType
+from pyiceberg.types import ListType, LongType, MapType, NestedField, StringType, StructType, TimestampType
 
 from nunatak_testing.answers import difference
 
@@ -177,3 +177,34 @@ def test_it_rewrites_and_widens_a_table(server, theirs):
     with table.update_schema() as change:
         change.add_column("added", StringType())
     assert server.rows("SELECT id, added FROM py.changed ORDER BY id") == [(1, None), (3, None)]
+
+
+def test_required_fields_within_columns(server, failure):
+    """They take what is not NULL, whether the type of a value says so or not; an error names the field and the row."""
+    server.rows("CREATE SCHEMA IF NOT EXISTS py")
+    place = StructType(NestedField(10, "x", LongType(), required=True), NestedField(11, "y", StringType()))
+    schema = Schema(
+        NestedField(1, "id", LongType(), required=True),
+        NestedField(2, "r", place),
+        NestedField(3, "tags", ListType(12, StringType(), element_required=True)),
+        NestedField(4, "m", MapType(13, StringType(), 14, LongType(), value_required=True)),
+    )
+    server.iceberg().create_table("py.within", schema=schema)
+    assert server.value("INSERT INTO py.within SELECT 1, row(1, 'a'), ARRAY['t'], MAP(ARRAY['k'], ARRAY[1])") == 1
+    assert server.value("INSERT INTO py.within VALUES (2, row(2, NULL), ARRAY['u', 'v'], NULL), (3, NULL, NULL, NULL)") == 2
+    assert server.value("INSERT INTO py.within SELECT id + 10, r, tags, m FROM py.within WHERE id < 3") == 2
+    assert server.value("UPDATE py.within SET r = row(5, 'z') WHERE id = 2") == 1
+    merge = "MERGE INTO py.within AS t USING (VALUES (3), (20)) AS s(id) ON t.id = s.id"
+    assert server.value(f"{merge} WHEN MATCHED THEN UPDATE SET r = row(7, NULL) WHEN NOT MATCHED THEN INSERT (id, tags) VALUES (s.id, ARRAY['w'])") == 2
+    expected = [(1, 1, "a", ["t"]), (2, 5, "z", ["u", "v"]), (3, 7, None, None), (11, 1, "a", ["t"]), (12, 2, None, ["u", "v"]), (20, None, None, ["w"])]
+    assert server.rows("SELECT id, r.x, r.y, tags FROM py.within ORDER BY id") == expected
+    rows = server.iceberg().load_table("py.within").scan().to_arrow().to_pylist()
+    assert sorted((row["id"], row["r"] and row["r"]["x"]) for row in rows) == [(id, x) for id, x, _, _ in expected]
+    for sql, message in {
+        "INSERT INTO py.within VALUES (4, row(1, 'a'), NULL, NULL), (5, row(NULL, 'b'), NULL, NULL)": "'r.x' of table py.within does not take NULL, row: id = 5, ",
+        "INSERT INTO py.within SELECT 4, NULL, ARRAY['a', NULL], NULL": "'tags.element' of table py.within does not take NULL, row: id = 4, ",
+        "INSERT INTO py.within SELECT 4, NULL, NULL, MAP(ARRAY['k'], ARRAY[CAST(NULL AS bigint)])": "'m.value' of table py.within does not take NULL",
+        "UPDATE py.within SET tags = ARRAY['a', NULL] WHERE id = 1": "'tags.element' of table py.within does not take NULL, row: id = 1, ",
+    }.items():
+        text = failure(server, sql)
+        assert f"CONSTRAINT_VIOLATION: column {message}" in text, text

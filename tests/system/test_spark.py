@@ -118,6 +118,36 @@ def test_a_table_that_was_upgraded(server, spark):
     assert spark.rows(f"SELECT count(DISTINCT _row_id), count(*) FROM {table}") == [(4, 4)]
 
 
+def test_a_partition_field_that_was_dropped(server, spark):
+    """In version 1 it stays, as one that is always NULL, and keeps the name that its column has too."""
+    table = "spark.dropped_field"
+    spark.run(
+        f"CREATE TABLE {table} (id bigint, k int) USING iceberg PARTITIONED BY (k) TBLPROPERTIES ('format-version'='1')",
+        f"INSERT INTO {table} VALUES (1, 1), (2, 2), (3, NULL)",
+        f"ALTER TABLE {table} DROP PARTITION FIELD k",
+        f"INSERT INTO {table} VALUES (4, 1), (5, 2)",
+    )
+    everything = f"SELECT * FROM {table} ORDER BY id"
+    assert alike(server, spark, everything) == [(1, 1), (2, 2), (3, None), (4, 1), (5, 2)]
+    server.rows(f"INSERT INTO {table} VALUES (6, 1), (7, NULL)")
+    server.rows(f"ALTER TABLE {table} CREATE TAG before")
+    server.rows(f"DELETE FROM {table} WHERE k = 2")
+    spark.rows(f"INSERT INTO {table} VALUES (8, 3)")
+    assert alike(server, spark, everything) == [(1, 1), (3, None), (4, 1), (6, 1), (7, None), (8, 3)]
+    server.rows(f"ALTER TABLE {table} EXECUTE optimize")
+    server.rows(f"ALTER TABLE {table} EXECUTE optimize_manifests")
+    assert alike(server, spark, f"SELECT count(*) FROM {table} WHERE k IS NULL") == [(2,)]
+    server.rows(f"ALTER TABLE {table} SET PROPERTIES format_version = 2")
+    server.rows(f"UPDATE {table} SET k = 4 WHERE id = 3")
+    spark.rows(f"DELETE FROM {table} WHERE id = 8")
+    assert alike(server, spark, everything) == [(1, 1), (3, 4), (4, 1), (6, 1), (7, None)]
+    server.rows(f"ALTER TABLE {table} SET PROPERTIES partitioning = ARRAY['k']")
+    server.rows(f"INSERT INTO {table} VALUES (9, 1)")
+    spark.rows(f"INSERT INTO {table} VALUES (10, 4)")
+    assert alike(server, spark, f"SELECT id FROM {table} WHERE k IN (1, 4) ORDER BY id") == [(1,), (3,), (4,), (6,), (9,), (10,)]
+    assert alike(server, spark, f"SELECT count(*) FROM {table} FOR VERSION AS OF 'before'") == [(7,)]
+
+
 @pytest.mark.parametrize("codec", ["zstd", "gzip", "snappy", "lz4", "uncompressed"])
 def test_codecs(server, spark, codec):
     table = f"spark.codec_{codec}"
@@ -314,3 +344,46 @@ def test_distinct_values(server, spark):
     assert shown()["i"] == 500
     server.rows(f"ANALYZE {table}")
     assert (shown()["i"], shown()["s"]) == (510, 78)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_columns_in_mixed_case(server, spark, version):
+    """Names as Spark's users write them are found without quotes, and with any spelling in quotes; results have the names that the query has."""
+    table = f"spark.camel{version}"
+    spark.run(
+        f"CREATE TABLE {table} (userId bigint, userName string, homePlace struct<streetName:string,zipCode:int>, Tags array<struct<tagName:string>>)"
+        f" USING iceberg PARTITIONED BY (userName) TBLPROPERTIES ('format-version'='{version}')",
+        f"INSERT INTO {table} VALUES (1, 'a', named_struct('streetName', 'x', 'zipCode', 1), array(named_struct('tagName', 't'))), (2, 'b', NULL, NULL)",
+    )
+    run = server.rows
+    run(f"INSERT INTO {table} VALUES (3, 'c', row('y', 3), ARRAY[row('u')])")
+    run(f'INSERT INTO {table} ("userId", "USERNAME", homeplace) SELECT "userId" + 10, username, "homePlace" FROM {table} AS "T" WHERE "T"."userId" < 3')
+    run(f"INSERT INTO {table} (userId, userName) VALUES (5, 'e')")
+    run(f"UPDATE {table} SET homePlace = row('z', 5), \"Tags\" = ARRAY[row('v')] WHERE \"userId\" = 5")
+    run(f'UPDATE {table} SET "userName" = \'bb\' WHERE userName = \'b\' AND userid = 2')
+    run(f'DELETE FROM {table} WHERE "userId" = 12')
+    run(
+        f'MERGE INTO {table} AS t USING (SELECT "userId" AS "userId", userName AS n FROM {table}) AS s ON t."userId" = s."userId" AND s.n = \'c\''
+        ' WHEN MATCHED THEN UPDATE SET "userName" = \'cc\', homePlace = row(s.n, 33)'
+        ' WHEN NOT MATCHED AND s.n = \'e\' THEN INSERT ("userId", userName) VALUES (s."userId" * 10, \'ee\')'
+    )
+    run(f"INSERT OVERWRITE {table} PARTITION (userName = 'a') SELECT 100, row('o', 0), NULL")
+    run(f"INSERT OVERWRITE {table} (userId) PARTITION (\"userName\" = 'zz') SELECT 101")
+    for arguments in ["sorted_by => ARRAY['userId']", "zorder_by => ARRAY['userId', 'userName']", "file_size_threshold => '1GB'"]:
+        run(f"ALTER TABLE {table} EXECUTE optimize({arguments})")
+    run(f"ALTER TABLE {table} EXECUTE optimize WHERE \"userName\" = 'e'")
+    expected = [
+        (2, "bb", None, None),
+        (3, "cc", "c", "u"),
+        (5, "e", "z", "v"),
+        (50, "ee", None, None),
+        (100, "a", "o", None),
+        (101, "zz", None, None),
+    ]
+    query = f"SELECT userId, userName, homePlace.streetName, tags FROM {table} ORDER BY userId"
+    first = lambda tags: tags and next(iter(tags[0].values()))
+    assert [(*row, first(tags)) for *row, tags in run(query)] == expected
+    assert spark.rows(query.replace("tags", "tags[0].tagName")) == expected
+    described = server.arrow(f'SELECT "userId", username, "homePlace"."zipCode", "userId" AS "Key", count(*) AS "userName" FROM {table} GROUP BY 1, 2, 3, 4')
+    assert described.column_names == ["userId", "username", "zipCode", "Key", "userName"]
+    assert run(f'SELECT count(*) FROM {table} JOIN {table} AS o USING ("userId")') == [(6,)]

@@ -57,6 +57,16 @@ def test_pruning_loses_no_rows(server, trips, condition, ids):
     assert server.rows(f"SELECT id FROM {trips} WHERE {condition} ORDER BY id") == [(id,) for id in ids]
 
 
+@pytest.mark.parametrize("condition", ["at < DATE '9999-12-31'", "at < TIMESTAMP '9999-12-31 00:00:00'", "at < '9999-12-31'", "at < now()", "t < TIME '12:00:00'"])
+def test_moments_leave_out_files(server, condition):
+    server.rows("DROP TABLE IF EXISTS far")
+    server.rows("CREATE TABLE far (at timestamp(6), t time(6))")
+    for at, t in [("2024-05-01 00:00:00", "08:00:00"), ("9999-12-31 23:59:59", "23:00:00")]:
+        server.rows(f"INSERT INTO far VALUES (TIMESTAMP '{at}', TIME '{t}')")
+    assert server.value(f"SELECT count(*) FROM far WHERE {condition}") == 1
+    assert "files=1/2 (by partition 0, by bounds 1)" in server.value(f"EXPLAIN SELECT * FROM far WHERE {condition}")
+
+
 def test_time_travel(server, trips):
     snapshots = server.rows('SELECT snapshot_id, committed_at FROM travel."trips$snapshots" ORDER BY committed_at')
     # CREATE TABLE makes no snapshot that holds rows; the last two are the inserts.
@@ -212,6 +222,32 @@ def test_drop_schema(server, failure):
     server.rows("DROP TABLE short.t")
     server.rows("DROP SCHEMA short")
     assert "SCHEMA_NOT_FOUND" in failure(server, "CREATE TABLE short.t (a bigint)")
+
+
+def test_names_that_mean_something_else(server, failure):
+    """They are not for new tables and views. A table that another writer has called so is read and written by its name."""
+    server.rows("CREATE TABLE oddly AS SELECT 1 AS id")
+    server.rows("CREATE VIEW odd_view AS SELECT 1 AS id")
+    location = server.iceberg().load_table("default.oddly").location()
+    for name in ["oddly@side", "other@side", "a@b$files", "oddly$files", "other$snapshots", "other\x01", "other\x02"]:
+        for sql in [
+            f'CREATE TABLE "{name}" (id bigint)',
+            f'CREATE TABLE IF NOT EXISTS "{name}" AS SELECT 1 AS id',
+            f'CREATE OR REPLACE TABLE "{name}" AS SELECT 1 AS id',
+            f'CREATE VIEW "{name}" AS SELECT 1 AS id',
+            f'ALTER TABLE oddly RENAME TO "{name}"',
+            f'ALTER VIEW odd_view RENAME TO "{name}"',
+            f"CALL system.register_table('default', '{name}', '{location}')",
+        ]:
+            assert "cannot be the name of a table or view" in failure(server, sql), sql
+    assert "INVALID_ARGUMENTS: 'oddly$files' cannot be the name" in failure(server, 'CREATE TABLE "oddly$files" (id bigint)')
+    server.rows('CREATE TABLE "price$usd" AS SELECT 1 AS id')
+    assert server.rows('SELECT * FROM "price$usd"') == [(1,)]
+    server.iceberg().rename_table(("default", "oddly"), ("default", "oddly@odd"))
+    assert server.value('INSERT INTO "oddly@odd" VALUES 2') == 1
+    assert server.rows('SELECT id FROM "oddly@odd" ORDER BY id') == [(1,), (2,)]
+    server.rows('ALTER TABLE "oddly@odd" RENAME TO oddly')
+    assert server.rows("SELECT count(*) FROM oddly") == [(2,)]
 
 
 def test_concurrent_inserts_all_land(server):

@@ -15,20 +15,21 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::guarded;
+use crate::properties;
 use crate::snapshot::refs;
 use crate::spec::{FormatVersion, MAIN_BRANCH, MetadataLog, SnapshotReference, TableMetadata};
 use crate::storage::{FileStatus, Storage};
 use crate::table::TableName;
-use crate::unsupported;
+use crate::{unsupported, void_fields};
 
 /// The first bytes of a gzip file. Readers go by these, not by the file's name.
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 /// A metadata file that unpacks to more than this is taken for damaged.
 const UNPACKED_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
-const COMPRESSION: &str = "write.metadata.compression-codec";
+pub(crate) const COMPRESSION: &str = "write.metadata.compression-codec";
 const FOLDER: &str = "write.metadata.path";
-const DELETE_EXPIRED: &str = "write.metadata.delete-after-commit.enabled";
+pub(crate) const DELETE_EXPIRED: &str = "write.metadata.delete-after-commit.enabled";
 
 /// Reads a table's metadata file.
 pub async fn load(storage: &Storage, name: &TableName, location: &str) -> Result<TableMetadata> {
@@ -48,6 +49,7 @@ pub fn parse_table(bytes: Bytes, name: &TableName, location: &str) -> Result<Tab
             false => parse(&json),
         };
         let metadata = parsed.or_else(|error| mended(&json).ok_or_else(|| explain(&json, name, location, error)))?;
+        let metadata = void_fields::renamed(metadata).map_err(|error| invalid(name, location, "its partition specs").with_source(error))?;
         match metadata.format_version() {
             FormatVersion::V1 => with_refs(metadata, &json).map_err(|error| invalid(name, location, "its branches and tags").with_source(error)),
             FormatVersion::V2 | FormatVersion::V3 => Ok(metadata),
@@ -185,13 +187,12 @@ pub(super) fn is_packed(metadata: &TableMetadata) -> Result<bool> {
     packs(metadata.properties())
 }
 
-fn packs(properties: &HashMap<String, String>) -> Result<bool> {
+/// The same by the table's properties.
+pub(crate) fn packs(properties: &HashMap<String, String>) -> Result<bool> {
     match properties.get(COMPRESSION).map(|codec| codec.to_ascii_lowercase()).as_deref() {
         None | Some("none" | "") => Ok(false),
         Some("gzip") => Ok(true),
-        Some(other) => {
-            Err(Error::new(Code::InvalidTableProperty, format!("table property '{COMPRESSION}' is '{other}'")).with_hint("set it to gzip or none"))
-        }
+        Some(other) => Err(properties::invalid(COMPRESSION, other, "gzip or none")),
     }
 }
 
@@ -205,7 +206,7 @@ fn version(location: &str) -> Option<u64> {
 
 /// Deletes the metadata files that fell out of the table's log, if the table wants that.
 pub async fn delete_expired(storage: &Storage, name: &TableName, metadata: &TableMetadata, expired: &[MetadataLog]) {
-    let wanted = metadata.properties().get(DELETE_EXPIRED).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let wanted = properties::flag(metadata.properties(), DELETE_EXPIRED, false).unwrap_or(false);
     if !wanted || expired.is_empty() {
         return;
     }

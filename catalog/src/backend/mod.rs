@@ -74,7 +74,11 @@ pub trait Catalog: Debug + Send + Sync {
     /// (compare-and-swap).
     async fn commit(&self, base: &Table, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<Table, CommitError>;
 
-    /// Drops a table; with `purge` also its files. Errors: `TABLE_NOT_FOUND`.
+    /// The other tables that may have files where this one's are: registered at the same place, within it or around it. Their names are for messages: where
+    /// several catalogs are kept in one place, they may be of another one.
+    async fn neighbours(&self, table: &Table) -> Result<Vec<Table>>;
+
+    /// Drops a table; with `purge` also its files, but for those that other tables have too. Errors: `TABLE_NOT_FOUND`.
     async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()>;
 
     /// Renames a table, also into another namespace. Errors: `TABLE_NOT_FOUND`, `SCHEMA_NOT_FOUND`, `TABLE_ALREADY_EXISTS`.

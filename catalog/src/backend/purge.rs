@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use nunatak_core::Result;
 
+use super::Catalog;
+use crate::named_files;
 use crate::snapshot::{self, ManifestCache, SnapshotFiles, Version};
 use crate::storage::{Location, Storage};
 use crate::table::Table;
@@ -14,8 +16,9 @@ const ELSEWHERE: [&str; 4] = ["write.metadata.path", "write.data.path", "write.o
 /// Memory for manifests while a table is purged; each is read once for every snapshot that has it.
 const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Deletes the files of a table. `others` are the metadata locations of all other tables and views that could share its folder.
-pub(super) async fn purge(table: &Table, warehouse: &str, others: &[String]) {
+/// Deletes the files of a table, but for those that other tables of the catalog have too. `others` are the metadata locations of all other tables and views that
+/// could share its folder.
+pub(super) async fn purge(catalog: &dyn Catalog, table: &Table, warehouse: &str, others: &[String]) {
     if !table.owns_its_files() {
         tracing::info!(table = %table.name, "the files of the table were kept, because gc.enabled is false");
         return;
@@ -23,7 +26,7 @@ pub(super) async fn purge(table: &Table, warehouse: &str, others: &[String]) {
     let result = if owns_folder(table, warehouse, others) {
         table.storage.delete_folder(table.metadata.location()).await
     } else {
-        delete_reachable(table).await
+        delete_reachable(catalog, table).await
     };
     if let Err(error) = result {
         tracing::warn!(%error, table = %table.name, location = table.metadata.location(), "files of a dropped table were left behind");
@@ -53,15 +56,17 @@ fn is_exclusive(folder: &str, warehouse: &str, others: &[String]) -> bool {
 }
 
 /// Whether the other table's files can be in this folder, or this folder in the other table's. A metadata file lies two levels below its table.
-fn overlap(folder: &Location, metadata_file: &Location) -> bool {
+pub(super) fn overlap(folder: &Location, metadata_file: &Location) -> bool {
     let text = metadata_file.to_string();
     let other = text.rsplitn(3, '/').nth(2).and_then(|table| Location::parse(table).ok());
     folder.contains(metadata_file) || other.is_some_and(|other| other.contains(folder))
 }
 
-/// Deletes what the table's snapshots and metadata name, and nothing else.
-async fn delete_reachable(table: &Table) -> Result<()> {
+/// Deletes what the table's snapshots and metadata name and no other table does, and nothing else.
+async fn delete_reachable(catalog: &dyn Catalog, table: &Table) -> Result<()> {
     let cache = ManifestCache::new(CACHE_BYTES_MAX);
+    let of_neighbours = named_files::of_neighbours(catalog, table, &cache).await?;
+    let is_own = |file: &String| !Location::parse(file).is_ok_and(|place| of_neighbours.contains(&place));
     let mut files = BTreeSet::new();
     for snapshot in table.metadata.snapshots() {
         let Some(snapshot) = snapshot::resolve(&table.metadata, &Version::Id(snapshot.snapshot_id()))? else { continue };
@@ -73,9 +78,10 @@ async fn delete_reachable(table: &Table) -> Result<()> {
     }
     files.extend(table.metadata.statistics_iter().map(|file| file.statistics_path.clone()));
     files.extend(table.metadata.metadata_log().iter().map(|entry| entry.metadata_file.clone()));
+    files.retain(is_own);
     delete(&table.storage, files).await?;
     // Last, so that a purge that stopped half-way can still be done by hand.
-    table.storage.delete_files(table.metadata_location.as_slice()).await
+    table.storage.delete_files(table.metadata_location.clone().filter(is_own).as_slice()).await
 }
 
 async fn delete(storage: &Storage, files: BTreeSet<String>) -> Result<()> {

@@ -32,6 +32,13 @@ pub(crate) trait Change: Sync {
     /// Errors: `Conflict` when what others have done is in its way.
     fn attempt(&self, table: &Table, number: u32) -> impl Future<Output = Result<Attempt, CommitError>> + Send;
 
+    /// How often it is tried again.
+    ///
+    /// Errors: `INVALID_TABLE_PROPERTY`.
+    fn retry_policy(&self, base: &Table) -> Result<RetryPolicy> {
+        RetryPolicy::from_properties(base.metadata.properties())
+    }
+
     /// Whether `table` has the change, by something that only this change can have made.
     fn is_in(&self, table: &Table) -> bool;
 }
@@ -40,7 +47,7 @@ pub(crate) trait Change: Sync {
 ///
 /// Errors: `Conflict` when the change itself met one, or others were faster at each attempt.
 pub(crate) async fn commit(catalog: &dyn Catalog, base: &Table, change: &impl Change) -> Result<Table, CommitError> {
-    let mut retries = Retries::new(RetryPolicy::from_properties(base.metadata.properties())?);
+    let mut retries = Retries::new(change.retry_policy(base)?);
     let mut number = 0;
     loop {
         number += 1;
@@ -62,7 +69,7 @@ pub(crate) async fn commit(catalog: &dyn Catalog, base: &Table, change: &impl Ch
 }
 
 /// The table as it is now, if it is still the same one.
-async fn current(catalog: &dyn Catalog, base: &Table) -> Result<Table> {
+pub(super) async fn current(catalog: &dyn Catalog, base: &Table) -> Result<Table> {
     let Some(now) = catalog.load_table(&base.name).await? else {
         return Err(Error::new(Code::TableNotFound, format!("table '{}' was dropped or renamed before its change was committed", base.name)));
     };

@@ -83,11 +83,26 @@ fn check_new(table: &Table, picked: &Snapshot) -> Result<()> {
         if property(snapshot, SOURCE_SNAPSHOT_ID) == Some(&source) {
             return published(format!("snapshot {id}"));
         }
-        if let Some(wap_id) = wap_id.filter(|id| [WAP_ID, PUBLISHED_WAP_ID].iter().any(|key| property(snapshot, key) == Some(id))) {
+        if let Some(wap_id) = wap_id.filter(|id| has_wap_id(snapshot, id)) {
             return published(format!("what waits under the id '{wap_id}'"));
         }
     }
     Ok(())
+}
+
+/// That no snapshot of a table has the id under which a new one with this summary is to wait: a job that runs again must not bring its rows twice.
+///
+/// Errors: `ALREADY_EXISTS`.
+pub(super) fn check_wap_id(table: &Table, summary: &BTreeMap<String, String>) -> Result<()> {
+    let Some(wap_id) = summary.get(WAP_ID) else { return Ok(()) };
+    let Some(snapshot) = table.metadata.snapshots().find(|snapshot| has_wap_id(snapshot, wap_id)) else { return Ok(()) };
+    let known = format!("table '{}' has changes under the wap_id '{wap_id}' already: snapshot {}", table.name, snapshot.snapshot_id());
+    Err(Error::new(Code::AlreadyExists, known).with_hint("publish_changes publishes them unless that is done; other changes need another wap_id"))
+}
+
+/// Whether a snapshot waits under an id, or has published what waited under it.
+fn has_wap_id(snapshot: &Snapshot, wap_id: &str) -> bool {
+    [WAP_ID, PUBLISHED_WAP_ID].iter().any(|key| property(snapshot, key) == Some(wap_id))
 }
 
 fn property<'a>(snapshot: &'a Snapshot, key: &str) -> Option<&'a str> {

@@ -6,17 +6,18 @@ use std::collections::BTreeMap;
 use nunatak_core::Result;
 
 use super::CommitError;
-use super::attempts::changed;
+use super::attempts::{changed, current};
 use super::producer::Producer;
-use super::retry::number;
+use super::retry::{Retries, RetryPolicy};
 use super::snapshot::commit_staged;
 use crate::backend::Catalog;
+use crate::properties::number;
 use crate::snapshot::{read_list, read_whole};
 use crate::spec::{ManifestContentType, ManifestFile, Operation};
 use crate::table::Table;
 
 /// The size at which a manifest is closed and the next one begun, and its default.
-pub(super) const MANIFEST_TARGET_BYTES: (&str, u64) = ("commit.manifest.target-size-bytes", 8 * 1024 * 1024);
+pub(crate) const MANIFEST_TARGET_BYTES: (&str, u64) = ("commit.manifest.target-size-bytes", 8 * 1024 * 1024);
 
 /// How many new manifests are made from what is in memory at a time.
 const AT_A_TIME: u64 = 4;
@@ -30,10 +31,26 @@ pub struct RewrittenManifests {
     pub added: usize,
 }
 
-/// Writes the manifests of a branch's head again, those of data files and those of files of deletes each, where fewer can hold the same entries.
+/// Writes the manifests of a branch's head again, those of data files and those of files of deletes each, where fewer can hold the same entries. When others have
+/// written some of these again meanwhile, all of it once more on top of what they have made, as the table's `commit.retry.*` properties say.
 ///
 /// Errors: those of reading manifests and of commits.
 pub async fn rewrite_manifests(catalog: &dyn Catalog, base: &Table, summary: &BTreeMap<String, String>) -> Result<RewrittenManifests> {
+    let mut retries = Retries::new(RetryPolicy::from_properties(base.metadata.properties())?);
+    let mut table = base.clone();
+    loop {
+        let error = match rewrite(catalog, &table, summary).await {
+            Ok(done) => return Ok(done),
+            Err(CommitError::Conflict(error)) => error,
+            Err(error) => return Err(error.into_error()),
+        };
+        retries.wait(error).await.map_err(|error| changed(base, "its manifests are other ones").with_source(error))?;
+        table = current(catalog, base).await?;
+    }
+}
+
+/// One attempt. `Conflict` when a manifest that it stands in place of is in the branch's head no more.
+async fn rewrite(catalog: &dyn Catalog, base: &Table, summary: &BTreeMap<String, String>) -> Result<RewrittenManifests, CommitError> {
     let Some(head) = base.head() else { return Ok(RewrittenManifests::default()) };
     let target_bytes = target_bytes(base)?;
     let list = read_list(&base.storage, head.manifest_list(), base.metadata.format_version()).await?;
@@ -51,10 +68,7 @@ pub async fn rewrite_manifests(catalog: &dyn Catalog, base: &Table, summary: &BT
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count.to_string()));
     let summary = summary.iter().map(|(key, value)| (key.clone(), value.clone())).chain(counts).collect();
     // What others commit between keeps its manifests, or the attempt finds that one of those that are replaced is there no more.
-    commit_staged(catalog, base, producer, staged, &summary, |_| Ok(())).await.map_err(|error| match error {
-        CommitError::Conflict(error) => changed(base, "its manifests are other ones").with_source(error),
-        error => error.into_error(),
-    })?;
+    commit_staged(catalog, base, producer, staged, &summary, |_| Ok(())).await?;
     Ok(done)
 }
 

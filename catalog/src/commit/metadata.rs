@@ -1,10 +1,13 @@
 //! Changes of a table's metadata that make no snapshot: columns, partitioning, sort order, properties, branches and tags.
 
+use std::collections::HashMap;
+
 use nunatak_core::{Code, Error, Result, Retry};
 
 use super::CommitError;
 use super::attempts::{self, Attempt, Change};
 use super::producer::moved;
+use super::retry::RetryPolicy;
 use crate::backend::Catalog;
 use crate::snapshot::ancestors;
 use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
@@ -17,6 +20,11 @@ impl<F: Fn(&Table) -> Result<Vec<TableUpdate>> + Sync> Change for MetadataChange
     async fn attempt(&self, table: &Table, _number: u32) -> Result<Attempt, CommitError> {
         let updates = (self.0)(table)?;
         Ok(Attempt { requirements: requirements(&table.metadata, &updates), updates, ..Attempt::default() })
+    }
+
+    /// Properties that are wrong are not in the way of the change that corrects them: the defaults hold then.
+    fn retry_policy(&self, base: &Table) -> Result<RetryPolicy> {
+        RetryPolicy::from_properties(base.metadata.properties()).or_else(|_| RetryPolicy::from_properties(&HashMap::new()))
     }
 
     /// Nothing tells this change from the same one by another writer.

@@ -17,11 +17,11 @@ use nunatak_core::Error;
 
 pub use append::{append, append_to_staged};
 pub use cherry_pick::{WAP_ID, cherry_pick, waiting};
+pub(crate) use manifests::MANIFEST_TARGET_BYTES;
 pub use manifests::{RewrittenManifests, rewrite_manifests, small_manifests};
 pub use metadata::{change_metadata, set_current_snapshot};
 pub use refs::{Existing, RefChange, ref_updates};
 pub use replace::{Replacement, replace, replace_by_empty};
-pub(crate) use retry::number;
 pub use retry::{Retries, RetryPolicy};
 pub use row_delta::{Isolation, RowDelta, rewrite_files, row_delta};
 pub use snapshot::Appended;

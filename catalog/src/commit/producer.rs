@@ -13,11 +13,11 @@ use uuid::Uuid;
 use super::CommitError;
 use super::attempts::{Attempt, changed, delete_files};
 use super::manifests::MANIFEST_TARGET_BYTES;
-use super::retry::number;
 use super::summary::Changes;
 use crate::backend::metadata_file::metadata_folder;
 use crate::error::from_iceberg;
 use crate::evolution::widened;
+use crate::properties::number;
 use crate::snapshot::{FileEntry, FileKey, WholeManifest, branch_at, manifest_header, read_list, read_whole, refs};
 use crate::spec::{
     DataContentType, DataFile, DataFileBuilder, FormatVersion, Literal, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestStatus, Operation,

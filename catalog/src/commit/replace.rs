@@ -1,4 +1,6 @@
 //! `CREATE OR REPLACE TABLE`: other columns, partitioning, sort order and properties, and other rows or none, in one commit. The table keeps its history.
+//!
+//! It replaces what is there when it is committed, whatever others have made of it since, as in Java. Only what its files were written with must be the same then.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +10,9 @@ use super::CommitError;
 use super::attempts::{self, Attempt, Change, changed, delete_files};
 use super::metadata::change_metadata;
 use super::producer::{Producer, moved};
+use super::retry::RetryPolicy;
 use crate::backend::{Catalog, update};
+use crate::name_mapping::NAME_MAPPING;
 use crate::spec::{
     DataFile, FormatVersion, MAIN_BRANCH, Operation, Schema, SortOrder, TableMetadata, TableRequirement, TableUpdate, UnboundPartitionSpec,
 };
@@ -69,34 +73,38 @@ fn without_rows() -> TableUpdate {
     TableUpdate::RemoveSnapshotRef { ref_name: MAIN_BRANCH.to_owned() }
 }
 
-/// Replaces a table by one without rows.
+/// Replaces a table by one without rows. `replacement` says what it is to be, for the table as each attempt finds it.
 ///
-/// Errors: those of [`change_metadata`].
-pub async fn replace_by_empty(catalog: &dyn Catalog, base: &Table, replacement: &Replacement) -> Result<Table> {
+/// Errors: those of `replacement` and of [`change_metadata`].
+pub async fn replace_by_empty(
+    catalog: &dyn Catalog,
+    base: &Table,
+    replacement: impl Fn(&Table) -> Result<Replacement> + Send + Sync,
+) -> Result<Table> {
     change_metadata(catalog, base, |now| {
-        only_if_unchanged(base, now)?;
-        let mut updates = replacement.updates(&now.metadata);
+        let mut updates = replacement(now)?.updates(&now.metadata);
         updates.push(without_rows());
         Ok(updates)
     })
     .await
 }
 
-/// Replaces a table by one with these files, which were written for [`Replacement::staged`].
+/// Replaces a table by one with these files, which were written for [`Replacement::staged`]. Where they hold rows that were read from the table (`reads_base`), nobody
+/// may have changed these since: they would be lost.
 ///
-/// Errors: `TRANSACTION_CONFLICT` if the table was changed meanwhile. After an error the files are in no snapshot and are the caller's to delete, except after
-/// `COMMIT_STATE_UNKNOWN`.
+/// After `Conflict` the statement may be run again. After any error but `Unknown` the files are in no snapshot and are the caller's to delete.
 pub async fn replace(
     catalog: &dyn Catalog,
     base: &Table,
     replacement: &Replacement,
+    reads_base: bool,
     files: Vec<DataFile>,
     summary: &BTreeMap<String, String>,
-) -> Result<Table> {
+) -> Result<Table, CommitError> {
     let staged = replacement.staged(base)?;
     let mut producer = Producer::new(&staged, Operation::Overwrite);
     let added = producer.add_data_files(&staged.metadata, staged.metadata.default_partition_spec_id(), files, None).await;
-    let change = Replace { base, replacement, staged, producer, summary };
+    let change = Replace { base, replacement, reads_base, staged, producer, summary };
     let outcome = match added {
         Ok(()) => attempts::commit(catalog, base, &change).await,
         Err(error) => Err(CommitError::Failed(error)),
@@ -104,14 +112,14 @@ pub async fn replace(
     let snapshot_id = change.producer.snapshot_id();
     match outcome {
         Ok(table) => Ok(table),
-        Err(CommitError::Unknown(error)) => {
-            Err(Error::new(Code::CommitStateUnknown, format!("it is not known whether table '{}' was replaced", base.name))
+        Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(
+            Error::new(Code::CommitStateUnknown, format!("it is not known whether table '{}' was replaced", base.name))
                 .with_hint(format!("look for snapshot {snapshot_id} in the table's history before running the statement again"))
-                .with_source(error))
-        }
+                .with_source(error),
+        )),
         Err(error) => {
             change.producer.clean_up().await;
-            Err(error.into_error())
+            Err(error)
         }
     }
 }
@@ -119,6 +127,7 @@ pub async fn replace(
 struct Replace<'a> {
     base: &'a Table,
     replacement: &'a Replacement,
+    reads_base: bool,
     staged: Table,
     producer: Producer,
     summary: &'a BTreeMap<String, String>,
@@ -126,8 +135,11 @@ struct Replace<'a> {
 
 impl Change for Replace<'_> {
     async fn attempt(&self, table: &Table, number: u32) -> Result<Attempt, CommitError> {
-        only_if_unchanged(self.base, table)?;
-        let Attempt { files, updates: of_snapshot, .. } = self.producer.attempt(&self.staged, number, self.summary).await?;
+        let staged = self.replacement.staged(table)?;
+        if let Some(what) = self.in_the_way(table, &staged) {
+            return Err(CommitError::Conflict(changed(self.base, what)));
+        }
+        let Attempt { files, updates: of_snapshot, .. } = self.producer.attempt(&staged, number, self.summary).await?;
         let reference = match moved(&table.metadata, MAIN_BRANCH, self.producer.snapshot_id()) {
             Ok(reference) => reference,
             Err(error) => {
@@ -141,15 +153,33 @@ impl Change for Replace<'_> {
         Ok(Attempt { files, requirements: vec![TableRequirement::UuidMatch { uuid: table.metadata.uuid() }], updates })
     }
 
+    /// By the properties that the table gets; those that it has may be wrong.
+    fn retry_policy(&self, _base: &Table) -> Result<RetryPolicy> {
+        RetryPolicy::from_properties(&self.replacement.properties)
+    }
+
     fn is_in(&self, table: &Table) -> bool {
         table.metadata.snapshot_by_id(self.producer.snapshot_id()).is_some()
     }
 }
 
-/// A replacement takes nothing over from the table but its past, so nobody may have added to it unseen.
-fn only_if_unchanged(base: &Table, now: &Table) -> Result<()> {
-    match now.metadata_location == base.metadata_location {
-        true => Ok(()),
-        false => Err(changed(base, "it is no longer what was to be replaced")),
+impl Replace<'_> {
+    /// What others have done to the table that the files do not fit: `now` is the table, `staged` what it would become.
+    fn in_the_way(&self, now: &Table, staged: &Table) -> Option<&'static str> {
+        let (before, now) = (&self.base.metadata, &now.metadata);
+        let (written, staged) = (&self.staged.metadata, &staged.metadata);
+        let columns = |metadata: &TableMetadata| (metadata.current_schema_id(), metadata.last_column_id());
+        let mapping = |metadata: &TableMetadata| metadata.properties().get(NAME_MAPPING).cloned();
+        if columns(before) != columns(now) || mapping(before) != mapping(now) {
+            // The ids of the new columns were given out for the old ones.
+            return Some("its columns are other ones");
+        }
+        if written.format_version() != staged.format_version() {
+            return Some("it is of another format version");
+        }
+        if written.default_partition_spec() != staged.default_partition_spec() || written.default_sort_order() != staged.default_sort_order() {
+            return Some("its partitioning or its order is another one");
+        }
+        (self.reads_base && before.current_snapshot_id() != now.current_snapshot_id()).then_some("rows of it were changed")
     }
 }

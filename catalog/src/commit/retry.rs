@@ -2,13 +2,11 @@
 //! outside.
 
 use std::collections::HashMap;
-use std::fmt::Display;
-use std::num::ParseIntError;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::{Error, Result};
 
+use crate::properties::number;
 use crate::spec::TableProperties;
 
 /// The rule of one commit.
@@ -76,21 +74,10 @@ impl Retries {
     }
 }
 
-/// A property that is a whole number, or its default.
-pub(crate) fn number<T>(properties: &HashMap<String, String>, key: &str, default: T) -> Result<T>
-where
-    T: FromStr<Err = ParseIntError> + Display,
-{
-    let Some(value) = properties.get(key) else { return Ok(default) };
-    value.trim().parse().map_err(|error: ParseIntError| {
-        Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}', which is not a whole number"))
-            .with_hint(format!("set it to a number, such as {default}"))
-            .with_source(error)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use nunatak_core::Code;
+
     use super::*;
 
     fn policy(pairs: &[(&str, &str)]) -> Result<RetryPolicy> {

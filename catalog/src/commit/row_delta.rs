@@ -4,16 +4,17 @@
 //! delta is committed on top of that snapshot, or of appends to it where the table allows it (isolation `snapshot`); else it is for the caller to run its
 //! statement again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::Result;
 
 use super::CommitError;
 use super::attempts::changed;
 use super::snapshot::{self, Appended, only_adds_columns, shape_changed};
 use crate::backend::Catalog;
+use crate::properties::invalid;
 use crate::snapshot::{FileKey, since};
-use crate::spec::{DataFile, Operation, Snapshot, TableMetadata};
+use crate::spec::{DataFile, Operation, Snapshot};
 use crate::table::Table;
 
 /// What a statement does to the rows of a table.
@@ -51,13 +52,11 @@ impl Isolation {
     /// What a table's property says; Iceberg's default is `serializable`.
     ///
     /// Errors: `INVALID_TABLE_PROPERTY`.
-    pub fn from_property(metadata: &TableMetadata, key: &str) -> Result<Self> {
-        match metadata.properties().get(key).map(|value| value.to_ascii_lowercase()) {
-            None => Ok(Self::Serializable),
-            Some(value) if value == "serializable" => Ok(Self::Serializable),
-            Some(value) if value == "snapshot" => Ok(Self::Snapshot),
-            Some(value) => Err(Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}'"))
-                .with_hint("set it to 'serializable' or 'snapshot'")),
+    pub fn from_property(properties: &HashMap<String, String>, name: &str) -> Result<Self> {
+        match properties.get(name).map(|level| level.to_ascii_lowercase()).as_deref() {
+            None | Some("serializable") => Ok(Self::Serializable),
+            Some("snapshot") => Ok(Self::Snapshot),
+            Some(other) => Err(invalid(name, other, "serializable or snapshot")),
         }
     }
 }

@@ -6,6 +6,7 @@ use nunatak_core::{Code, Error, Result};
 
 use super::CommitError;
 use super::attempts::{self, Attempt, Change};
+use super::cherry_pick::check_wap_id;
 use super::producer::Producer;
 use super::row_delta::RowDelta;
 use crate::backend::Catalog;
@@ -30,6 +31,7 @@ struct NewSnapshot<'a, F> {
 
 impl<F: Fn(&Table) -> Result<(), CommitError> + Sync> Change for NewSnapshot<'_, F> {
     async fn attempt(&self, table: &Table, number: u32) -> Result<Attempt, CommitError> {
+        check_wap_id(table, self.summary)?;
         (self.fits)(table)?;
         self.producer.attempt(table, number, self.summary).await
     }

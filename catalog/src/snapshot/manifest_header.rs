@@ -40,15 +40,17 @@ pub(crate) fn avro_name(name: &str) -> String {
     spelled
 }
 
-/// The same manifest with partition fields named by their ids, columns of types that are read, and entries that may leave out what they inherit; `None`
-/// when it is so already, or when the bytes are no such manifest (then the reader finds better words for it).
+/// The same manifest with partition fields named by their ids where their names are not read, columns of types that are, and entries that may leave out what they
+/// inherit; `None` when it is so already, or when the bytes are no such manifest (then the reader finds better words for it).
 pub(super) fn plain(manifest: &[u8]) -> Option<Vec<u8>> {
     let mut input = Input(manifest.strip_prefix(MAGIC)?);
     let mut header = input.map()?;
     let json = |key| serde_json::from_slice::<Value>(value(&header, key)?).ok();
     let mut changed = Vec::new();
     let mut fields = json("partition-spec")?;
-    if !fields.as_array()?.iter().all(|field| field["name"].as_str().is_some_and(is_plain)) {
+    // One that was dropped may have the name of its column, see `crate::void_fields`.
+    let is_read = |field: &Value| field["name"].as_str().is_some_and(is_plain) && field["transform"] != "void";
+    if !fields.as_array()?.iter().all(is_read) {
         let mut avro = json("avro.schema")?;
         rename(&mut fields)?;
         rename(partition_fields(&mut avro)?)?;

@@ -14,7 +14,7 @@ use nunatak_core::{Code, Error, Result};
 use nunatak_engine::files::OptionValue;
 use nunatak_engine::sql::statement::TableChange;
 
-use super::table_properties::{TableProperties, unknown};
+use super::table_properties::{TableProperties, check, unknown};
 use super::{Outcome, StatementContext};
 
 pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists: bool, change: &TableChange) -> Result<Outcome> {
@@ -105,7 +105,12 @@ fn with_properties(metadata: &TableMetadata, properties: &[(String, Option<Optio
             ("partitioning", _) => updates.extend(repartitioned(metadata, &parsed.spec)?),
             ("sorted_by", _) => updates.extend(resorted(metadata, &parsed.sort_order)),
             ("format_version", Some(_)) => updates.extend(upgraded(metadata, parsed.format_version)?),
-            ("extra_properties", Some(_)) => updates.push(set(parsed.iceberg.clone())),
+            ("extra_properties", Some(_)) => {
+                let mut all = metadata.properties().clone();
+                all.extend(parsed.iceberg.clone());
+                check(&parsed.iceberg, &all)?;
+                updates.push(set(parsed.iceberg.clone()));
+            }
             ("format", _) => {}
             ("format_version" | "extra_properties", None) => {
                 return Err(

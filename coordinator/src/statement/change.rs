@@ -1,11 +1,14 @@
 //! `DELETE`, `UPDATE` and `MERGE`: finds out the rows, writes new ones and what deletes the old ones, commits both. When other writers were faster, all of it
 //! again.
 
+use std::collections::HashMap;
+
 use datafusion::logical_expr::LogicalPlan;
 use nunatak_catalog::Table;
 use nunatak_catalog::commit::{self, CommitError, Isolation, Retries, RetryPolicy, RowDelta};
+use nunatak_catalog::properties::invalid;
 use nunatak_catalog::spec::{FormatVersion, TableMetadata};
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::Result;
 use nunatak_engine::scan::IcebergTable;
 use nunatak_engine::sql::{Change, ChangePlan};
 use nunatak_engine::write::{
@@ -38,27 +41,33 @@ pub(super) async fn prepare(context: &StatementContext, change: &Change) -> Resu
 
 /// Whether a table wants data files with changed rows to be written again. One of version 1 can have no deletes beside them.
 fn copies_on_write(change: &Change, metadata: &TableMetadata) -> Result<bool> {
-    let key = format!("write.{}.mode", change.kind());
-    match metadata.properties().get(&key).map(|mode| mode.to_ascii_lowercase()) {
-        _ if metadata.format_version() == FormatVersion::V1 => Ok(true),
-        None => Ok(false),
-        Some(value) if value == "merge-on-read" => Ok(false),
-        Some(value) if value == "copy-on-write" => Ok(true),
-        Some(value) => Err(Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}'"))
-            .with_hint("set it to 'merge-on-read' or 'copy-on-write'")),
+    match metadata.format_version() {
+        FormatVersion::V1 => Ok(true),
+        FormatVersion::V2 | FormatVersion::V3 => is_copy_on_write(metadata.properties(), &format!("write.{}.mode", change.kind())),
+    }
+}
+
+/// The same for one kind of change, by the property that says so.
+///
+/// Errors: `INVALID_TABLE_PROPERTY`.
+pub(super) fn is_copy_on_write(properties: &HashMap<String, String>, name: &str) -> Result<bool> {
+    match properties.get(name).map(|mode| mode.to_ascii_lowercase()).as_deref() {
+        None | Some("merge-on-read") => Ok(false),
+        Some("copy-on-write") => Ok(true),
+        Some(other) => Err(invalid(name, other, "merge-on-read or copy-on-write")),
     }
 }
 
 /// Where the rows of a change go.
 pub(super) fn target(context: &StatementContext, table: &Table) -> WriteTarget {
-    WriteTarget::new(table.clone(), context.id.to_string(), Rows::Changes)
+    WriteTarget::new(table.clone(), &context.id.to_string(), Rows::Changes)
 }
 
 /// One attempt: how many rows it has changed.
 async fn attempt(context: &StatementContext, change: &Change, planned: ChangePlan) -> Result<u64, CommitError> {
     let ChangePlan { table, rows } = planned;
     let base = table.table();
-    let isolation = Isolation::from_property(&base.metadata, &format!("write.{}.isolation-level", change.kind()))?;
+    let isolation = Isolation::from_property(base.metadata.properties(), &format!("write.{}.isolation-level", change.kind()))?;
     let name = context.resolve(change.target()?)?;
     let catalog = context.engine.catalog(&name.catalog)?;
 
@@ -115,7 +124,7 @@ async fn without_deletes(context: &StatementContext, table: &IcebergTable, delta
     if delta.deletes.is_empty() {
         return Ok(delta);
     }
-    let target = WriteTarget::new(table.table().clone(), context.id.to_string(), Rows::Rewritten);
+    let target = WriteTarget::new(table.table().clone(), &context.id.to_string(), Rows::Rewritten);
     let rewritten = async {
         let rest = remaining_rows(table, context.engine.scan(), &delta).await?;
         insert::write(context, &context.write_plan(&rest, target).await?, table.table()).await

@@ -10,7 +10,7 @@ use nunatak_catalog::spec::{Schema, TableMetadata, TableMetadataBuilder};
 use nunatak_catalog::{Catalog, Table, commit};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
-use nunatak_engine::functions::rename_fields::cast_columns;
+use nunatak_engine::functions::column_cast::cast_columns;
 use nunatak_engine::scan::types::{arrow_to_iceberg_schema, table_schema};
 use nunatak_engine::sql::statement::{ColumnDefinition, CreateTable};
 use nunatak_engine::sql::{QualifiedName, is_unnamed, output_name};
@@ -30,6 +30,7 @@ pub(super) async fn run(context: StatementContext, mut create: CreateTable) -> R
     if exists(&catalog, &name).await? {
         return if create.if_not_exists { Ok(Outcome::done()) } else { Err(already_exists(&name)) };
     }
+    name.check_new()?;
     match create.query.take() {
         Some(query) => create_as(context, catalog, name, create, *query).await,
         None => {

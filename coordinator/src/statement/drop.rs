@@ -55,6 +55,7 @@ pub(super) async fn rename_view(context: &StatementContext, name: &ObjectName, t
 /// What is renamed, and how it is called then.
 fn both_names(context: &StatementContext, name: &ObjectName, to: &ObjectName) -> Result<(QualifiedName, QualifiedName)> {
     let (name, to) = (context.resolve(name)?, context.resolve(to)?);
+    to.check_new()?;
     if name.catalog != to.catalog {
         return Err(Error::not_supported(format!("'{}' can't be renamed from catalog '{}' to '{}'", name.table, name.catalog, to.catalog)));
     }

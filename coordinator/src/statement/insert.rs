@@ -11,10 +11,9 @@ use nunatak_catalog::{Branch, Catalog, Table, commit};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::sql::InsertPlan;
-use nunatak_engine::write::{Rows, WriteTarget, Written, discard};
+use nunatak_engine::write::{Rows, Unfinished, WriteTarget, Written, discard};
 
-use super::{Outcome, StatementContext, overwrite, parameters};
-use crate::execution::Planned;
+use super::{Outcome, StatementContext, Writer, overwrite, parameters};
 use crate::query::Prepared;
 
 /// The entry of a snapshot's summary that names the query that made it.
@@ -64,13 +63,13 @@ impl StatementContext {
 }
 
 /// The plan that writes `input`'s rows into files of `table`.
-pub(super) async fn writer(context: &StatementContext, table: &Table, input: &LogicalPlan) -> Result<Planned> {
+pub(super) async fn writer(context: &StatementContext, table: &Table, input: &LogicalPlan) -> Result<Writer> {
     context.write_plan(input, target(context, table)).await
 }
 
 /// Where new rows go.
 pub(super) fn target(context: &StatementContext, table: &Table) -> WriteTarget {
-    WriteTarget::new(table.clone(), context.id.to_string(), Rows::New)
+    WriteTarget::new(table.clone(), &context.id.to_string(), Rows::New)
 }
 
 /// Removes the files after a commit that failed, but not when it may have happened.
@@ -81,13 +80,14 @@ pub(super) async fn discard_unless_unknown(written: &Written, table: &Table, err
 }
 
 /// Runs a writer to its end. What it gives is in no snapshot yet.
-pub(super) async fn write(context: &StatementContext, writer: &Planned, table: &Table) -> Result<Written> {
+pub(super) async fn write(context: &StatementContext, writer: &Writer, table: &Table) -> Result<Written> {
     let mut written = Written::default();
+    let unfinished = Unfinished::new(table, &writer.name);
     let ran = match &context.analysis {
-        Some(analysis) => analysis.run(writer, &mut |report| written.add(report, table)).await,
+        Some(analysis) => analysis.run(&writer.plan, &mut |report| written.add(report, table)).await,
         None => {
             async {
-                let mut reports = writer.run().await?;
+                let mut reports = writer.plan.run().await?;
                 while let Some(report) = reports.next().await {
                     written.add(&report.map_err(from_datafusion)?, table)?;
                 }
@@ -97,10 +97,12 @@ pub(super) async fn write(context: &StatementContext, writer: &Planned, table: &
         }
     };
     match ran {
-        Ok(()) => Ok(written),
+        Ok(()) => {
+            unfinished.ended();
+            Ok(written)
+        }
         Err(error) => {
-            // A task that fails removes its own files; those of tasks that had ended are known here.
-            discard(table, &written.files).await;
+            unfinished.failed().await;
             Err(error)
         }
     }

@@ -88,13 +88,22 @@ impl StatementContext {
     }
 
     /// A physical plan that writes its rows to `target`. Where that makes a better one, some of the rows are looked at first.
-    async fn write_plan(&self, plan: &LogicalPlan, mut target: WriteTarget) -> Result<Planned> {
-        let planned = self.physical_plan(plan, Some(&target)).await?;
-        let Some(sampling) = planned.sampling(plan)? else { return Ok(planned) };
-        let rows = self.physical_plan(&sampling, None).await?.run().await?;
-        target.sample = Some(Sample::collect(rows).await.map_err(from_datafusion)?);
-        self.physical_plan(plan, Some(&target)).await
+    async fn write_plan(&self, plan: &LogicalPlan, mut target: WriteTarget) -> Result<Writer> {
+        let mut planned = self.physical_plan(plan, Some(&target)).await?;
+        if let Some(sampling) = planned.sampling(plan)? {
+            let rows = self.physical_plan(&sampling, None).await?.run().await?;
+            target.sample = Some(Sample::collect(rows).await.map_err(from_datafusion)?);
+            planned = self.physical_plan(plan, Some(&target)).await?;
+        }
+        Ok(Writer { plan: planned, name: target.name })
     }
+}
+
+/// A planned write.
+struct Writer {
+    plan: Planned,
+    /// The name of its [`WriteTarget`].
+    name: String,
 }
 
 fn planner(engine: &Arc<EngineContext>, session: &Session, settings: &Settings) -> Planner {

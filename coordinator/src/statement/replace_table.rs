@@ -1,46 +1,91 @@
-//! `CREATE OR REPLACE TABLE` of a table that exists: it gets other columns and rows in one step, and keeps its history.
+//! `CREATE OR REPLACE TABLE` of a table that exists: it gets other columns and rows in one step, and keeps its history. It replaces whatever is there then; when what it
+//! was planned with does not hold any more, all of it again.
 
 use std::sync::Arc;
 
-use nunatak_catalog::commit::{Replacement, replace, replace_by_empty};
+use datafusion::logical_expr::LogicalPlan;
+use nunatak_catalog::commit::{CommitError, Replacement, Retries, RetryPolicy, replace, replace_by_empty};
 use nunatak_catalog::evolution::check_defaults;
 use nunatak_catalog::name_mapping::{NAME_MAPPING, extended};
 use nunatak_catalog::replaced_columns::replacing_schema;
 use nunatak_catalog::spec::{FormatVersion, Schema};
 use nunatak_catalog::{Catalog, Table};
-use nunatak_core::{Error, Result};
+use nunatak_core::{Code, Error, Result};
 use nunatak_engine::sql::statement::CreateTable;
+use nunatak_engine::write::discard;
 
 use super::create_table::{cast_to_table, plan_query};
 use super::table_properties::TableProperties;
-use super::{Outcome, StatementContext, insert};
+use super::{Outcome, StatementContext, Writer, insert};
 
-pub(super) async fn run(context: StatementContext, catalog: Arc<dyn Catalog>, base: Table, mut create: CreateTable) -> Result<Outcome> {
-    let (plan, schema) = match create.query.take() {
+pub(super) async fn run(mut context: StatementContext, catalog: Arc<dyn Catalog>, base: Table, create: CreateTable) -> Result<Outcome> {
+    let (plan, schema) = match &create.query {
         Some(query) => {
-            let (plan, schema) = plan_query(&context, *query, &create.columns).await?;
+            let (plan, schema) = plan_query(&context, (**query).clone(), &create.columns).await?;
             (Some(plan).filter(|_| create.with_data), schema)
         }
         None => (None, context.planner.new_schema(&create.columns)?),
     };
-    let replacement = replacement(&base, &create, &schema)?;
     let Some(plan) = plan else {
-        replace_by_empty(catalog.as_ref(), &base, &replacement).await?;
+        replace_by_empty(catalog.as_ref(), &base, |now| replacement(now, &create, &schema)).await?;
         return Ok(Outcome::done());
     };
-    let staged = replacement.staged(&base)?;
-    let writer = insert::writer(&context, &staged, &cast_to_table(plan, &staged)?).await?;
+    let mut rows = Rows::plan(&context, base, &create, plan, &schema).await?;
     Ok(Outcome::update(async move {
-        let written = insert::write(&context, &writer, &staged).await?;
-        let count = written.changed_rows();
-        match replace(catalog.as_ref(), &base, &replacement, written.files.clone(), &context.summary(&base)).await {
-            Ok(_) => Ok(Some(count)),
+        let mut retries = Retries::new(RetryPolicy::from_properties(&rows.replacement.properties)?);
+        loop {
+            match rows.write(&context, catalog.as_ref()).await {
+                Ok(count) => return Ok(Some(count)),
+                Err(CommitError::Conflict(error)) => retries.wait(error).await?,
+                Err(error) => return Err(error.into_error()),
+            }
+            context.forget_tables();
+            rows = again(&context, catalog.as_ref(), &rows.base, &create).await?;
+        }
+    }))
+}
+
+/// Plans the statement once more, for the table as it is now.
+async fn again(context: &StatementContext, catalog: &dyn Catalog, base: &Table, create: &CreateTable) -> Result<Rows> {
+    let dropped = || Error::new(Code::TableNotFound, format!("table '{}' was dropped while its rows were written", base.name));
+    let base = catalog.load_table(&base.name).await?.ok_or_else(dropped)?;
+    let query = create.query.as_deref().cloned().ok_or_else(|| Error::internal("a table without a query has no rows"))?;
+    let (plan, schema) = plan_query(context, query, &create.columns).await?;
+    Rows::plan(context, base, create, plan, &schema).await
+}
+
+/// The rows of a table that is replaced, as they are to be written.
+struct Rows {
+    base: Table,
+    replacement: Replacement,
+    /// The table as it will be.
+    staged: Table,
+    writer: Writer,
+    /// Whether some of them are rows that the table has now.
+    reads_base: bool,
+}
+
+impl Rows {
+    async fn plan(context: &StatementContext, base: Table, create: &CreateTable, plan: LogicalPlan, schema: &Schema) -> Result<Self> {
+        let replacement = replacement(&base, create, schema)?;
+        let staged = replacement.staged(&base)?;
+        let writer = insert::writer(context, &staged, &cast_to_table(plan, &staged)?).await?;
+        Ok(Self { reads_base: context.planner.reads(&base), base, replacement, staged, writer })
+    }
+
+    /// One attempt: how many rows the table has after it.
+    async fn write(&self, context: &StatementContext, catalog: &dyn Catalog) -> Result<u64, CommitError> {
+        let Self { base, replacement, staged, writer, reads_base } = self;
+        let written = insert::write(context, writer, staged).await?;
+        match replace(catalog, base, replacement, *reads_base, written.files.clone(), &context.summary(base)).await {
+            Ok(_) => Ok(written.changed_rows()),
+            Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(error)),
             Err(error) => {
-                insert::discard_unless_unknown(&written, &base, &error).await;
+                discard(base, &written.files).await;
                 Err(error)
             }
         }
-    }))
+    }
 }
 
 /// What the statement makes of the table.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use nunatak_catalog::properties;
 use nunatak_catalog::spec::{
     FormatVersion, NullOrder, Schema, SortDirection, SortField, SortOrder, Transform, UnboundPartitionField, UnboundPartitionSpec,
 };
@@ -9,6 +10,10 @@ use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
 use nunatak_engine::files::OptionValue;
 use nunatak_engine::sql::option_text;
+use nunatak_engine::write;
+
+use super::change::is_copy_on_write;
+use crate::jobs::maintenance;
 
 /// The names there are.
 const NAMES: [&str; 6] = ["extra_properties", "format", "format_version", "location", "partitioning", "sorted_by"];
@@ -51,6 +56,7 @@ impl TableProperties {
         let mut parsed = Self::parse(given, schema)?;
         let (codec, name) = DEFAULT_CODEC;
         parsed.iceberg.entry(codec.to_owned()).or_insert_with(|| name.to_owned());
+        check(&parsed.iceberg, &parsed.iceberg)?;
         Ok(parsed)
     }
 
@@ -77,6 +83,21 @@ fn wrong(what: impl Into<String>) -> Error {
 pub(super) fn unknown(name: &str) -> Error {
     let unknown = wrong(format!("table property '{name}' does not exist"));
     suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), name, NAMES)
+}
+
+/// Checks Iceberg's own properties that are set, each as those read it who go by it; `all` are those that the table has then. Others may have any value.
+///
+/// Errors: `INVALID_TABLE_PROPERTY`, `NOT_SUPPORTED`.
+pub(super) fn check(set: &HashMap<String, String>, all: &HashMap<String, String>) -> Result<()> {
+    for name in set.keys() {
+        properties::check(all, name)?;
+        write::check_property(all, name)?;
+        maintenance::check_property(all, name)?;
+        if ["write.delete.mode", "write.update.mode", "write.merge.mode"].contains(&name.as_str()) {
+            is_copy_on_write(all, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Iceberg's own properties, by their names.

@@ -21,6 +21,7 @@ pub(super) struct NewView {
 /// Plans the query first: a view that can't be read is not made.
 pub(super) async fn create(context: &StatementContext, new: NewView) -> Result<Outcome> {
     let name = context.resolve(&new.name)?;
+    name.check_new()?;
     let catalog = context.engine.catalog(&name.catalog)?;
     let plan = context.planner.plan_query(new.query).await?;
     if !plan.get_parameter_names().map_err(nunatak_engine::error::from_datafusion)?.is_empty() {

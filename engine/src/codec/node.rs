@@ -94,7 +94,7 @@ pub(super) enum Rows {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct IcebergWrite {
     #[prost(string, tag = "1")]
-    pub(super) query_id: String,
+    pub(super) name: String,
     #[prost(string, tag = "2")]
     pub(super) schema: String,
     #[prost(string, tag = "3")]

@@ -69,7 +69,7 @@ async fn written(folder: &std::path::Path, context: &SessionContext) -> Table {
         datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::clone(function)).unwrap();
         context.register_udf(function.as_ref().clone());
     }
-    let target = WriteTarget::new(table.clone(), "q1".to_owned(), Rows::New);
+    let target = WriteTarget::new(table.clone(), "q1", Rows::New);
     let plan = write_plan(rows(), &target, &state).unwrap();
     let reports = collect(crossed(&plan, context), context.task_ctx()).await.unwrap();
     let files = Written::from_batches(&reports, &table).unwrap().files;

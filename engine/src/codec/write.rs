@@ -16,10 +16,10 @@ use crate::write::{IcebergWriteExec, RowOrder, Rows, WriteTarget};
 /// The message of a write; `None` for any other node.
 pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
     let Some(write) = plan.downcast_ref::<IcebergWriteExec>() else { return Ok(None) };
-    let WriteTarget { table, query_id, rows, order, .. } = write.target();
+    let WriteTarget { table, name, rows, order, .. } = write.target();
     let metadata = serde_json::to_string(table.metadata.as_ref()).map_err(|error| into_datafusion(Error::internal(error.to_string())))?;
     Ok(Some(Kind::IcebergWrite(IcebergWrite {
-        query_id: query_id.clone(),
+        name: name.clone(),
         schema: table.name.namespace.clone(),
         table: table.name.table.clone(),
         metadata_location: table.metadata_location.clone(),
@@ -42,7 +42,7 @@ pub(super) fn decode(write: &IcebergWrite, inputs: &[Arc<dyn ExecutionPlan>], st
         node::Rows::Rewritten => Rows::Rewritten,
     };
     let order = if write.arranged { RowOrder::Arranged } else { RowOrder::OfTable };
-    let target = WriteTarget { order, ..WriteTarget::new(table, write.query_id.clone(), rows) };
+    let target = WriteTarget { name: write.name.clone(), order, ..WriteTarget::new(table, "", rows) };
     Ok(Arc::new(IcebergWriteExec::try_new(Arc::clone(input), target)?))
 }
 

@@ -69,7 +69,16 @@ fn convert(error: DataFusionError) -> Error {
 
 /// An error of which only the text has come over the wire: the code stands before it if it was ours.
 fn from_text(text: &str) -> Error {
-    Error::from_display(text).unwrap_or_else(|| Error::new(Code::GenericInternalError, text))
+    Error::from_display(text).unwrap_or_else(|| no_space(text).unwrap_or_else(|| Error::new(Code::GenericInternalError, text)))
+}
+
+/// The error for a full disk, if that is what the operating system has said: of files of tables storage says so itself, all others are of running queries.
+fn no_space(text: &str) -> Option<Error> {
+    let is_full = ["No space left on device", "Disk quota exceeded"].iter().any(|said| text.contains(said));
+    is_full.then(|| {
+        Error::new(Code::ExceededSpillLimit, "there is no space left on disk for what queries keep there while they run")
+            .with_hint("free some, or put the data directory on a larger disk")
+    })
 }
 
 /// A shared error cannot be taken apart; its variant still gives the code.
@@ -83,7 +92,7 @@ fn convert_shared(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(message) => Error::new(Code::ExceededLocalMemoryLimit, message.clone()),
         DataFusionError::Execution(message) | DataFusionError::Plan(message) => planning::from_message(message),
         DataFusionError::NotImplemented(message) => planning::from_not_implemented(message),
-        DataFusionError::IoError(io) => Error::new(Code::IcebergFilesystemError, io.to_string()),
+        DataFusionError::IoError(io) => no_space(&io.to_string()).unwrap_or_else(|| Error::new(Code::IcebergFilesystemError, io.to_string())),
         DataFusionError::External(inner) => from_text(&inner.to_string()),
         other => Error::internal(other.to_string()),
     }
@@ -166,6 +175,9 @@ fn arrow_code(error: &ArrowError) -> Code {
 
 /// The same for an error of Arrow's kernels, with types as Trino writes them.
 pub fn from_arrow(error: &ArrowError) -> Error {
+    if let Some(full) = no_space(&error.to_string()) {
+        return full;
+    }
     let code = arrow_code(error);
     let text = match error {
         ArrowError::DivideByZero => "division by zero".to_owned(),

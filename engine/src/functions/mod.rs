@@ -1,5 +1,6 @@
 //! Functions of our own. They go to every session that makes or runs plans: executors find them by their names.
 
+pub mod column_cast;
 pub mod range_of;
 pub mod rename_fields;
 pub mod single_value;
@@ -16,7 +17,7 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| vec![thet
 
 /// All scalar functions, the partition transforms included.
 pub fn scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    let others = [zorder::function(), rename_fields::function(), range_of::range_of(), range_of::hash_of()];
+    let others = [zorder::function(), rename_fields::function(), column_cast::function(), range_of::range_of(), range_of::hash_of()];
     transform::functions::all().iter().map(Arc::clone).chain(others)
 }
 

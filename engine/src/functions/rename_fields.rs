@@ -4,14 +4,10 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{DFSchema, ScalarValue, exec_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
-};
-
-use crate::scan::types::plain_type;
+use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
 
 const NAME: &str = "$rename_fields";
 
@@ -33,20 +29,6 @@ pub fn cast_by_position(value: Expr, to: &DataType, input: &DFSchema) -> Result<
         named => function().call(vec![value, lit(ScalarValue::try_from(&named)?)]),
     };
     value.cast_to(to, input)
-}
-
-/// The rows of a plan with the names of these columns, and with their types apart from what these say of the fields within.
-///
-/// Errors: those of casts between the types.
-pub fn cast_columns(plan: LogicalPlan, columns: &Schema) -> Result<LogicalPlan> {
-    let values = plan
-        .schema()
-        .columns()
-        .into_iter()
-        .zip(columns.fields())
-        .map(|(column, field)| Ok(cast_by_position(Expr::Column(column), &plain_type(field.data_type()), plan.schema())?.alias(field.name())));
-    let values = values.collect::<Result<Vec<_>>>()?;
-    LogicalPlanBuilder::from(plan).project(values)?.build()
 }
 
 /// The type `from` with the field names of `to`, where rows have as many fields and not the same names.

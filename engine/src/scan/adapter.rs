@@ -12,7 +12,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 use nunatak_core::Error;
 
-use super::field_id_cast::{FieldIdCastExpr, check_castable};
+use super::field_id_cast::{FieldIdCastExpr, check_castable, may_hide_nulls};
 use super::types::{INITIAL_DEFAULT, field_id};
 use super::values::default_scalar;
 use crate::error::into_datafusion;
@@ -58,12 +58,12 @@ impl IcebergExprAdapter {
         let Some(index) = self.file_index(target, column) else { return missing(target) };
         let source = self.file.field(index);
         let plain = Arc::new(Column::new(source.name(), index));
-        if source.data_type() == target.data_type() {
+        if source.data_type() == target.data_type() && !may_hide_nulls(source.data_type()) {
             return Ok(plain);
         }
         check_castable(target.name(), source.data_type(), target.data_type()).map_err(into_datafusion)?;
         let target_field = Arc::new(target.clone());
-        if target.data_type().is_nested() {
+        if target.data_type().is_nested() || has_coarser_unit(source.data_type(), target.data_type()) {
             return Ok(Arc::new(FieldIdCastExpr::new(plain, target_field)));
         }
         // DataFusion moves this cast to the other side of a comparison, so that pruning still works.
@@ -85,13 +85,18 @@ impl IcebergExprAdapter {
         let target = self.table.field_with_name(column.name())?;
         let Some(index) = self.file_index(target, column) else { return Ok(None) };
         let source = self.file.field(index);
-        if access.return_type().is_nested() || !same_rows(source.data_type(), target.data_type()) {
+        if access.return_type().is_nested() || may_hide_nulls(source.data_type()) || !same_rows(source.data_type(), target.data_type()) {
             return Ok(None);
         }
         let mut args = access.args().to_vec();
         args[0] = Arc::new(Column::new(source.name(), index));
         Arc::clone(expr).with_new_children(args).map(Some)
     }
+}
+
+/// Whether a file has moments in a coarser unit than the table. DataFusion would cut off the other side of a comparison to that unit, and leave out rows.
+fn has_coarser_unit(file: &DataType, table: &DataType) -> bool {
+    matches!((file, table), (DataType::Timestamp(file, _), DataType::Timestamp(table, _)) if file < table)
 }
 
 /// Whether two types are rows with the same fields under the same names. Whether a field may be null, and its metadata, do not matter.
@@ -127,7 +132,7 @@ fn missing(field: &Field) -> Result<Arc<dyn PhysicalExpr>> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Schema;
+    use arrow::datatypes::{Schema, TimeUnit};
     use datafusion::logical_expr::Operator;
     use datafusion::physical_expr::expressions::binary;
     use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
@@ -158,6 +163,14 @@ mod tests {
         assert_eq!(rewrite(&table, &file, column("c")).unwrap(), "NULL");
         let sum = binary(column("b"), Operator::Eq, lit(5_i64), &table).unwrap();
         assert_eq!(rewrite(&table, &file, sum).unwrap(), "CAST(a@0 AS Int64) = 5");
+    }
+
+    #[test]
+    fn moments_are_compared_in_the_unit_of_the_table() {
+        let with_unit = |unit| schema(&[(1, "at", DataType::Timestamp(unit, None))]);
+        let (table, file) = (with_unit(TimeUnit::Microsecond), with_unit(TimeUnit::Millisecond));
+        let column = Arc::new(Column::new("at", 0)) as Arc<dyn PhysicalExpr>;
+        assert_eq!(rewrite(&table, &file, column).unwrap(), "field_id_cast(at@0 as at)");
     }
 
     #[test]

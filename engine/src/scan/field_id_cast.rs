@@ -137,8 +137,21 @@ fn child_of<'a>(fields: &'a Fields, target: &Field) -> Option<(usize, &'a FieldR
     fields.iter().enumerate().find(|(_, field)| field_id(field) == Some(id))
 }
 
+/// Whether values of a type may be rows that are NULL and have values in required fields: readers of Parquet leave any there, and whoever takes the field finds them.
+pub fn may_hide_nulls(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().any(|field| !field.is_nullable() || may_hide_nulls(field.data_type())),
+        DataType::List(element) | DataType::LargeList(element) => may_hide_nulls(element.data_type()),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) => pair.iter().any(|field| may_hide_nulls(field.data_type())),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 fn cast(array: &ArrayRef, target: &Field) -> DataFusionResult<ArrayRef> {
-    if array.data_type() == target.data_type() {
+    if array.data_type() == target.data_type() && !may_hide_nulls(target.data_type()) {
         return Ok(Arc::clone(array));
     }
     match (array.data_type(), target.data_type()) {
@@ -154,7 +167,9 @@ fn cast(array: &ArrayRef, target: &Field) -> DataFusionResult<ArrayRef> {
 
 fn cast_struct(array: &StructArray, from: &Fields, to: &Fields) -> DataFusionResult<ArrayRef> {
     let child = |target: &FieldRef| match child_of(from, target) {
-        Some((index, _)) => cast(array.column(index), target),
+        Some((index, _)) if target.is_nullable() || array.null_count() == 0 => cast(array.column(index), target),
+        // First, so that the fields of a row in the row are, too.
+        Some((index, _)) => cast(&nullif(array.column(index), &is_null(array)?)?, target),
         None => missing(target, array),
     };
     let children = to.iter().map(child).collect::<DataFusionResult<Vec<_>>>()?;
@@ -234,6 +249,21 @@ mod tests {
         let rows = result.as_struct();
         assert_eq!(rows.column(1).as_ref(), &Int64Array::from(vec![None, Some(7)]) as &dyn Array);
         assert_eq!(rows.column(2).as_ref(), &StringArray::from(vec![None, Some("x")]) as &dyn Array);
+    }
+
+    #[test]
+    fn required_fields_of_a_row_that_is_null_are_null() {
+        let required = |id, name: &str, data_type| Arc::new(field(id, name, data_type).as_ref().clone().with_nullable(false));
+        let inner = Fields::from(vec![required(4, "y", DataType::Utf8)]);
+        let fields = Fields::from(vec![required(2, "x", DataType::Int64), required(3, "s", DataType::Struct(inner.clone()))]);
+        let inner = StructArray::new(inner, vec![Arc::new(StringArray::from(vec!["", "b"]))], None);
+        let rows = StructArray::new(fields.clone(), vec![Arc::new(Int64Array::from(vec![0, 7])), Arc::new(inner)], Some(vec![false, true].into()));
+        let target = Field::new("r", DataType::Struct(fields), true);
+        let result = cast(&(Arc::new(rows) as ArrayRef), &target).unwrap();
+        let rows = result.as_struct();
+        assert_eq!(rows.column(0).as_ref(), &Int64Array::from(vec![None, Some(7)]) as &dyn Array);
+        assert_eq!(rows.column(1).as_struct().column(0).as_ref(), &StringArray::from(vec![None, Some("b")]) as &dyn Array);
+        assert!(rows.column(1).is_null(0) && rows.column(1).is_valid(1));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! ([`pruning`]), cuts files at their row groups ([`splits`]) and tells DataFusion what Iceberg's metadata knows for certain ([`statistics`]), of each file when it
 //! is its turn ([`facts`]).
 //! Columns are matched by field id ([`adapter`]), by name only in files that have no ids ([`names`]); deleted rows are taken out where the files are read ([`deletes`]). Columns that no schema
-//! names, such as the file of a row, are in [`hidden`], and what a scan reads for them in [`columns`].
+//! names, such as the file of a row, are in [`hidden`], and what a scan reads for them in [`columns`]. What files say of floating-point numbers is taken with care ([`nans`]).
 
 pub mod adapter;
 pub mod affinity;
@@ -18,6 +18,7 @@ pub mod field_id_cast;
 pub mod hidden;
 pub mod metadata_tables;
 pub mod names;
+mod nans;
 pub mod partition;
 pub mod plan;
 pub mod provider;

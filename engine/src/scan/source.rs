@@ -32,6 +32,7 @@ use super::adapter::IcebergExprAdapterFactory;
 use super::columns::key_name;
 use super::deletes::{DeleteReader, FileDeletes, WithDeletes, equality_ids};
 use super::facts::{Described, FileFacts};
+use super::nans::{ByNans, Guarded};
 use super::provider::ScanContext;
 use super::pruning::Pruned;
 use super::reader::IcebergReaderFactory;
@@ -255,7 +256,7 @@ impl FileSource for IcebergSource {
     fn create_morselizer(&self, store: Arc<dyn ObjectStore>, config: &FileScanConfig, partition: usize) -> Result<Box<dyn Morselizer>> {
         let reader = IcebergReaderFactory::new(Arc::clone(&store), Arc::clone(&self.footers), self.table_schema().file_schema());
         let reader = Arc::new(reader.with_cache(self.cache.as_ref(), config.object_store_url.as_str(), self.parquet.metrics(), partition));
-        let morselizer = |parquet: &ParquetSource, limit: Option<usize>| {
+        let open = |parquet: &ParquetSource, limit: Option<usize>| {
             let parquet = parquet.clone().with_parquet_file_reader_factory(Arc::clone(&reader) as Arc<dyn ParquetFileReaderFactory>);
             // The morselizer takes these three from the configuration; a copy of all of it would copy every file of the scan for every partition.
             let config = FileScanConfigBuilder::new(config.object_store_url.clone(), Arc::new(parquet.clone()))
@@ -263,7 +264,14 @@ impl FileSource for IcebergSource {
                 .with_preserve_order(config.preserve_order)
                 .with_expr_adapter(Some(Arc::new(IcebergExprAdapterFactory)))
                 .build();
-            let inner = parquet.create_morselizer(Arc::clone(&store), &config, partition)?;
+            parquet.create_morselizer(Arc::clone(&store), &config, partition)
+        };
+        let morselizer = |parquet: &ParquetSource, limit: Option<usize>| {
+            let plain = open(parquet, limit)?;
+            let inner: Box<dyn Morselizer> = match Guarded::new(parquet)? {
+                Some(Guarded { source, columns }) => Box::new(ByNans { columns, without: plain, with: open(&source, limit)? }),
+                None => plain,
+            };
             Ok::<Box<dyn Morselizer>, DataFusionError>(match &self.facts {
                 Some(facts) => Box::new(Described { inner, facts: Arc::clone(facts) }),
                 None => inner,

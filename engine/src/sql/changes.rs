@@ -17,8 +17,8 @@ use super::place::start_of;
 use super::row_values::name_fields;
 use super::{Statement, parse};
 use crate::error::{from_datafusion, suggest};
-use crate::functions::rename_fields::cast_by_position;
-use crate::scan::types::table_schema;
+use crate::functions::column_cast::cast_to_column;
+use crate::scan::types::{field_names, table_schema};
 use crate::scan::{HiddenColumn, IcebergTable};
 
 /// A statement that changes rows of a table.
@@ -141,7 +141,7 @@ pub(super) fn update_query(update: &ast::Update, table: &IcebergTable) -> Result
     let of_table = |column: &str| identifier(&[&relation, column]);
     let item = |expr, name: &str| ast::SelectItem::ExprWithAlias { expr, alias: ast::Ident::with_quote('"', name) };
 
-    let columns: Vec<&str> = table.iceberg_schema().as_struct().fields().iter().map(|field| field.name.as_str()).collect();
+    let columns = field_names(table.iceberg_schema().as_struct());
     let mut values = assigned(update, &relation, &columns)?;
     let mut items = vec![
         item(of_table(HiddenColumn::File.name()), HiddenColumn::File.name()),
@@ -149,8 +149,7 @@ pub(super) fn update_query(update: &ast::Update, table: &IcebergTable) -> Result
         item(ast::Expr::Value(ast::Value::Boolean(true).into()), WRITTEN),
     ];
     let mut defaults = Defaults::new();
-    for field in table.iceberg_schema().as_struct().fields() {
-        let column = &field.name;
+    for (field, column) in table.iceberg_schema().as_struct().fields().iter().zip(&columns) {
         let mut value = values.remove(column);
         if let Some(value) = &mut value {
             name_fields(value, &field.field_type);
@@ -197,13 +196,16 @@ fn is_default(value: &ast::Expr) -> bool {
 }
 
 /// The values that an `UPDATE` gives, by column.
-fn assigned(update: &ast::Update, relation: &str, columns: &[&str]) -> Result<HashMap<String, ast::Expr>> {
+fn assigned(update: &ast::Update, relation: &str, columns: &[String]) -> Result<HashMap<String, ast::Expr>> {
     let mut values = HashMap::new();
     for assignment in &update.assignments {
         let AssignmentTarget::ColumnName(target) = &assignment.target else {
             return Err(Error::not_supported("UPDATE ... SET (a, b) = ... is not supported").with_hint("write SET a = ..., b = ..."));
         };
         let mut path = parts(target);
+        if let Some(column) = path.last_mut().filter(|column| !columns.contains(column)) {
+            *column = column.to_lowercase();
+        }
         if path.len() > 1 && path.first().is_some_and(|first| first == relation) {
             path.remove(0);
         }
@@ -211,8 +213,9 @@ fn assigned(update: &ast::Update, relation: &str, columns: &[&str]) -> Result<Ha
             return Err(Error::not_supported(format!("'{target}' cannot be set: only whole columns can"))
                 .with_hint("set the column to a row with the changed field"));
         };
-        if !columns.contains(&column.as_str()) {
-            let error = suggest(Error::new(Code::ColumnNotFound, format!("column '{column}' does not exist")), column, columns.iter().copied());
+        if !columns.contains(column) {
+            let error = Error::new(Code::ColumnNotFound, format!("column '{column}' does not exist"));
+            let error = suggest(error, column, columns.iter().map(String::as_str));
             return Err(match start_of(target) {
                 Some(place) => error.at(place),
                 None => error,
@@ -253,20 +256,21 @@ pub(super) fn with_types(plan: LogicalPlan, table: &IcebergTable, mut defaults: 
         .map_err(from_datafusion)
 }
 
-/// A value for a column of a table.
+/// A value for a column of a table, of its type apart from what that says of the fields within: casts of constants would lose it, and the writer adds it.
 pub(super) fn typed(mut value: Expr, field: &arrow::datatypes::FieldRef, input: &DFSchema) -> datafusion::error::Result<Expr> {
     if let Expr::Placeholder(placeholder) = &mut value {
         placeholder.field.get_or_insert_with(|| Arc::clone(field));
     }
-    Ok(cast_by_position(value, field.data_type(), input)?.alias(field.name()))
+    Ok(cast_to_column(value, field, input)?.alias(field.name()))
 }
 
 /// Gives rows among the values of a clause of `MERGE` the field names of their columns.
 pub(super) fn name_rows(action: &mut ast::MergeAction, table: &IcebergTable) {
     let fields = table.iceberg_schema().as_struct().fields();
+    let names = field_names(table.iceberg_schema().as_struct());
     let name = |column: Option<String>, value: &mut ast::Expr| {
-        if let Some(field) = fields.iter().find(|field| Some(&field.name) == column.as_ref()) {
-            name_fields(value, &field.field_type);
+        if let Some(place) = names.iter().position(|name| Some(name) == column.as_ref()) {
+            name_fields(value, &fields[place].field_type);
         }
     };
     match action {
@@ -279,7 +283,7 @@ pub(super) fn name_rows(action: &mut ast::MergeAction, table: &IcebergTable) {
         }
         ast::MergeAction::Insert(insert) => {
             let named: Vec<Option<String>> = match insert.columns.is_empty() {
-                true => fields.iter().map(|field| Some(field.name.clone())).collect(),
+                true => names.iter().cloned().map(Some).collect(),
                 false => insert.columns.iter().map(|column| parts(column).pop()).collect(),
             };
             if let ast::MergeInsertKind::Values(values) = &mut insert.kind {

@@ -10,7 +10,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::logical_plan::dml::{MergeIntoAction, MergeIntoClause, MergeIntoClauseKind, MergeIntoOp};
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
 use nunatak_core::Result;
 
 use super::changes::{WRITTEN, has_row_ids, typed};
@@ -125,13 +125,22 @@ impl Merge<'_> {
                     given.or_else(default).unwrap_or_else(|| lit(ScalarValue::Null))
                 }
             };
-            cases.push((Box::new(numbered(number)), Box::new(typed(value, field, input.schema())?.unalias())));
+            cases.push((number, value));
         }
         // Columns are taken as they are: no clause's value is computed for the rows of another.
-        let same = cases.windows(2).all(|pair| pair[0].1 == pair[1].1);
         let value = match cases.first() {
-            Some((_, value)) if same && matches!(value.as_ref(), Expr::Column(_)) => value.as_ref().clone(),
-            Some(_) => Expr::Case(Case::new(Some(Box::new(clause())), cases, None)),
+            Some((_, column @ Expr::Column(_)))
+                if cases.iter().all(|(_, value)| value == column) && column.get_type(input.schema())? == *field.data_type() =>
+            {
+                column.clone()
+            }
+            Some(_) => {
+                let cases = cases.into_iter().map(|(number, value)| {
+                    let value = typed(value, field, input.schema())?.unalias();
+                    Ok((Box::new(numbered(number)), Box::new(value)))
+                });
+                Expr::Case(Case::new(Some(Box::new(clause())), cases.collect::<DataFusionResult<_>>()?, None))
+            }
             None => lit(ScalarValue::try_from(field.data_type())?),
         };
         Ok(value.alias(field.name()))

@@ -1,10 +1,12 @@
 //! From a statement's text to a logical plan: Trino's dialect, the kinds of statements, and names resolved at pinned snapshots.
 
 mod changes;
+mod column_case;
 mod dialect;
 mod functions;
 mod hidden_columns;
 mod information_schema;
+mod insert_values;
 mod merge;
 mod names;
 mod nested_values;
@@ -24,6 +26,7 @@ mod row_values;
 mod select_items;
 pub mod statement;
 mod system_tables;
+mod temporal_types;
 mod types;
 
 pub use changes::{Change, ChangePlan};
@@ -35,4 +38,5 @@ pub use planner::{InsertPlan, Planner, PlannerSession};
 pub use select_items::{is_unnamed, output_name};
 pub use statement::Statement;
 pub use system_tables::SystemTables;
+pub(crate) use temporal_types::TemporalTypes;
 pub use types::new_schema;

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::ResolvedTableReference;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use nunatak_catalog::TableName;
 use nunatak_core::{Code, Error, Result};
 
-use super::relations::RELATIONS_MAX;
+use super::hidden_columns::HIDDEN_MARK;
+use super::relations::{RELATIONS_MAX, VERSION_MARK};
+use crate::scan::metadata_tables::KINDS;
 
 /// The schema of the listings that every catalog has.
 pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
@@ -63,6 +66,26 @@ impl QualifiedName {
                 .with_hint("write schema.table, or USE schema first")
         })?;
         Ok(Self { catalog: named_catalog.unwrap_or_else(|| catalog.to_owned()), schema, table })
+    }
+
+    /// That a new table or view may be called so: no part of the name means something else where the name is read.
+    ///
+    /// Errors: `INVALID_ARGUMENTS`.
+    pub fn check_new(&self) -> Result<()> {
+        let table = &self.table;
+        let refused = |why: &str, hint: &str| {
+            Err(Error::new(Code::InvalidArguments, format!("'{table}' cannot be the name of a table or view: {why}")).with_hint(hint))
+        };
+        if table.contains('@') {
+            return refused("what stands behind '@' is a branch of a table", "choose a name without '@'");
+        }
+        if let Some((_, kind)) = table.rsplit_once('$').filter(|(_, kind)| KINDS.contains(kind)) {
+            return refused(&format!("'${kind}' is a metadata table of a table"), "choose a name that does not end so");
+        }
+        if table.contains([VERSION_MARK, HIDDEN_MARK]) {
+            return refused("it has a control character", "choose a name without it");
+        }
+        Ok(())
     }
 
     /// The name within its catalog.
@@ -116,6 +139,16 @@ impl LookedUp {
 
     pub(super) fn insert(&self, name: QualifiedName, table: Arc<dyn TableProvider>) {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(name, table);
+    }
+
+    /// The schemas of all of them.
+    pub(super) fn schemas(&self) -> Vec<SchemaRef> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).values().map(|table| table.schema()).collect()
+    }
+
+    /// Whether one of the tables is such a one.
+    pub(super) fn any(&self, is_it: impl Fn(&Arc<dyn TableProvider>) -> bool) -> bool {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).values().any(is_it)
     }
 
     fn names(&self) -> Vec<QualifiedName> {
@@ -183,7 +216,14 @@ impl SchemaProvider for LookedUpSchema {
 
 #[cfg(test)]
 mod tests {
-    use super::like_matches;
+    use super::{QualifiedName, like_matches};
+
+    #[test]
+    fn names_that_mean_something_else_are_not_for_new_tables() {
+        let is_free = |table: &str| QualifiedName { catalog: "c".to_owned(), schema: "s".to_owned(), table: table.to_owned() }.check_new().is_ok();
+        assert!(["t", "a$b", "t$FILES", "files", "Odd Näme", "$"].into_iter().all(is_free));
+        assert!(!["t@b", "@", "t@main$files", "t$files", "a$b$snapshots", "t\u{1}0", "t\u{2}"].into_iter().any(is_free));
+    }
 
     #[test]
     fn like_patterns() {

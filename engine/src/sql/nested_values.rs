@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::{Expr, LogicalPlan, Values};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Values};
 
 use crate::scan::types::plain_type;
 
@@ -18,7 +18,12 @@ pub(super) fn with_plain_types(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up(|plan| match plan {
         LogicalPlan::Values(Values { schema, values }) => {
             let fields: Vec<Field> = schema.fields().iter().map(|field| Field::new(field.name(), plain_type(field.data_type()), true)).collect();
-            let values = values.into_iter().map(|row| row.into_iter().map(plain_value).collect()).collect::<Result<_>>()?;
+            let typed = |(value, field): (Expr, &Field)| match field.data_type().is_nested() {
+                // A row has fields that are never NULL if none of its values is.
+                true => plain_value(value)?.cast_to(field.data_type(), &DFSchema::empty()),
+                false => plain_value(value),
+            };
+            let values = values.into_iter().map(|row| row.into_iter().zip(&fields).map(typed).collect()).collect::<Result<_>>()?;
             Ok(Transformed::yes(LogicalPlan::Values(Values { schema: Arc::new(DFSchema::try_from(Schema::new(fields))?), values })))
         }
         other => Ok(Transformed::yes(plain_casts(other)?.data.recompute_schema()?)),

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WriteOp};
+use datafusion::logical_expr::{DmlStatement, EmptyRelation, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, WriteOp};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -21,17 +21,18 @@ use nunatak_catalog::{Branch, Catalog, Table, TableName, View, snapshot};
 use nunatak_core::{Code, Error, Result};
 
 use super::changes::{self, Change, ChangePlan};
+use super::column_case::{ColumnNames, OutputNames};
 use super::hidden_columns::{self, HIDDEN_MARK};
 use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, SYSTEM, parts};
 use super::place::{Places, start_of};
 use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, SOURCES_CATALOG, VERSION_MARK, VersionExpression};
 use super::statement::{ColumnDefinition, Statement};
 use super::types::new_schema;
-use super::{functions, information_schema, merge, nested_values, overwrite, parse, queries, row_values, select_items, system_tables};
+use super::{functions, information_schema, insert_values, merge, nested_values, overwrite, parse, queries, row_values, select_items, system_tables};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
-use crate::functions::rename_fields::{cast_by_position, cast_columns};
+use crate::functions::column_cast::{cast_columns, cast_to_column};
 use crate::scan::types::{plain_type, table_schema};
 use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, ScanShape, metadata_table, table_changes};
 use crate::write::encode;
@@ -62,9 +63,6 @@ pub struct PlannerSession {
     /// The branch on which tables with the property `write.wap.enabled` are read and changed.
     pub wap_branch: Branch,
 }
-
-/// The property of tables whose changes may wait to be published ("write-audit-publish").
-const WAP_ENABLED: &str = "write.wap.enabled";
 
 /// A planned `INSERT`.
 pub struct InsertPlan {
@@ -146,8 +144,10 @@ impl Planner {
                 let Some(iceberg) = table.downcast_ref::<IcebergTable>() else {
                     return Err(Error::not_supported(format!("'{name}' is not a table that can be written")));
                 };
-                let input = nested_values::with_plain_types(Arc::unwrap_or_clone(input)).map_err(from_datafusion)?;
-                let input = self.conforming(input, &TableProvider::schema(iceberg))?;
+                let columns = TableProvider::schema(iceberg);
+                let input = nested_values::with_plain_types(Arc::unwrap_or_clone(input));
+                let input = input.and_then(|input| insert_values::with_named_casts(input, &columns)).map_err(from_datafusion)?;
+                let input = self.conforming(input, &columns)?;
                 Ok(InsertPlan { table: iceberg.table().clone(), name, input, replaced })
             }
             other => Err(Error::internal(format!("INSERT was planned as {}", other.display()))),
@@ -156,7 +156,7 @@ impl Planner {
 
     /// Gives the rows that are inserted the field names of their columns, and takes `OVERWRITE` and `PARTITION` out: what deletes the rows that they mean.
     async fn prepare_insert(&self, insert: &mut ast::Insert) -> Result<Option<Change>> {
-        let (ast::TableObject::TableName(target), Some(source)) = (&insert.table, &mut insert.source) else { return Ok(None) };
+        let ast::TableObject::TableName(target) = &insert.table else { return Ok(None) };
         let target = target.clone();
         let name = self.resolve(&target)?;
         let table = self.load_for_rows(&name).await?;
@@ -164,6 +164,12 @@ impl Planner {
         let Some(table) = table else { return Ok(None) };
         let schema = table_schema(table.metadata.current_schema())?;
         let fields = table.metadata.current_schema().as_struct().fields();
+        let names = ColumnNames::of([Arc::clone(&schema)]);
+        insert.columns.iter_mut().for_each(|column| names.respell_last(column));
+        insert.partitioned.iter_mut().flatten().for_each(|value| names.respell_within(value));
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let (condition, values) = overwrite::take_partition(insert, &columns)?;
+        let Some(source) = &mut insert.source else { return Ok(None) };
         // Names that the table does not have get their error from planning.
         let place = |column| schema.index_of(parts(column).last()?).ok();
         let places: Vec<usize> = match insert.columns.is_empty() {
@@ -171,12 +177,10 @@ impl Planner {
             false => insert.columns.iter().filter_map(place).collect(),
         };
         row_values::name_fields_of_query(source, &places.iter().map(|place| fields[*place].field_type.as_ref()).collect::<Vec<_>>());
-        let types: Vec<&DataType> = places.iter().map(|place| schema.field(*place).data_type()).collect();
-        let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-        let (condition, values) = overwrite::take_partition(insert, &columns)?;
+        let targets: Vec<&Field> = places.iter().map(|place| schema.field(*place)).collect();
         insert.overwrite = false;
         self.looked_up.insert(name, self.provider(table.clone(), false)?);
-        self.plan_source(insert, &values, &types).await?;
+        self.plan_source(insert, &values, &targets).await?;
         condition.map(|condition| Ok(Change::Delete(Box::new(overwrite::delete(&target, &condition)?)))).transpose()
     }
 
@@ -186,14 +190,20 @@ impl Planner {
         let table = self.at_head(&table)?;
         let mut filters = Vec::new();
         if let Some(filter) = filter {
-            let schema = DFSchema::try_from(TableProvider::schema(&table)).map_err(from_datafusion)?;
-            let with_alias = ast::ExprWithAlias { expr: filter.clone(), alias: None };
-            let planned = self.state.create_logical_expr_from_sql_expr(with_alias, &schema).map_err(from_datafusion)?;
-            let physical = self.state.create_physical_expr(planned, &schema).map_err(from_datafusion)?;
-            if physical.data_type(schema.as_arrow()).map_err(from_datafusion)? != DataType::Boolean {
+            let schema = Arc::new(DFSchema::try_from(TableProvider::schema(&table)).map_err(from_datafusion)?);
+            let mut filter = filter.clone();
+            ColumnNames::of([TableProvider::schema(&table)]).respell_within(&mut filter);
+            let planned = self.expression(&filter, &schema)?;
+            if planned.get_type(schema.as_ref()).map_err(from_datafusion)? != DataType::Boolean {
                 return Err(Error::new(Code::TypeMismatch, format!("'{filter}' is no condition: it is neither true nor false")));
             }
-            filters.push(physical);
+            // It is analysed as the condition of a query is.
+            let nothing = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: Arc::clone(&schema) });
+            let filtered = LogicalPlanBuilder::from(nothing).filter(planned).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+            let LogicalPlan::Filter(Filter { predicate, .. }) = self.analyzed(filtered)? else {
+                return Err(Error::internal(format!("the condition '{filter}' became something else")));
+            };
+            filters.push(self.state.create_physical_expr(predicate, &schema).map_err(from_datafusion)?);
         }
         let files = table.plan_files(filters).await?;
         Ok((table, files))
@@ -210,24 +220,24 @@ impl Planner {
         cast_columns(analyzed, columns).map_err(from_datafusion)
     }
 
-    /// Plans the query of an `INSERT` into columns of these types by itself, with `values` as further columns, if it has `VALUES` in it, since DataFusion takes all of
+    /// Plans the query of an `INSERT` into these columns by itself, with `values` as further columns, if it has `VALUES` in it, since DataFusion takes all of
     /// them for rows of the table, or if there may be rows among the values, which are cast by position.
-    async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr], types: &[&DataType]) -> Result<()> {
+    async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr], targets: &[&Field]) -> Result<()> {
         let Some(source) = &mut insert.source else { return Ok(()) };
         if let ast::SetExpr::Values(rows) = source.body.as_mut() {
             rows.rows.iter_mut().for_each(|row| row.content.extend_from_slice(values));
             return Ok(());
         }
-        let is_nested = |data_type: &&DataType| data_type.is_nested();
-        if values.is_empty() && !types.iter().any(is_nested) && !source.to_string().to_uppercase().contains("VALUES") {
+        let is_nested = |column: &&Field| column.data_type().is_nested();
+        if values.is_empty() && !targets.iter().any(is_nested) && !source.to_string().to_uppercase().contains("VALUES") {
             return Ok(());
         }
         let plan = self.plan_query(source.as_ref().clone()).await?;
         let schema = Arc::clone(plan.schema());
         let columns = schema.columns().into_iter().enumerate().map(|(number, column)| {
             let value = Expr::Column(column);
-            let value = match types.get(number).copied().filter(is_nested) {
-                Some(data_type) => cast_by_position(value, data_type, &schema)?,
+            let value = match targets.get(number).copied().filter(is_nested) {
+                Some(column) => cast_to_column(value, column, &schema)?,
                 None => value,
             };
             Ok(value.alias(format!("column {number}")))
@@ -289,7 +299,9 @@ impl Planner {
 
     async fn plan_merge(&self, merge: &ast::Merge, table: &Arc<IcebergTable>) -> Result<LogicalPlan> {
         let mut merge = merge.clone();
+        let names = ColumnNames::of([TableProvider::schema(table.as_ref())]);
         for clause in &mut merge.clauses {
+            names.respell_targets(&mut clause.action);
             changes::name_rows(&mut clause.action, table);
         }
         let statement = ast::Statement::Merge(merge);
@@ -308,6 +320,11 @@ impl Planner {
     pub fn plan_files(&self, table: Arc<dyn TableProvider>) -> Result<LogicalPlan> {
         let source = datafusion::datasource::provider_as_source(table);
         LogicalPlanBuilder::scan("files", source, None).and_then(|builder| builder.build()).map_err(from_datafusion)
+    }
+
+    /// Whether what was planned reads rows of a table, in a view too.
+    pub fn reads(&self, table: &Table) -> bool {
+        self.looked_up.any(|read| read.downcast_ref::<IcebergTable>().is_some_and(|read| read.table().metadata.uuid() == table.metadata.uuid()))
     }
 
     /// The table of that name, on its main branch unless the name is `table@branch`. Errors: `TABLE_NOT_FOUND` and those above it.
@@ -332,8 +349,7 @@ impl Planner {
     /// The same, where its rows are read or changed: on the session's branch if the name says none.
     async fn load_for_rows(&self, name: &QualifiedName) -> Result<Option<Table>> {
         let Some(table) = self.load(name).await? else { return Ok(None) };
-        let waits =
-            table.branch == Branch::Main && table.metadata.properties().get(WAP_ENABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let waits = table.name == name.in_catalog() && table.is_audited();
         match &self.session.wap_branch {
             _ if !waits => Ok(Some(table)),
             Branch::Named(name) if table.metadata.snapshot_for_ref(name).is_some() => table.on_branch(name).map(Some),
@@ -352,7 +368,12 @@ impl Planner {
         if let (true, DataFusionStatement::Statement(statement)) = (relations.want_hidden_columns(), &mut statement) {
             hidden_columns::exclude(statement, |name| self.hidden_columns(name))?;
         }
-        self.state.statement_to_plan(statement).await.map_err(|error| places.add_to(from_datafusion(error)))
+        let outputs = match &mut statement {
+            DataFusionStatement::Statement(statement) => ColumnNames::of(self.looked_up.schemas()).respell_all(statement),
+            _ => OutputNames::default(),
+        };
+        let plan = self.state.statement_to_plan(statement).await.map_err(|error| places.add_to(from_datafusion(error)))?;
+        outputs.restore(plan)
     }
 
     /// The hidden columns of a table that was looked up.
@@ -499,11 +520,17 @@ impl Planner {
         built.map_err(|error| Error::internal("columns with defaults make no schema").with_source(error))
     }
 
+    /// An expression over the columns of a schema.
+    fn expression(&self, expression: &ast::Expr, schema: &DFSchema) -> Result<Expr> {
+        let mut expr = expression.clone();
+        queries::adapt(&mut expr, self.session_names())?;
+        self.state.create_logical_expr_from_sql_expr(ast::ExprWithAlias { expr, alias: None }, schema).map_err(from_datafusion)
+    }
+
     /// The value of an expression without columns.
     fn constant(&self, expression: &ast::Expr, cast_to: Option<&DataType>) -> Result<ScalarValue> {
         let schema = Arc::new(DFSchema::empty());
-        let with_alias = datafusion::sql::sqlparser::ast::ExprWithAlias { expr: expression.clone(), alias: None };
-        let mut planned = self.state.create_logical_expr_from_sql_expr(with_alias, &schema).map_err(from_datafusion)?;
+        let mut planned = self.expression(expression, &schema)?;
         if let Some(data_type) = cast_to {
             planned = planned.cast_to(data_type, schema.as_ref()).map_err(from_datafusion)?;
         }

@@ -6,6 +6,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use nunatak_catalog::spec::{StructType, Type};
 
+use crate::scan::types::field_names;
+
 /// Names the fields of rows in `value`, which goes to a column of that type.
 pub(super) fn name_fields(value: &mut Expr, column: &Type) {
     match (value, column) {
@@ -18,6 +20,16 @@ pub(super) fn name_fields(value: &mut Expr, column: &Type) {
                     array.elem.iter_mut().for_each(|element| name_fields(element, &field.field_type));
                 }
             }
+        }
+        (Expr::Function(function), _) if is_call(function, "coalesce") => {
+            for argument in arguments(function).into_iter().flatten() {
+                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument {
+                    name_fields(value, column);
+                }
+            }
+        }
+        (Expr::Case { conditions, else_result, .. }, _) => {
+            conditions.iter_mut().map(|case| &mut case.result).chain(else_result.as_deref_mut()).for_each(|value| name_fields(value, column));
         }
         _ => {}
     }
@@ -66,6 +78,7 @@ fn arguments(function: &mut Function) -> Option<&mut Vec<FunctionArg>> {
 
 /// `row(1, 'a')` becomes `named_struct('x', 1, 'y', 'a')`. With another number of values than there are fields it stays, and planning says so.
 fn name_row(function: &mut Function, fields: &StructType) {
+    let names = field_names(fields);
     let fields = fields.fields();
     let Some(values) = arguments(function) else { return };
     let is_plain = |value: &FunctionArg| matches!(value, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)));
@@ -73,11 +86,11 @@ fn name_row(function: &mut Function, fields: &StructType) {
         return;
     }
     let mut named = Vec::with_capacity(2 * values.len());
-    for (mut value, field) in std::mem::take(values).into_iter().zip(fields) {
+    for ((mut value, field), name) in std::mem::take(values).into_iter().zip(fields).zip(names) {
         if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = &mut value {
             name_fields(value, &field.field_type);
         }
-        let name = Expr::Value(Value::SingleQuotedString(field.name.clone()).into());
+        let name = Expr::Value(Value::SingleQuotedString(name).into());
         named.extend([FunctionArg::Unnamed(FunctionArgExpr::Expr(name)), value]);
     }
     *values = named;

@@ -15,13 +15,15 @@ use nunatak_catalog::name_mapping::{self, NAME_MAPPING};
 use nunatak_catalog::spec::{DataFile, Datum, PartitionField, PrimitiveType, Transform, Type};
 use nunatak_catalog::storage::{FileStatus, Location, Storage};
 use nunatak_core::{Code, Error, Result};
-use parquet::arrow::async_reader::MetadataFetch;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
+use super::adopted_values::{check_texts, check_unit, says_text, unit};
 use super::bounds::bounds;
 use super::file_schema::Leaf;
 use super::metrics::describe;
@@ -55,7 +57,8 @@ pub struct Adopted {
 /// Reads what a table has to know of Parquet files. `root` is the location below which folders can be values of partition columns.
 ///
 /// Errors: `INVALID_ARGUMENTS` for a file that is no Parquet file, `NOT_SUPPORTED` for columns of types that cannot be read as those of the table,
-/// `CONSTRAINT_VIOLATION` for NULL in columns that take none; `INVALID_ARGUMENTS` too where a file's partition cannot be told.
+/// `CONSTRAINT_VIOLATION` for NULL in columns that take none; `INVALID_ARGUMENTS` too where a file's partition cannot be told, where bytes are to be texts and are
+/// none, and where a folder gives a value to a column that nothing would keep.
 pub async fn adopt(table: &Table, root: &str, files: Vec<FileStatus>) -> Result<Adopted> {
     let iceberg = table.metadata.current_schema();
     let given = table.metadata.properties().get(NAME_MAPPING);
@@ -83,7 +86,8 @@ impl Adopter {
     /// A file's report, and whether it has field ids.
     async fn adopt(&self, file: &FileStatus) -> Result<(FileReport, bool)> {
         let location = &file.location;
-        let footer = read_footer(&self.table.storage, file).await?;
+        let mut reader = FileReader { storage: Arc::clone(&self.table.storage), location: location.clone(), bytes: file.bytes };
+        let footer = reader.get_metadata(None).await.map_err(|error| unreadable(location, error))?;
         let found = footer.file_metadata().schema_descr();
         let has_ids = found.root_schema().get_fields().iter().any(|column| column.get_basic_info().has_id());
         let named = if has_ids { None } else { Some(with_ids(found, &self.schema).map_err(|error| unreadable(location, error))?) };
@@ -98,6 +102,14 @@ impl Adopter {
         };
         let folders = self.folders(location)?;
         self.check(found, &folders, location)?;
+        for (index, leaf) in &leaves {
+            check_unit(&found.column(*index), &leaf.data_type, location)?;
+        }
+        let unsaid = leaves.iter().filter(|(index, leaf)| leaf.data_type == PrimitiveType::String && !says_text(&found.column(*index)));
+        let unsaid: Vec<usize> = unsaid.map(|(index, _)| *index).collect();
+        if !unsaid.is_empty() {
+            check_texts(reader, Arc::clone(&footer), unsaid, location).await?;
+        }
         let of_table: Vec<Leaf> = leaves.iter().map(|(_, leaf)| leaf.clone()).collect();
         let modes = MetricsModes::new(&self.table.metadata, &of_table)?;
         describe(&mut report, &footer, leaves.iter().map(|(index, leaf)| (*index, leaf)), &modes);
@@ -138,19 +150,24 @@ impl Adopter {
         let found = parquet_to_arrow_schema(file, None).map_err(|error| unreadable(location, error))?;
         let mut any = false;
         for field in self.schema.fields() {
+            let name = field.name();
             let source = found.fields().iter().find(|source| field_id(source).is_some() && field_id(source) == field_id(field));
-            match source {
-                Some(source) => {
+            match (source, of_folder(folders, name)) {
+                (Some(source), _) => {
                     any = true;
-                    check_castable(field.name(), source.data_type(), field.data_type()).map_err(|error| error.with_context("file", location))?;
+                    check_castable(name, source.data_type(), field.data_type()).map_err(|error| error.with_context("file", location))?;
                 }
-                None if folders.iter().any(|(name, _)| name == field.name()) && self.is_identity(field_id(field)) => any = true,
-                None if field.is_nullable() => {}
-                None => {
-                    return Err(Error::new(
-                        Code::ConstraintViolation,
-                        format!("file '{location}' has no column '{}', which is required", field.name()),
-                    ));
+                (None, Some(_)) if self.is_identity(field_id(field)) => any = true,
+                (None, Some(folder)) => {
+                    let value = value_text(Some(folder));
+                    let message = format!("a folder of file '{location}' gives column '{name}' the value '{value}', which is not in the file");
+                    return Err(Error::new(Code::InvalidArguments, message).with_hint(format!(
+                        "only columns that the table is partitioned by have values of folders: partitioning = ARRAY['{name}']; or write the column into the file"
+                    )));
+                }
+                (None, None) if field.is_nullable() => {}
+                (None, None) => {
+                    return Err(Error::new(Code::ConstraintViolation, format!("file '{location}' has no column '{name}', which is required")));
                 }
             }
         }
@@ -187,13 +204,16 @@ impl Adopter {
         folders: &[(String, Option<String>)],
         location: &str,
     ) -> Result<Option<Vec<u8>>> {
+        if field.transform == Transform::Void {
+            return Ok(None);
+        }
         let (source, data_type) = self.source(field)?;
         let leaf = leaves.iter().find(|(_, leaf)| leaf.field_id == field.source_id);
         let unknown = |why: String| {
             Error::new(Code::InvalidArguments, format!("the partition of file '{location}' is not known: {why}"))
                 .with_hint("a file can be added when all of its rows are in one partition, as its folders or the statistics of its columns say")
         };
-        let folder = folders.iter().rev().find(|(name, _)| *name == source.to_lowercase());
+        let folder = of_folder(folders, source);
         match (leaf, folder) {
             (None, Some((_, value))) if field.transform == Transform::Identity => {
                 let text: ArrayRef = Arc::new(StringArray::from(vec![value.as_deref()]));
@@ -214,6 +234,9 @@ impl Adopter {
                 }
                 if nulls > 0 {
                     return Err(unknown(format!("column '{source}' is NULL in some of its rows")));
+                }
+                if matches!(leaf.data_type, PrimitiveType::Float | PrimitiveType::Double) {
+                    return Err(unknown(format!("its statistics do not say whether column '{source}' is NaN in some of its rows")));
                 }
                 let bounds = leaf.path.as_ref().map(|_| bounds(chunks(), &leaf.data_type, MetricsMode::Full)).unwrap_or_default();
                 let (Some(lower), Some(upper)) = (bounds.lower, bounds.upper) else {
@@ -238,6 +261,11 @@ impl Adopter {
     }
 }
 
+/// The value that the folders of a file give to a column.
+fn of_folder<'a>(folders: &'a [(String, Option<String>)], column: &str) -> Option<&'a (String, Option<String>)> {
+    folders.iter().rev().find(|(name, _)| *name == column.to_lowercase())
+}
+
 fn value_text(folder: Option<&(String, Option<String>)>) -> &str {
     folder.and_then(|(_, value)| value.as_deref()).unwrap_or("NULL")
 }
@@ -260,11 +288,6 @@ fn is_ordered_alike(column: &ColumnDescriptor, data_type: &PrimitiveType) -> boo
     let is_unsigned =
         matches!(column.converted_type(), ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64)
             || matches!(logical, Some(LogicalType::Integer(integer)) if !integer.is_signed);
-    let is_micros = |kind: Option<&LogicalType>| match kind {
-        Some(LogicalType::Timestamp(timestamp)) => timestamp.unit == TimeUnit::MICROS,
-        Some(LogicalType::Time(time)) => time.unit == TimeUnit::MICROS,
-        _ => false,
-    };
     match (data_type, column.physical_type()) {
         (PrimitiveType::Boolean, PhysicalType::BOOLEAN)
         | (PrimitiveType::Float, PhysicalType::FLOAT)
@@ -274,7 +297,7 @@ fn is_ordered_alike(column: &ColumnDescriptor, data_type: &PrimitiveType) -> boo
         | (PrimitiveType::Uuid | PrimitiveType::Fixed(_), PhysicalType::FIXED_LEN_BYTE_ARRAY)
         | (PrimitiveType::Decimal { .. }, PhysicalType::INT32 | PhysicalType::INT64 | PhysicalType::FIXED_LEN_BYTE_ARRAY) => true,
         (PrimitiveType::Int, PhysicalType::INT32) | (PrimitiveType::Long, PhysicalType::INT32 | PhysicalType::INT64) => !is_unsigned,
-        (PrimitiveType::Timestamp | PrimitiveType::Timestamptz | PrimitiveType::Time, PhysicalType::INT64) => is_micros(logical),
+        (PrimitiveType::Timestamp | PrimitiveType::Timestamptz | PrimitiveType::Time, PhysicalType::INT64) => unit(column) == Some(TimeUnit::MICROS),
         _ => false,
     }
 }
@@ -284,23 +307,24 @@ fn unescaped(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-fn unreadable(location: &str, error: ParquetError) -> Error {
+pub(super) fn unreadable(location: &str, error: ParquetError) -> Error {
     Error::new(Code::InvalidArguments, format!("file '{location}' is not a readable Parquet file: {error}")).with_source(error)
 }
 
-async fn read_footer(storage: &Arc<Storage>, file: &FileStatus) -> Result<ParquetMetaData> {
-    let fetch = Fetch { storage: Arc::clone(storage), location: file.location.clone() };
-    let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(PREFETCH_BYTES));
-    reader.load_and_finish(fetch, file.bytes).await.map_err(|error| unreadable(&file.location, error))
-}
-
-struct Fetch {
+/// Reads a file by its parts.
+struct FileReader {
     storage: Arc<Storage>,
     location: String,
+    bytes: u64,
 }
 
-impl MetadataFetch for Fetch {
-    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+impl AsyncFileReader for FileReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
         async move { self.storage.read_range(&self.location, range).await.map_err(|error| ParquetError::External(Box::new(error))) }.boxed()
+    }
+
+    fn get_metadata<'a>(&'a mut self, _options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        let (reader, bytes) = (ParquetMetaDataReader::new().with_prefetch_hint(Some(PREFETCH_BYTES)), self.bytes);
+        async move { reader.load_and_finish(self, bytes).await.map(Arc::new) }.boxed()
     }
 }

@@ -3,17 +3,27 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use nunatak_core::{Code, Error, Result};
+
+/// How much of a row an error shows.
+const ROW_CHARACTERS_MAX: usize = 200;
 
 /// `batch` with exactly the columns of `schema`. `table` is named in errors.
 pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef, table: &str) -> Result<RecordBatch> {
     if batch.num_columns() != schema.fields().len() {
         let (given, wanted) = (batch.num_columns(), schema.fields().len());
         return Err(Error::internal(format!("{given} columns were to be written to table {table}, which has {wanted}")));
+    }
+    if let Some(breach) = schema.fields().iter().zip(batch.columns()).find_map(|(field, array)| find_null(field, array, None, field.name())) {
+        let error = Error::new(Code::ConstraintViolation, format!("column '{}' of table {table} does not take NULL", breach.path));
+        return Err(error
+            .with_context("row", shown(batch, schema, breach.row))
+            .with_hint("give it a value in every row, or make the column nullable"));
     }
     let columns =
         schema.fields().iter().zip(batch.columns()).map(|(field, array)| conform_column(field, array, table)).collect::<Result<Vec<_>>>()?;
@@ -23,9 +33,8 @@ pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef, table: &str) -> R
 }
 
 fn conform_column(field: &Field, array: &ArrayRef, table: &str) -> Result<ArrayRef> {
-    check_nulls(field, array, None, field.name(), table)?;
     if array.data_type() == field.data_type() {
-        return Ok(array.clone());
+        return Ok(with_one_nan(array));
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(array, field.data_type(), &options).map_err(|error| {
@@ -36,48 +45,83 @@ fn conform_column(field: &Field, array: &ArrayRef, table: &str) -> Result<ArrayR
     })
 }
 
-/// Looks for NULLs in fields that are required. A required field of a struct that is NULL as a whole is no breach: `parents` are the nulls of what
+/// NaN has several forms, and where bits are compared some of them are less than all numbers (on x86 what `0e0 / 0e0` gives is). Files have the one
+/// that is greater.
+fn with_one_nan(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Float32 => replaced::<Float32Type>(array, f32::is_nan, f32::NAN),
+        DataType::Float64 => replaced::<Float64Type>(array, f64::is_nan, f64::NAN),
+        _ => Arc::clone(array),
+    }
+}
+
+fn replaced<T: ArrowPrimitiveType>(array: &ArrayRef, is_replaced: impl Fn(T::Native) -> bool, by: T::Native) -> ArrayRef {
+    let values = array.as_primitive::<T>();
+    match values.values().iter().any(|value| is_replaced(*value)) {
+        true => Arc::new(values.unary::<_, T>(|value| if is_replaced(value) { by } else { value })),
+        false => Arc::clone(array),
+    }
+}
+
+/// A NULL in a field that is required.
+struct Breach {
+    path: String,
+    /// The row of the batch that it is in.
+    row: usize,
+}
+
+/// Looks for the first NULL in fields that are required. A required field of a struct that is NULL as a whole is no breach: `parents` are the nulls of what
 /// is around `array`.
-fn check_nulls(field: &Field, array: &ArrayRef, parents: Option<&NullBuffer>, path: &str, table: &str) -> Result<()> {
-    if !field.is_nullable() && has_own_nulls(array, parents) {
-        return Err(Error::new(Code::ConstraintViolation, format!("column '{path}' of table {table} does not take NULL"))
-            .with_hint("give it a value in every row, or make the column nullable"));
+fn find_null(field: &Field, array: &ArrayRef, parents: Option<&NullBuffer>, path: &str) -> Option<Breach> {
+    if !field.is_nullable()
+        && let Some(row) = own_null(array, parents)
+    {
+        return Some(Breach { path: path.to_owned(), row });
     }
     if !may_break(field) {
-        return Ok(());
+        return None;
     }
     let nulls = NullBuffer::union(parents, array.nulls());
+    let rows = || (0..array.len()).filter(|row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row)));
     match (field.data_type(), array.data_type()) {
         (DataType::Struct(fields), DataType::Struct(_)) => {
-            for (child, values) in fields.iter().zip(array.as_struct().columns()) {
-                check_nulls(child, values, nulls.as_ref(), &format!("{path}.{}", child.name()), table)?;
-            }
-            Ok(())
+            let mut children = fields.iter().zip(array.as_struct().columns());
+            children.find_map(|(child, values)| find_null(child, values, nulls.as_ref(), &format!("{path}.{}", child.name())))
         }
         (DataType::List(element), DataType::List(_)) => {
             let list = array.as_list::<i32>();
-            let rows = (0..list.len()).filter(|row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row)));
-            check_each(element, rows.map(|row| list.value(row)), &format!("{path}.element"), table)
+            find_within(element, rows().map(|row| (row, list.value(row))), &format!("{path}.element"))
         }
         (DataType::Map(entries, _), DataType::Map(_, _)) => {
             let map = array.as_map();
-            let rows = (0..map.len()).filter(|row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row)));
-            check_each(entries, rows.map(|row| Arc::new(map.value(row)) as ArrayRef), path, table)
+            find_within(entries, rows().map(|row| (row, Arc::new(map.value(row)) as ArrayRef)), path)
         }
-        _ => Ok(()),
+        _ => None,
     }
 }
 
-fn check_each(field: &Field, mut values: impl Iterator<Item = ArrayRef>, path: &str, table: &str) -> Result<()> {
-    values.try_for_each(|values| check_nulls(field, &values, None, path, table))
+/// The same for what rows of lists and maps have in them.
+fn find_within(field: &Field, mut rows: impl Iterator<Item = (usize, ArrayRef)>, path: &str) -> Option<Breach> {
+    rows.find_map(|(row, values)| find_null(field, &values, None, path).map(|breach| Breach { row, ..breach }))
 }
 
-/// Whether `array` is NULL where `parents` are not.
-fn has_own_nulls(array: &ArrayRef, parents: Option<&NullBuffer>) -> bool {
-    match (array.nulls(), parents) {
-        (None, _) => false,
-        (Some(own), None) => own.null_count() > 0,
-        (Some(own), Some(parents)) => own.null_count() > 0 && (parents.inner() & &!own.inner()).count_set_bits() > 0,
+/// The first row in which `array` is NULL and `parents` are not.
+fn own_null(array: &ArrayRef, parents: Option<&NullBuffer>) -> Option<usize> {
+    let own = array.nulls().filter(|own| own.null_count() > 0)?;
+    (0..own.len()).find(|row| own.is_null(*row) && parents.is_none_or(|parents| parents.is_valid(*row)))
+}
+
+/// The values of a row, for an error.
+fn shown(batch: &RecordBatch, schema: &SchemaRef, row: usize) -> String {
+    let options = FormatOptions::default().with_null("NULL");
+    let column = |(field, array): (&FieldRef, &ArrayRef)| {
+        let value = ArrayFormatter::try_new(array, &options).map_or_else(|_| "?".to_owned(), |values| values.value(row).to_string());
+        format!("{} = {value}", field.name())
+    };
+    let text = schema.fields().iter().zip(batch.columns()).map(column).collect::<Vec<_>>().join(", ");
+    match text.char_indices().nth(ROW_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
     }
 }
 
@@ -98,7 +142,7 @@ fn may_break(field: &Field) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int32Array, Int64Array, ListArray, StringArray, StructArray};
+    use arrow::array::{Float64Array, Int32Array, Int64Array, ListArray, StringArray, StructArray};
     use arrow::datatypes::{Fields, Int32Type, Schema};
 
     use super::*;
@@ -113,6 +157,7 @@ mod tests {
         let error = conform(&batch("id", Arc::new(Int64Array::from(vec![Some(1), None]))), &schema, "s.t").unwrap_err();
         assert_eq!(error.code(), Code::ConstraintViolation);
         assert_eq!(error.message(), "column 'id' of table s.t does not take NULL");
+        assert_eq!(error.context(), [("row", "id = NULL".to_owned())]);
         assert!(conform(&batch("id", Arc::new(Int64Array::from(vec![1]))), &schema, "s.t").is_ok());
     }
 
@@ -127,6 +172,14 @@ mod tests {
         let output = conform(&input, &schema, "s.t").unwrap();
         assert_eq!(output.schema(), schema);
         assert_eq!(output.column(0).as_string_view().value(1), "q");
+    }
+
+    #[test]
+    fn nan_has_one_form() {
+        let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, true)]));
+        let output = conform(&batch("x", Arc::new(Float64Array::from(vec![Some(-f64::NAN), None, Some(-1.0)]))), &schema, "s.t").unwrap();
+        let values = output.column(0).as_primitive::<Float64Type>();
+        assert_eq!((values.value(0).to_bits(), values.is_null(1), values.value(2)), (f64::NAN.to_bits(), true, -1.0));
     }
 
     #[test]
@@ -149,7 +202,8 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("tags", DataType::List(element), true)]));
         let list = |rows: Vec<Option<Vec<Option<i32>>>>| Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(rows)) as ArrayRef;
         assert!(conform(&batch("tags", list(vec![Some(vec![Some(1)]), None])), &schema, "s.t").is_ok());
-        let error = conform(&batch("tags", list(vec![Some(vec![None])])), &schema, "s.t").unwrap_err();
+        let error = conform(&batch("tags", list(vec![None, Some(vec![Some(1), None])])), &schema, "s.t").unwrap_err();
         assert_eq!(error.message(), "column 'tags.element' of table s.t does not take NULL");
+        assert_eq!(error.context(), [("row", "tags = [1, NULL]".to_owned())]);
     }
 }

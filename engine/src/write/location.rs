@@ -22,11 +22,20 @@ pub(super) fn partition_folder<'a>(values: impl Iterator<Item = (&'a str, String
     segments.join("/")
 }
 
-/// A name that no other task, attempt or query gives.
-pub(super) fn file_name(task: usize, query_id: &str, counter: usize) -> String {
-    let query: String = query_id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-    let random = Uuid::new_v4().simple().to_string();
-    format!("{task:05}-{query}-{counter:05}-{}.parquet", &random[..8])
+/// A name that no other task, attempt or write gives; that of the write is in it as [`name_in_files`] has it.
+pub(super) fn file_name(task: usize, write: &str, counter: usize) -> String {
+    format!("{task:05}{}{counter:05}-{}.parquet", name_in_files(write), random())
+}
+
+/// What the names of all files of a write hold, and those of no other's.
+pub(super) fn name_in_files(write: &str) -> String {
+    let write: String = write.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    format!("-{write}-")
+}
+
+/// Letters and digits that nobody else has.
+pub(super) fn random() -> String {
+    Uuid::new_v4().simple().to_string()[..8].to_owned()
 }
 
 fn encode(text: &str) -> String {

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use nunatak_catalog::properties::invalid;
 use nunatak_catalog::spec::TableMetadata;
 use nunatak_core::Result;
 
 use super::file_schema::Leaf;
-use super::properties::{Properties, invalid};
+use super::properties::Properties;
 
 const DEFAULT: &str = "write.metadata.metrics.default";
 const COLUMN_PREFIX: &str = "write.metadata.metrics.column.";
@@ -38,7 +39,7 @@ impl MetricsModes {
         let columns: HashMap<&str, &str> = properties.with_prefix(COLUMN_PREFIX).collect();
         let given = properties.text(DEFAULT).map(|text| parse(DEFAULT, text)).transpose()?;
         // A wide table whose owner said nothing keeps metrics of its first columns only, lest its manifests grow without bound.
-        let inferred_max = properties.positive(INFERRED_COLUMNS_MAX, 100)?;
+        let inferred_max = properties.number(INFERRED_COLUMNS_MAX, 100)?;
         let inferred = |position: u64| if position < inferred_max { MetricsMode::Truncate(TRUNCATE_DEFAULT) } else { MetricsMode::None };
         let sorted: Vec<i32> = metadata.default_sort_order().fields.iter().map(|field| field.source_id).collect();
         let mut modes = HashMap::with_capacity(leaves.len());
@@ -75,6 +76,15 @@ impl MetricsModes {
             MetricsMode::Truncate(length) => Some(longest.max(length.saturating_add(1).saturating_mul(4))),
             MetricsMode::None | MetricsMode::Counts => Some(longest),
         })
+    }
+}
+
+/// Checks the value of one property, if it is one of these.
+pub(super) fn check(properties: Properties<'_>, name: &str) -> Result<()> {
+    match properties.text(name) {
+        Some(text) if name == DEFAULT || name.starts_with(COLUMN_PREFIX) => parse(name, text).map(|_| ()),
+        _ if name == INFERRED_COLUMNS_MAX => properties.number(name, 0).map(|_| ()),
+        _ => Ok(()),
     }
 }
 

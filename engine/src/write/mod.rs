@@ -4,6 +4,7 @@
 //! rows what a commit takes; [`discard`] deletes files that will not be committed. Commits themselves are the catalog's.
 
 mod adopted;
+mod adopted_values;
 mod bounds;
 mod changes;
 mod clustering;
@@ -26,6 +27,7 @@ mod shape;
 mod task;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod upload;
 mod value;
 
@@ -43,11 +45,13 @@ pub use adopted::{Adopted, adopt};
 pub use changes::DeletedRows;
 pub use exec::IcebergWriteExec;
 pub use layout::sampling;
+pub use properties::check_property;
 pub use ranges::Sample;
 pub use replaced::replaced_partitions;
 pub use report::Written;
 pub use rewrite::{Chosen, compactable, remaining_rows, replacing, rows_of, with_rewritten, zorder_columns};
 pub use row_deletes::{all_rows, row_deletes};
+pub use unfinished::Unfinished;
 pub(crate) use value::encode;
 
 /// Where rows are written, and for which query.
@@ -55,8 +59,8 @@ pub(crate) use value::encode;
 pub struct WriteTarget {
     /// The table, at the metadata that the files are made for; it may be staged and not yet created.
     pub table: Table,
-    /// The query, which gives files their names.
-    pub query_id: String,
+    /// What the write is called, and its files after it: no other has that name.
+    pub name: String,
     /// What the rows are.
     pub rows: Rows,
     /// How many tasks may write rows of a table without partitions, each a file or more.
@@ -93,9 +97,9 @@ pub struct ZOrderColumn {
 }
 
 impl WriteTarget {
-    /// A target that any number of tasks write to.
-    pub fn new(table: Table, query_id: String, rows: Rows) -> Self {
-        Self { table, query_id, rows, tasks_max: usize::MAX, order: RowOrder::OfTable, sample: None }
+    /// A target of a query that any number of tasks write to.
+    pub fn new(table: Table, query_id: &str, rows: Rows) -> Self {
+        Self { table, name: format!("{query_id}-{}", location::random()), rows, tasks_max: usize::MAX, order: RowOrder::OfTable, sample: None }
     }
 }
 
@@ -115,7 +119,7 @@ pub enum Rows {
 ///
 /// Rows are brought together by partition and sorted by the table's sort order first, if it has them. Each partition of the plan gives one batch
 /// with one row for each data file, for [`Written`]. A task that fails or is dropped deletes its files;
-/// whoever runs the plan should read it as a stream, so that files of the tasks that had ended can be given to [`discard`] when another fails.
+/// whoever runs the plan keeps an [`Unfinished`] meanwhile, for the files of tasks that had ended when another fails.
 pub fn write_plan(input: Arc<dyn ExecutionPlan>, target: &WriteTarget, state: &SessionState) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
     let arranged = match target.rows {
         Rows::New | Rows::Rewritten => layout::arrange(input, target, 0, state)?,

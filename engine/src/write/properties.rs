@@ -1,19 +1,46 @@
 //! The table properties that say how data files are written, read and checked: names and defaults are those of Iceberg's Java library.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 
+use nunatak_catalog::properties::{flag, invalid, number};
 use nunatak_catalog::spec::TableMetadata;
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::{Error, Result};
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
-use super::metrics_mode::MetricsModes;
+use super::metrics_mode::{self, MetricsModes};
 
 const MIB: u64 = 1024 * 1024;
+
+const FORMAT: &str = "write.format.default";
+const DISTRIBUTION_MODE: &str = "write.distribution-mode";
+const TARGET_FILE_BYTES: &str = "write.target-file-size-bytes";
+const CODEC: &str = "write.parquet.compression-codec";
+const LEVEL: &str = "write.parquet.compression-level";
+const ROW_GROUP_BYTES: &str = "write.parquet.row-group-size-bytes";
+const PAGE_BYTES: &str = "write.parquet.page-size-bytes";
+const PAGE_ROWS: &str = "write.parquet.page-row-limit";
+const DICTIONARY_BYTES: &str = "write.parquet.dict-size-bytes";
 const BLOOM_COLUMN_PREFIX: &str = "write.parquet.bloom-filter-enabled.column.";
+const BLOOM_FPP_PREFIX: &str = "write.parquet.bloom-filter-fpp.column.";
+
+/// Checks the value of one of a table's properties, if it is one that the writing of data files goes by.
+///
+/// Errors: `INVALID_TABLE_PROPERTY`, and `NOT_SUPPORTED` for files of another format than Parquet.
+pub fn check_property(properties: &HashMap<String, String>, name: &str) -> Result<()> {
+    let properties = Properties(properties);
+    match name {
+        FORMAT => properties.check_format(),
+        DISTRIBUTION_MODE => properties.distribution().map(|_| ()),
+        CODEC | LEVEL => properties.compression().map(|_| ()),
+        TARGET_FILE_BYTES | ROW_GROUP_BYTES | PAGE_BYTES | PAGE_ROWS | DICTIONARY_BYTES => properties.positive(name, 1).map(|_| ()),
+        _ if name.starts_with(BLOOM_COLUMN_PREFIX) => properties.flag(name).map(|_| ()),
+        _ if name.starts_with(BLOOM_FPP_PREFIX) => properties.probability(name).map(|_| ()),
+        _ => metrics_mode::check(properties, name),
+    }
+}
 
 /// How rows find their way to tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,33 +79,53 @@ impl<'a> Properties<'a> {
         }
     }
 
-    fn parse<T: FromStr>(&self, name: &str, wanted: &str) -> Result<Option<T>> {
-        self.text(name).map(|text| text.trim().parse().map_err(|_| invalid(name, text, wanted))).transpose()
+    /// A number from zero on.
+    pub(super) fn number(&self, name: &str, default: u64) -> Result<u64> {
+        number(self.0, name, default)
+    }
+
+    fn flag(&self, name: &str) -> Result<bool> {
+        flag(self.0, name, false)
+    }
+
+    /// A number between zero and one.
+    fn probability(&self, name: &str) -> Result<Option<f64>> {
+        let parse = |text: &str| text.trim().parse::<f64>().ok().filter(|number| *number > 0.0 && *number < 1.0);
+        self.text(name).map(|text| parse(text).ok_or_else(|| invalid(name, text, "a number between 0 and 1"))).transpose()
+    }
+
+    /// That files are wanted in the one format that is written.
+    pub(super) fn check_format(&self) -> Result<()> {
+        match self.text(FORMAT) {
+            Some(format) if !format.eq_ignore_ascii_case("parquet") => {
+                Err(Error::not_supported(format!("table property '{FORMAT}' is '{format}'; nunatak writes parquet")).with_hint("set it to parquet"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `write.distribution-mode`; `None` where the table says nothing.
     pub(super) fn distribution(&self) -> Result<Option<Distribution>> {
-        match self.text("write.distribution-mode") {
+        match self.text(DISTRIBUTION_MODE).map(str::to_ascii_lowercase).as_deref() {
             None => Ok(None),
             Some("none") => Ok(Some(Distribution::None)),
             Some("hash") => Ok(Some(Distribution::Hash)),
             Some("range") => Ok(Some(Distribution::Range)),
-            Some(other) => Err(invalid("write.distribution-mode", other, "none, hash or range")),
+            Some(other) => Err(invalid(DISTRIBUTION_MODE, other, "none, hash or range")),
         }
     }
 
     /// The size at which a file is closed and the next one begun.
     pub(super) fn target_file_bytes(&self) -> Result<u64> {
-        self.positive("write.target-file-size-bytes", 512 * MIB)
+        self.positive(TARGET_FILE_BYTES, 512 * MIB)
     }
 
     fn compression(&self) -> Result<Compression> {
-        const CODEC: &str = "write.parquet.compression-codec";
-        const LEVEL: &str = "write.parquet.compression-level";
-        let level = self.parse::<i32>(LEVEL, "a whole number")?;
-        let wrong_level = || invalid(LEVEL, &level.unwrap_or_default().to_string(), "a level of the table's compression codec");
-        let unsigned = || level.map(|level| u32::try_from(level).map_err(|_| wrong_level())).transpose();
         let codec = self.text(CODEC).unwrap_or("zstd");
+        let text = self.text(LEVEL);
+        let wrong_level = || invalid(LEVEL, text.unwrap_or_default(), &format!("a level of compression codec {codec}"));
+        let level = text.map(|text| text.trim().parse::<i32>().map_err(|_| wrong_level())).transpose()?;
+        let unsigned = || level.map(|level| u32::try_from(level).map_err(|_| wrong_level())).transpose();
         Ok(match codec.to_ascii_lowercase().as_str() {
             "zstd" => Compression::ZSTD(ZstdLevel::try_new(level.unwrap_or(3)).map_err(|_| wrong_level())?),
             "gzip" => Compression::GZIP(unsigned()?.map_or(Ok(GzipLevel::default()), GzipLevel::try_new).map_err(|_| wrong_level())?),
@@ -96,10 +143,10 @@ impl<'a> Properties<'a> {
         // Rows of a row group are bounded too, at the Parquet writer's own limit: it is the unit in which scans are split and pruned.
         let builder = WriterProperties::builder()
             .set_compression(self.compression()?)
-            .set_max_row_group_bytes(Some(size("write.parquet.row-group-size-bytes", 128 * MIB)?))
-            .set_data_page_size_limit(size("write.parquet.page-size-bytes", MIB)?)
-            .set_data_page_row_count_limit(size("write.parquet.page-row-limit", 20_000)?)
-            .set_dictionary_page_size_limit(size("write.parquet.dict-size-bytes", 2 * MIB)?)
+            .set_max_row_group_bytes(Some(size(ROW_GROUP_BYTES, 128 * MIB)?))
+            .set_data_page_size_limit(size(PAGE_BYTES, MIB)?)
+            .set_data_page_row_count_limit(size(PAGE_ROWS, 20_000)?)
+            .set_dictionary_page_size_limit(size(DICTIONARY_BYTES, 2 * MIB)?)
             .set_statistics_enabled(EnabledStatistics::Page)
             // The bounds of the manifest are made from these statistics, so these must not be shorter.
             .set_statistics_truncate_length(modes.statistics_bytes_max())
@@ -108,18 +155,15 @@ impl<'a> Properties<'a> {
     }
 
     fn bloom_filters(&self, mut builder: WriterPropertiesBuilder, schema: &SchemaDescriptor) -> Result<WriterPropertiesBuilder> {
-        for (column, enabled) in self.with_prefix(BLOOM_COLUMN_PREFIX) {
+        for (column, _) in self.with_prefix(BLOOM_COLUMN_PREFIX) {
             let leaf = schema.columns().iter().find(|leaf| leaf.path().string() == column);
-            let (Some(leaf), true) = (leaf, enabled.eq_ignore_ascii_case("true")) else {
+            let enabled = self.flag(&format!("{BLOOM_COLUMN_PREFIX}{column}")).unwrap_or(false);
+            let (Some(leaf), true) = (leaf, enabled) else {
                 continue;
             };
             let path: ColumnPath = leaf.path().clone();
             builder = builder.set_column_bloom_filter_enabled(path.clone(), true);
-            let name = format!("write.parquet.bloom-filter-fpp.column.{column}");
-            if let Some(probability) = self.parse::<f64>(&name, "a number between 0 and 1")? {
-                if !(probability > 0.0 && probability < 1.0) {
-                    return Err(invalid(&name, &probability.to_string(), "a number between 0 and 1"));
-                }
+            if let Some(probability) = self.probability(&format!("{BLOOM_FPP_PREFIX}{column}"))? {
                 builder = builder.set_column_bloom_filter_fpp(path, probability);
             }
         }
@@ -127,13 +171,10 @@ impl<'a> Properties<'a> {
     }
 }
 
-pub(super) fn invalid(name: &str, value: &str, wanted: &str) -> Error {
-    Error::new(Code::InvalidTableProperty, format!("table property '{name}' is '{value}', which is not {wanted}"))
-        .with_hint("ALTER TABLE ... SET PROPERTIES corrects it")
-}
-
 #[cfg(test)]
 mod tests {
+    use nunatak_core::Code;
+
     use super::*;
 
     fn with(pairs: &[(&str, &str)], test: impl FnOnce(Properties<'_>)) {
@@ -160,6 +201,21 @@ mod tests {
         with(&[("write.parquet.compression-level", "99")], |properties| assert!(properties.compression().is_err()));
         with(&[("write.target-file-size-bytes", "0")], |properties| assert!(properties.target_file_bytes().is_err()));
         with(&[("write.distribution-mode", "x")], |properties| assert!(properties.distribution().is_err()));
+        for (name, good, bad) in [
+            ("write.format.default", "PARQUET", "orc"),
+            ("write.distribution-mode", "HASH", "hashed"),
+            ("write.parquet.compression-level", "3", "high"),
+            ("write.parquet.row-group-size-bytes", "1000", "-1"),
+            ("write.parquet.bloom-filter-enabled.column.a.b", "true", "yes"),
+            ("write.parquet.bloom-filter-fpp.column.a", "0.01", "1"),
+            ("write.metadata.metrics.default", "truncate(4)", "some"),
+            ("write.metadata.metrics.column.a", "none", ""),
+            ("write.metadata.metrics.max-inferred-column-defaults", "0", "all"),
+        ] {
+            let check = |value: &str| check_property(&HashMap::from([(name.to_owned(), value.to_owned())]), name);
+            assert!(check(good).is_ok(), "{name}");
+            assert!(check(bad).is_err_and(|error| error.message().contains(name)), "{name}");
+        }
         let gzip = [("write.parquet.compression-codec", "gzip"), ("write.parquet.compression-level", "9")];
         with(&gzip, |properties| assert!(matches!(properties.compression().unwrap(), Compression::GZIP(_))));
     }

@@ -16,6 +16,7 @@ use nunatak_core::{Code, Error, Result};
 use super::ZOrderColumn;
 use crate::error::{from_datafusion, suggest};
 use crate::functions::zorder;
+use crate::scan::types::field_names;
 use crate::scan::{HiddenColumn, IcebergTable, ScanContext, ScanFiles};
 
 /// What is left of the data files in which `delta` deletes rows, as rows for [`Rows::Rewritten`](super::Rows::Rewritten). The delta's files of deletes are read, so
@@ -31,7 +32,7 @@ pub fn rows_of(table: &IcebergTable, scan: &Arc<ScanContext>, files: ScanFiles) 
     let rest = IcebergTable::new(table.table().clone(), table.snapshot().cloned(), Arc::clone(scan))?.with_hidden_columns().with_files(files);
     let lineage = [HiddenColumn::RowId, HiddenColumn::LastUpdatedSequenceNumber].into_iter().filter(|column| rest.hidden_columns().contains(column));
     let lineage: Vec<_> = lineage.map(|column| ident(column.name())).collect();
-    let columns: Vec<_> = rest.iceberg_schema().as_struct().fields().iter().map(|field| ident(&field.name)).chain(lineage).collect();
+    let columns: Vec<_> = field_names(rest.iceberg_schema().as_struct()).into_iter().map(ident).chain(lineage).collect();
     let rest: Arc<dyn TableProvider> = Arc::new(rest);
     let scan = LogicalPlanBuilder::scan("rest", provider_as_source(rest), None);
     scan.and_then(|scan| scan.project(columns)).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)

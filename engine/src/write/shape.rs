@@ -20,7 +20,7 @@ use crate::scan::HiddenColumn;
 pub(super) struct WriteShape {
     /// The table's name, for errors.
     pub(super) table: String,
-    pub(super) query_id: String,
+    pub(super) write: String,
     pub(super) storage: Arc<Storage>,
     pub(super) folder: String,
     pub(super) schema: FileSchema,
@@ -39,11 +39,7 @@ impl WriteShape {
     pub(super) fn new(target: &WriteTarget) -> Result<Self> {
         let metadata = &target.table.metadata;
         let properties = Properties::of(metadata);
-        let format = properties.text("write.format.default").unwrap_or("parquet");
-        if !format.eq_ignore_ascii_case("parquet") {
-            return Err(Error::not_supported(format!("table {} wants its files in format {format}; nunatak writes parquet", target.table.name))
-                .with_hint("set the table property write.format.default to parquet"));
-        }
+        properties.check_format().map_err(|error| error.with_context("table", target.table.name.to_string()))?;
         let table_schema = metadata.current_schema().clone();
         let schema = FileSchema::new(&table_schema, lineage(target))?;
         let metrics = MetricsModes::new(metadata, &schema.leaves)?;
@@ -55,7 +51,7 @@ impl WriteShape {
             .map_err(|_| Error::new(Code::IcebergInvalidMetadata, format!("table {} has sort order {}", target.table.name, order.order_id)))?;
         Ok(Self {
             table: target.table.name.to_string(),
-            query_id: target.query_id.clone(),
+            write: target.name.clone(),
             storage: target.table.storage.clone(),
             folder: data_folder(metadata),
             parquet: properties.parquet(&schema.parquet, &metrics, iceberg_schema)?,

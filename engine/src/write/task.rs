@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::execution::memory_pool::MemoryReservation;
 use nunatak_catalog::storage::Storage;
-use nunatak_core::Result;
+use nunatak_core::{Error, Result};
+use tokio::task::JoinHandle;
 
 use super::conform::conform;
 use super::file::OpenFile;
@@ -38,8 +39,8 @@ pub(super) struct WriteTask {
     /// In the order of their last use, if only one may be open.
     open: Vec<OpenFile>,
     closed: Vec<FileReport>,
-    /// The file that is being completed: when that is interrupted it may or may not exist.
-    closing: Option<String>,
+    /// The file that is being completed, and its location. That goes on when the task is dropped: half of it could not be told from all.
+    closing: Option<(String, JoinHandle<Result<FileReport>>)>,
     files_begun: usize,
     /// Whether rows come sorted by partition.
     clustered: bool,
@@ -100,7 +101,7 @@ impl WriteTask {
         if self.clustered {
             self.close_all().await?;
         }
-        let name = file_name(self.task, &self.shape.query_id, self.files_begun);
+        let name = file_name(self.task, &self.shape.write, self.files_begun);
         self.open.push(OpenFile::create(self.shape.clone(), partition, self.partitioner.partition(partition), &name)?);
         self.files_begun += 1;
         Ok(self.open.len() - 1)
@@ -108,8 +109,10 @@ impl WriteTask {
 
     async fn close(&mut self, position: usize) -> Result<()> {
         let file = self.open.swap_remove(position);
-        self.closing = Some(file.location().to_owned());
-        let report = file.finish().await?;
+        let (_, closing) = self.closing.insert((file.location().to_owned(), tokio::spawn(file.finish())));
+        let report = closing.await.map_err(|error| Error::internal("a data file was not completed").with_source(error))?;
+        // What has failed is deleted like what is dropped.
+        let report = report?;
         self.closing = None;
         self.closed.push(report);
         Ok(())
@@ -144,20 +147,27 @@ impl WriteTask {
 impl Drop for WriteTask {
     fn drop(&mut self) {
         let open = std::mem::take(&mut self.open);
-        let closed: Vec<String> = self.closed.drain(..).map(|report| report.location).chain(self.closing.take()).collect();
+        let closed: Vec<String> = self.closed.drain(..).map(|report| report.location).collect();
+        let closing = self.closing.take();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if !open.is_empty() || !closed.is_empty() {
-            runtime.spawn(clean_up(self.shape.storage.clone(), open, closed));
+        if !open.is_empty() || !closed.is_empty() || closing.is_some() {
+            runtime.spawn(clean_up(self.shape.storage.clone(), open, closing, closed));
         }
     }
 }
 
 /// Removes the traces of a task that failed or was cancelled. Best effort: no snapshot names these files.
-async fn clean_up(storage: Arc<Storage>, open: Vec<OpenFile>, closed: Vec<String>) {
+async fn clean_up(storage: Arc<Storage>, open: Vec<OpenFile>, closing: Option<(String, JoinHandle<Result<FileReport>>)>, mut closed: Vec<String>) {
     for file in open {
         file.abort().await;
+    }
+    if let Some((location, ending)) = closing {
+        if !ending.is_finished() {
+            let _ = ending.await;
+        }
+        closed.push(location);
     }
     if let Err(error) = storage.delete_files(&closed).await {
         tracing::warn!(%error, "files of a failed write could not be deleted");

@@ -283,14 +283,19 @@ impl Catalog for HadoopCatalog {
         if built.metadata.location() != base.metadata.location() {
             return Err(CommitError::Failed(Error::not_supported(format!("table '{name}' of catalog '{}' cannot be moved", self.name))));
         }
-        // By the table as it was: of two writers with the same base both have to make the same file.
-        let location = versions::location_of(&folder, current.version + 1, metadata_file::is_packed(&base.metadata)?);
+        // By the table as it was: of two writers with the same base both have to make the same file, also where this corrects the property.
+        let location = versions::location_of(&folder, current.version + 1, metadata_file::is_packed(&base.metadata).unwrap_or(false));
         if !self.make_version(&location, &built.metadata).await? {
             return Err(CommitError::Conflict(update::conflict(name)));
         }
         versions::set_hint(&self.storage, &folder, current.version + 1).await;
         metadata_file::delete_expired(&self.storage, name, &built.metadata, &built.expired_metadata_logs).await;
         Ok(Table { metadata: Arc::new(built.metadata), metadata_location: Some(location), ..base.clone() })
+    }
+
+    /// A table is its folder, and none lies within another one.
+    async fn neighbours(&self, _table: &Table) -> Result<Vec<Table>> {
+        Ok(Vec::new())
     }
 
     async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()> {
@@ -306,7 +311,7 @@ impl Catalog for HadoopCatalog {
         // A table whose metadata is lost must still be droppable.
         match table {
             Ok(Some(table)) if !table.owns_its_files() => table.check_owns_files()?,
-            Ok(Some(table)) => purge::purge(&table, &self.warehouse, &[]).await,
+            Ok(Some(table)) => purge::purge(self, &table, &self.warehouse, &[]).await,
             _ => {}
         }
         self.storage.delete_folder(&folder).await?;

@@ -21,7 +21,7 @@ use super::names::{check_part, namespace_exists, namespace_not_empty, table_not_
 use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, metadata_file, metadata_weight, purge, update, view_file};
 use crate::commit::CommitError;
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
-use crate::storage::Storage;
+use crate::storage::{Location, Storage};
 use crate::table::{Table, TableName, View};
 
 /// The namespace property that says where its tables lie.
@@ -302,6 +302,20 @@ impl Catalog for SqlCatalog {
         Ok(Table { metadata, metadata_location: Some(new_location), ..base.clone() })
     }
 
+    async fn neighbours(&self, table: &Table) -> Result<Vec<Table>> {
+        let folders = [table.metadata.location().to_owned(), metadata_file::metadata_folder(&table.metadata)];
+        let folders = folders.iter().map(|folder| Location::parse(folder)).collect::<Result<Vec<_>>>()?;
+        let name = table.name.clone();
+        let others = self.read(move |scope| Ok(scope.other_tables(&name)?)).await?;
+        let mut neighbours = Vec::new();
+        for (name, location) in others {
+            if Location::parse(&location).is_ok_and(|file| folders.iter().any(|folder| purge::overlap(folder, &file))) {
+                neighbours.push(self.table_at(&name, location).await?);
+            }
+        }
+        Ok(neighbours)
+    }
+
     async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()> {
         let location = self.location_of(name, Kind::Table).await?.ok_or_else(|| table_not_found(name))?;
         // Before the row is gone. A table whose metadata is lost must still be droppable.
@@ -320,7 +334,7 @@ impl Catalog for SqlCatalog {
             .await?;
         self.metadata.invalidate(&location).await;
         if let Some(table) = table {
-            purge::purge(&table, &self.warehouse, &others).await;
+            purge::purge(self, &table, &self.warehouse, &others).await;
         }
         Ok(())
     }

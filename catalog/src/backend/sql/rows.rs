@@ -90,6 +90,14 @@ impl Scope<'_> {
         Ok(self.execute(sql, params![self.catalog, name.namespace, name.table, kind.name()])? == 1)
     }
 
+    /// The tables of all catalogs in this database but the one of that name, each with the location of its metadata.
+    pub(super) fn other_tables(&self, name: &TableName) -> Result<Vec<(TableName, String)>> {
+        let sql = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables WHERE metadata_location IS NOT NULL
+            AND coalesce(iceberg_type, 'TABLE') = 'TABLE' AND NOT (catalog_name = ? AND table_namespace = ? AND table_name = ?)";
+        let table = |row: &rusqlite::Row<'_>| Ok((TableName { namespace: row.get(0)?, table: row.get(1)? }, row.get(2)?));
+        self.connection.prepare_cached(sql)?.query_map(params![self.catalog, name.namespace, name.table], table)?.collect()
+    }
+
     /// Where the tables and views of all catalogs in this database lie.
     pub(super) fn metadata_locations(&self) -> Result<Vec<String>> {
         self.strings("SELECT metadata_location FROM iceberg_tables WHERE metadata_location IS NOT NULL", [])

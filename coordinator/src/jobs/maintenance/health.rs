@@ -1,13 +1,14 @@
 //! What a table needs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use nunatak_catalog::commit::small_manifests;
 use nunatak_catalog::expiry::{Expiry, expired_snapshots};
+use nunatak_catalog::properties::invalid;
 use nunatak_catalog::spec::Snapshot;
 use nunatak_catalog::{Table, snapshot};
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::Result;
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::scan::IcebergTable;
 use nunatak_engine::write::{Chosen, compactable};
@@ -38,7 +39,7 @@ impl Need {
 
     /// The need if there is as much as the table's property says.
     fn of(table: &Table, procedure: &'static str, property: (&str, f64), measure: f64, what: &str) -> Result<Option<Self>> {
-        let least = threshold(table, property)?;
+        let least = threshold(table.metadata.properties(), property)?;
         let reason = || format!("{what}, {} is {least}", property.0);
         Ok((measure > 0.0 && measure >= least).then(|| Self { procedure, reason: reason(), measure }))
     }
@@ -89,10 +90,14 @@ async fn small_files(table: &Table, engine: &EngineContext) -> Result<usize> {
     Ok(compactable(&at_head, files, Chosen::SmallerThan(SMALL_BYTES), u64::MAX, &HashSet::new()).files.len())
 }
 
-fn threshold(table: &Table, (key, default): (&str, f64)) -> Result<f64> {
-    let Some(value) = table.metadata.properties().get(key) else { return Ok(default) };
-    value.trim().parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(|| {
-        Error::new(Code::InvalidTableProperty, format!("table property '{key}' is '{value}', which is not a number"))
-            .with_hint(format!("set it to a number, such as {default}"))
-    })
+/// Checks the value of one of a table's properties, if it is one of these.
+pub(super) fn check(properties: &HashMap<String, String>, name: &str) -> Result<()> {
+    let known = [SMALL_FILES, DELETE_RATIO, MANIFESTS, SNAPSHOTS].into_iter().find(|(key, _)| *key == name);
+    known.map_or(Ok(()), |property| threshold(properties, property).map(|_| ()))
+}
+
+fn threshold(properties: &HashMap<String, String>, (key, default): (&str, f64)) -> Result<f64> {
+    let Some(value) = properties.get(key) else { return Ok(default) };
+    let parsed = value.trim().parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0);
+    parsed.ok_or_else(|| invalid(key, value, "a number from 0 on"))
 }

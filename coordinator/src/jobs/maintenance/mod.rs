@@ -13,6 +13,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use chrono::{Timelike, Utc};
 use futures::TryStreamExt;
+use nunatak_catalog::properties::flag;
 use nunatak_catalog::{Catalog, Table, TableName};
 use nunatak_core::Result;
 use nunatak_core::config::{QuietHours, TablePattern};
@@ -62,6 +63,16 @@ pub struct Options {
 /// Errors: `CONFIGURATION_INVALID` if what is in the data directory cannot be read.
 pub(crate) fn open(data_dir: &Path) -> Result<Arc<Journal>> {
     Journal::open(data_dir.join("maintenance.jsonl")).map(Arc::new)
+}
+
+/// Checks the value of one of a table's properties, if it is one that says when the table is put in order.
+///
+/// Errors: `INVALID_TABLE_PROPERTY`.
+pub(crate) fn check_property(properties: &HashMap<String, String>, name: &str) -> Result<()> {
+    match name {
+        ENABLED => flag(properties, name, false).map(|_| ()),
+        _ => health::check(properties, name),
+    }
 }
 
 /// Looks after tables until `shutdown`.
@@ -138,10 +149,8 @@ impl Keeper {
 
     /// Whether a table is looked after.
     fn is_kept(&self, table: &Table) -> bool {
-        match table.metadata.properties().get(ENABLED) {
-            Some(enabled) => enabled.trim().eq_ignore_ascii_case("true"),
-            None => self.options.tables.iter().any(|pattern| pattern.matches(&table.name.namespace, &table.name.table)),
-        }
+        let is_named = self.options.tables.iter().any(|pattern| pattern.matches(&table.name.namespace, &table.name.table));
+        flag(table.metadata.properties(), ENABLED, is_named).unwrap_or(false)
     }
 
     /// Looks at a table, and runs what it needs.

@@ -74,6 +74,7 @@ async fn register(context: &StatementContext, name: &QualifiedName, mut argument
     let file = arguments.text("metadata_file_name");
     let whole = arguments.named_text("metadata_file");
     arguments.end()?;
+    name.check_new()?;
     let catalog = context.engine.catalog(&name.catalog)?;
     let metadata_location = match (whole, location, file) {
         (Some(whole), None, None) => whole,

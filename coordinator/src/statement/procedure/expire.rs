@@ -24,9 +24,10 @@ pub(super) fn prepare(
     arguments.end()?;
     Ok(async move {
         let (now_ms, cache) = (chrono::Utc::now().timestamp_millis(), context.engine.scan().manifest_cache());
+        let catalog = context.engine.catalog(&name.catalog)?;
         let Expired { snapshots, refs, files } = match dry_run {
-            true => expirable(&table, expiry, now_ms, cache).await?,
-            false => expire(context.engine.catalog(&name.catalog)?.as_ref(), &table, expiry, now_ms, cache).await?,
+            true => expirable(catalog.as_ref(), &table, expiry, now_ms, cache).await?,
+            false => expire(catalog.as_ref(), &table, expiry, now_ms, cache).await?,
         };
         let count = |number: usize| number as u64;
         Ok(vec![

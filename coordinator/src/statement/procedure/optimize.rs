@@ -113,7 +113,7 @@ async fn rewrite(
     order: RowOrder,
 ) -> Result<(usize, Vec<String>), CommitError> {
     let base = table.table();
-    let mut target = WriteTarget::new(base.clone(), context.id.to_string(), Rows::Rewritten);
+    let mut target = WriteTarget::new(base.clone(), &context.id.to_string(), Rows::Rewritten);
     target.order = order;
     // None of the new files is to be small again.
     target.tasks_max = usize::try_from(part.bytes() / small_bytes.max(1)).unwrap_or(usize::MAX).max(1);

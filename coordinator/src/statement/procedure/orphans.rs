@@ -1,4 +1,4 @@
-//! `remove_orphan_files`: files below a table's location that no metadata names.
+//! `remove_orphan_files`: files below a table's location that no table's metadata names.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use nunatak_catalog::Table;
 use nunatak_catalog::orphans::orphans;
 use nunatak_core::units::HumanDuration;
 use nunatak_core::{Code, Error, Result};
+use nunatak_engine::sql::QualifiedName;
 
 use super::super::StatementContext;
 use super::Metrics;
@@ -17,7 +18,12 @@ const AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// What clocks of the storage and of this process may differ by.
 const CLOCKS_DIFFER_MS: i64 = 5 * 60 * 1000;
 
-pub(super) fn prepare(context: StatementContext, table: Table, mut arguments: Arguments) -> Result<impl Future<Output = Result<Metrics>> + Send> {
+pub(super) fn prepare(
+    context: StatementContext,
+    name: QualifiedName,
+    table: Table,
+    mut arguments: Arguments,
+) -> Result<impl Future<Output = Result<Metrics>> + Send> {
     let age = arguments.duration("retention_threshold")?.unwrap_or(AGE);
     let dry_run = arguments.flag("dry_run")?;
     arguments.end()?;
@@ -35,7 +41,8 @@ pub(super) fn prepare(context: StatementContext, table: Table, mut arguments: Ar
         let before_ms = chrono::Utc::now().timestamp_millis().saturating_sub(age_ms);
         // Files of queries that run now are in no snapshot yet.
         let others = context.running.oldest_millis(&context.id).map(|begun_ms| begun_ms.saturating_sub(CLOCKS_DIFFER_MS));
-        let found = orphans(&table, others.unwrap_or(i64::MAX).min(before_ms), context.engine.scan().manifest_cache()).await?;
+        let before_ms = others.unwrap_or(i64::MAX).min(before_ms);
+        let found = orphans(context.engine.catalog(&name.catalog)?.as_ref(), &table, before_ms, context.engine.scan().manifest_cache()).await?;
         if !dry_run {
             table.storage.delete_files(&found.files).await?;
         }

@@ -34,11 +34,12 @@ pub fn field_id(field: &Field) -> Option<i32> {
 }
 
 fn fields_of(fields: &spec::StructType, top_level: bool) -> Result<Fields> {
-    fields.fields().iter().zip(folded_names(fields)).map(|(field, name)| arrow_field(field, name, top_level)).collect()
+    fields.fields().iter().zip(field_names(fields)).map(|(field, name)| arrow_field(field, name, top_level)).collect()
 }
 
-/// A name that differs from another one only in case stays as it is.
-fn folded_names(fields: &spec::StructType) -> Vec<String> {
+/// The names that queries have for the columns of a table, or for the fields of a row: in lower case, but for a name that differs from another one only in case, which
+/// stays as it is.
+pub fn field_names(fields: &spec::StructType) -> Vec<String> {
     let lower: Vec<String> = fields.fields().iter().map(|field| field.name.to_lowercase()).collect();
     let mut uses: HashMap<&str, usize> = HashMap::new();
     for name in &lower {
@@ -112,15 +113,31 @@ fn decimal_type(precision: u32, scale: u32) -> Result<DataType> {
         _ => Err(Error::not_supported(format!("type decimal({precision},{scale}) has too many digits"))),
     }
 }
-/// The type without what its nested fields carry beside name, type and nullability.
+
+/// The type with nested fields that carry nothing beside name and type, and that take NULL: where the table has none the writer says so.
 pub fn plain_type(data_type: &DataType) -> DataType {
-    let plain = |field: &FieldRef| Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
+    let plain = |field: &FieldRef| plain_field(field, true);
     match data_type {
         DataType::List(element) => DataType::List(plain(element)),
         DataType::LargeList(element) => DataType::LargeList(plain(element)),
         DataType::FixedSizeList(element, length) => DataType::FixedSizeList(plain(element), *length),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(plain(entries), *sorted),
+        DataType::Map(entries, sorted) => DataType::Map(plain_entries(entries), *sorted),
         other => other.clone(),
+    }
+}
+
+fn plain_field(field: &Field, nullable: bool) -> FieldRef {
+    Arc::new(Field::new(field.name(), plain_type(field.data_type()), nullable))
+}
+
+/// The entries of a map, and their keys, are never NULL.
+fn plain_entries(entries: &Field) -> FieldRef {
+    match entries.data_type() {
+        DataType::Struct(pair) => {
+            let pair = pair.iter().zip([false, true]).map(|(field, nullable)| plain_field(field, nullable));
+            Arc::new(Field::new(entries.name(), DataType::Struct(pair.collect()), false))
+        }
+        _ => plain_field(entries, false),
     }
 }
