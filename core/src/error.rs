@@ -145,6 +145,7 @@ codes! {
     CatalogUnavailable = "CATALOG_UNAVAILABLE", 125, External, "The catalog's server cannot be reached.";
     StorageAccessDenied = "STORAGE_ACCESS_DENIED", 117_440_513, External, "Storage refused the credentials.";
     StorageUnavailable = "STORAGE_UNAVAILABLE", 117_440_514, External, "Storage cannot be reached.";
+    CatalogAccessDenied = "CATALOG_ACCESS_DENIED", 117_440_520, External, "The catalog's server refused the credentials, or what was asked for with them.";
     CommitStateUnknown = "COMMIT_STATE_UNKNOWN", 117_440_515, External, "It is not known whether the change was committed; look at the table's history before trying again.";
     ConfigurationInvalid = "CONFIGURATION_INVALID", 65_559, User, "The configuration is wrong.";
     BadFileRow = "BAD_FILE_ROW", 117_440_517, User, "A row of an input file cannot be read as the wanted columns.";

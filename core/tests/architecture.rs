@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Crates of others that only some of ours may name: the boundary that keeps a change of theirs in one place.
 const HIDDEN: &[(&str, &[&str])] = &[
     ("iceberg", &["nunatak-catalog"]),
+    ("reqwest", &["nunatak-catalog"]),
     ("rusqlite", &["nunatak-catalog"]),
     ("datafusion", &["nunatak-engine", "nunatak-coordinator", "nunatak-executor"]),
     ("tonic", &["nunatak-gateway", "nunatak-coordinator", "nunatak-executor", "nunatak"]),

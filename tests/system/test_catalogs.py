@@ -1,27 +1,33 @@
 """Catalogs besides the embedded one, on real stores: the same behaviour of each, as far as its kind can do it, on one coordinator and two executors.
 
-`catalog_hadoop` lies in local files, the others in buckets of MinIO; the matrix grows with each store and each kind.
+Catalogs are called by their store and their kind; the matrix grows with each of both.
 """
 
 import concurrent.futures
+import http.server
 import json
 import re
 import signal
 import threading
 import time
 
+import pyarrow
 import pytest
+from pyiceberg.catalog import load_catalog
 
 from nunatak_testing import tpch
 from nunatak_testing.server import Cluster, nunatak
 from nunatak_testing.spark import Spark
 from servers.minio import Minio
+from servers.rest import Rest
 
 SCALE = "0.1"
 MODES = ["local", "pipelined", "fault_tolerant"]
 HADOOP = ["local_hadoop", "minio_hadoop"]
 SQL = ["minio_sql"]
-CATALOGS = HADOOP + SQL
+REST = ["local_rest", "minio_rest"]
+CATALOGS = HADOOP + SQL + REST
+CREDENTIAL = "engine:s3cr3t-0f-engine"
 
 
 def section(name, values):
@@ -40,7 +46,49 @@ def warehouse(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory, minio, warehouse):
+def rest_local(tmp_path_factory):
+    """A REST catalog on local files."""
+    folder = tmp_path_factory.mktemp("rest_local")
+    with Rest(folder, f"file://{folder}/warehouse") as rest:
+        yield rest
+
+
+@pytest.fixture(scope="module")
+def rest_minio(tmp_path_factory, minio):
+    """A REST catalog in a bucket, whose clients have keys of their own."""
+    with Rest(tmp_path_factory.mktemp("rest_minio"), "s3://lake/rest", minio) as rest:
+        yield rest
+
+
+@pytest.fixture(scope="module")
+def rest_vended(tmp_path_factory, minio):
+    """A REST catalog that gives out tokens, and credentials for each table, that do not last."""
+    with Rest(tmp_path_factory.mktemp("rest_vended"), "s3://lake/vended", minio, CREDENTIAL, token_seconds=5, vend_seconds=2) as rest:
+        yield rest
+
+
+@pytest.fixture(scope="module")
+def garbage(tmp_path_factory):
+    """A server that knows nothing of catalogs, and answers all the same."""
+    page = tmp_path_factory.mktemp("garbage") / "v1" / "config"
+    page.parent.mkdir()
+    page.write_text("<html>welcome</html>")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=page.parent.parent)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, minio, warehouse, rest_local, rest_minio, rest_vended, garbage):
     folder = tmp_path_factory.mktemp("cluster")
     wrong = minio.settings | {"s3.secret-access-key": "wrong"}
     config = folder / "nunatak.toml"
@@ -48,6 +96,13 @@ def cluster(tmp_path_factory, minio, warehouse):
         section("local_hadoop", {"type": "hadoop", "warehouse": f"file://{warehouse}"})
         + section("minio_hadoop", {"type": "hadoop", "warehouse": "s3://lake/hadoop", **minio.settings})
         + section("minio_sql", {"type": "sql", "uri": f"sqlite://{folder}/sql.sqlite", "warehouse": "s3://lake/sql", **minio.settings})
+        + section("local_rest", {"type": "rest", "uri": rest_local.uri})
+        + section("minio_rest", {"type": "rest", "uri": rest_minio.uri, "warehouse": "s3://lake/rest", "rest-page-size": "100", **minio.settings})
+        + section("vended", {"type": "rest", "uri": rest_vended.uri, "credential": CREDENTIAL, "scope": "catalog"})
+        + section("rest_denied", {"type": "rest", "uri": rest_vended.uri, "credential": "engine:wrong"})
+        + section("rest_unknown", {"type": "rest", "uri": rest_vended.uri, "token": "wrong"})
+        + section("rest_dead", {"type": "rest", "uri": "http://127.0.0.1:9", "rest.client.max-retries": "1"})
+        + section("rest_garbage", {"type": "rest", "uri": garbage})
         + section("denied", {"type": "hadoop", "warehouse": "s3://lake/hadoop", **wrong})
         + section("missing", {"type": "hadoop", "warehouse": "s3://nowhere/hadoop", **minio.settings})
         + section("dead", {"type": "hadoop", "warehouse": "s3://lake/x", **minio.settings, "s3.endpoint": "http://127.0.0.1:9", "s3.retry.timeout-ms": "500"})
@@ -175,14 +230,42 @@ def test_what_folders_cannot_do(cluster, schema, failure, catalog):
     assert cluster.rows(f"SHOW TABLES FROM {schema}") == [("t",)]
 
 
-def test_views_and_new_names_where_there_are_some(cluster, schema):
-    schema = schema("minio_sql")
+@pytest.mark.parametrize("catalog", SQL + REST)
+def test_views_and_new_names_where_there_are_some(cluster, schema, failure, catalog):
+    schema = schema(catalog)
     cluster.rows(f"CREATE TABLE {schema}.t AS SELECT 1 AS a")
     cluster.rows(f"CREATE VIEW {schema}.v AS SELECT a + 1 AS b FROM {schema}.t")
     cluster.rows(f"ALTER TABLE {schema}.t RENAME TO {schema}.u")
     assert "TABLE_NOT_FOUND" in str(pytest.raises(Exception, cluster.rows, f"SELECT * FROM {schema}.v").value)
     cluster.rows(f"CREATE OR REPLACE VIEW {schema}.v AS SELECT a + 1 AS b FROM {schema}.u")
     assert cluster.rows(f"SELECT * FROM {schema}.v") == [(2,)]
+    for sql in (f"CREATE VIEW {schema}.v AS SELECT 1 AS x", f"CREATE TABLE {schema}.v (a bigint)", f"ALTER TABLE {schema}.u RENAME TO {schema}.v"):
+        assert "TABLE_ALREADY_EXISTS" in failure(cluster, sql), sql
+    assert "SCHEMA_NOT_FOUND" in failure(cluster, f"ALTER TABLE {schema}.u RENAME TO {catalog}.nowhere.u")
+    cluster.rows(f"ALTER VIEW {schema}.v RENAME TO {schema}.w")
+    assert cluster.rows(f"SHOW TABLES FROM {schema}") == [("u",), ("w",)]
+    cluster.rows(f"DROP VIEW {schema}.w")
+    cluster.rows(f"CREATE OR REPLACE TABLE {schema}.u AS SELECT a, 'x' AS b FROM {schema}.u")
+    assert cluster.rows(f"SELECT * FROM {schema}.u") == [(1, "x")]
+
+
+@pytest.mark.parametrize("catalog", SQL + REST)
+def test_tables_that_are_there_already(cluster, schema, catalog):
+    """A table is left out of the catalog and taken in again with all its files; the same files are not those of two tables."""
+    schema = schema(catalog)
+    name = schema.partition(".")[2]
+    cluster.rows(f"CREATE TABLE {schema}.t AS SELECT 1 AS a")
+    cluster.rows(f"INSERT INTO {schema}.t VALUES (2)")
+    file = cluster.value(f"SELECT file FROM {schema}.\"t$metadata_log_entries\" ORDER BY timestamp DESC LIMIT 1")
+    cluster.rows(f"CALL {catalog}.system.unregister_table('{name}', 't')")
+    assert cluster.rows(f"SHOW TABLES FROM {schema}") == []
+    for table in ("u", "twin"):
+        folder, _, metadata = file.rpartition("/metadata/")
+        cluster.rows(f"CALL {catalog}.system.register_table('{name}', '{table}', '{folder}', '{metadata}')")
+    cluster.rows(f"DELETE FROM {schema}.u WHERE a = 1")
+    cluster.rows(f"ALTER TABLE {schema}.u EXECUTE expire_snapshots(retention_threshold => '0s')")
+    assert cluster.rows(f"SELECT a FROM {schema}.u") == [(2,)]
+    assert sorted(cluster.rows(f"SELECT a FROM {schema}.twin")) == [(1,), (2,)]
 
 
 def test_catalogs_side_by_side(cluster, schema):
@@ -201,8 +284,12 @@ def test_catalogs_side_by_side(cluster, schema):
         ("denied", "STORAGE_ACCESS_DENIED", "storage refused access to 's3://lake/hadoop/s"),
         ("missing", "STORAGE_UNAVAILABLE", "the bucket of 's3://nowhere/hadoop/s"),
         ("dead", "STORAGE_UNAVAILABLE", "storage of 's3://lake/x/s"),
+        ("rest_denied", "CATALOG_ACCESS_DENIED", "catalog 'rest_denied' gets no token from '127.0.0.1': invalid_client"),
+        ("rest_unknown", "CATALOG_ACCESS_DENIED", "of catalog 'rest_unknown' refused the credentials: Not authorized"),
+        ("rest_dead", "CATALOG_UNAVAILABLE", "cannot read the configuration: the server 'http://127.0.0.1:9' of catalog 'rest_dead' cannot be reached"),
+        ("rest_garbage", "ICEBERG_CATALOG_ERROR", "of catalog 'rest_garbage' gave an answer that is not of the Iceberg REST protocol"),
     ],
-    ids=["denied", "missing", "dead"],
+    ids=["denied", "missing", "dead", "rest_denied", "rest_unknown", "rest_dead", "rest_garbage"],
 )
 def test_a_catalog_that_cannot_be_reached(cluster, failure, catalog, code, message):
     """Its error says what and where; the others go on."""
@@ -226,6 +313,45 @@ def test_minio_restarts_while_a_query_reads(cluster, schema, minio):
     cluster.rows(f"INSERT INTO {name} SELECT * FROM lake.tpch.lineitem WHERE l_orderkey < 10")
 
 
+def test_a_rest_server_that_is_killed_comes_back(cluster, schema, failure, rest_local):
+    name = f"{schema('local_rest')}.t"
+    cluster.rows(f"CREATE TABLE {name} AS SELECT 1 AS a")
+    rest_local.kill()
+    for sql, operation in ((f"SELECT * FROM {name}", "load table"), (f"INSERT INTO {name} VALUES (2)", "load table"), ("SHOW SCHEMAS FROM local_rest", "list schemas")):
+        text = failure(cluster, sql)
+        assert "CATALOG_UNAVAILABLE" in text and f"cannot {operation}" in text and rest_local.uri in text
+    assert cluster.value("SELECT count(*) FROM lake.tpch.region") == 5
+    rest_local.start()
+    cluster.rows(f"INSERT INTO {name} VALUES (3)")
+    assert sorted(cluster.rows(f"SELECT a FROM {name}")) == [(1,), (3,)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_vended_credentials(cluster, schema, rest_vended, mode):
+    """They are asked for again by those who need them for longer than they last: here each half of 2 s."""
+    name = f"{schema('vended')}.t"
+    run = lambda sql: cluster.rows(sql.replace("@", name), headers=headers(mode))
+    before = len(rest_vended.vended)
+    run("CREATE TABLE @ AS SELECT l.* FROM lake.tpch.lineitem l CROSS JOIN (VALUES 1, 2, 3, 4, 5, 6) v(n)")
+    # One when it is begun and one when it is made; the files come later than the first one lasts.
+    assert len(rest_vended.vended) - before > 2
+    expected = cluster.rows("SELECT 6 * count(*), 6 * sum(l_extendedprice) FROM lake.tpch.lineitem")
+    checks = "SELECT count(*), sum(l_extendedprice) FROM @"
+    assert run(checks) == expected
+    # Long enough for the token to be good no longer.
+    time.sleep(6)
+    run("DELETE FROM @ WHERE l_orderkey < 0")
+    run("INSERT INTO @ SELECT * FROM lake.tpch.lineitem WHERE l_orderkey = 1")
+    run("DELETE FROM @ WHERE l_orderkey = 1")
+    assert run(checks) == cluster.rows("SELECT 6 * count(*), 6 * sum(l_extendedprice) FROM lake.tpch.lineitem WHERE l_orderkey <> 1")
+    assert all(table.startswith("s3://lake/vended/") for table in rest_vended.vended)
+    secret = CREDENTIAL.partition(":")[2]
+    for hidden in (secret, "session-token"):
+        assert hidden not in cluster.value(f"EXPLAIN ANALYZE VERBOSE {checks}".replace("@", name), headers=headers(mode))
+        assert all(hidden not in process.text() for process in cluster.everybody())
+    run("DROP TABLE @")
+
+
 def test_credentials_are_nowhere(cluster, schema, minio):
     name = f"{schema('minio_sql')}.t"
     cluster.rows(f"CREATE TABLE {name} AS SELECT * FROM lake.tpch.orders", headers=headers("fault_tolerant"))
@@ -234,6 +360,7 @@ def test_credentials_are_nowhere(cluster, schema, minio):
     assert all(minio.password not in process.text() for process in cluster.everybody())
     shown = nunatak("config", "--config", cluster.data_dir.parent / "nunatak.toml", "--data-dir", cluster.data_dir)
     assert minio.password not in shown.stdout and minio.endpoint in shown.stdout and shown.returncode == 0
+    assert CREDENTIAL not in shown.stdout
 
 
 def test_spark_shares_a_hadoop_catalog(cluster, schema, warehouse):
@@ -264,3 +391,59 @@ def test_spark_shares_a_hadoop_catalog(cluster, schema, warehouse):
         assert {row[1] for row in in_spark(f"SHOW TABLES IN {theirs}")} == {"t", "u"}
         in_spark(f"DROP TABLE {theirs}.u")
         assert cluster.rows(f"SHOW TABLES FROM {schema}") == [("t",)]
+
+
+def test_spark_shares_a_rest_catalog(cluster, schema, rest_local):
+    """Both ask the same server: tables and views of either are those of the other."""
+    schema = schema("local_rest")
+    theirs = f"shared.{schema.partition('.')[2]}"
+    settings = {
+        "spark.sql.catalog.shared": "org.apache.iceberg.spark.SparkCatalog",
+        "spark.sql.catalog.shared.type": "rest",
+        "spark.sql.catalog.shared.uri": rest_local.uri,
+        "spark.sql.catalog.shared.cache-enabled": "false",
+    }
+    cluster.rows(
+        f"CREATE TABLE {schema}.t WITH (partitioning = ARRAY['bucket(a, 4)'], sorted_by = ARRAY['b'], format_version = 3)"
+        " AS SELECT o_orderkey AS a, o_clerk AS b FROM lake.tpch.orders WHERE o_orderkey < 1000"
+    )
+    cluster.rows(f"DELETE FROM {schema}.t WHERE a % 3 = 0")
+    check = "SELECT count(*), sum(a), min(b) FROM {}.t"
+    with Spark(cluster.data_dir) as spark:
+        in_spark = lambda sql: spark.rows(sql, settings)
+        assert in_spark(check.format(theirs)) == cluster.rows(check.format(schema))
+        in_spark(f"INSERT INTO {theirs}.t VALUES (-1, 'spark')")
+        in_spark(f"ALTER TABLE {theirs}.t ADD PARTITION FIELD truncate(b, 2)")
+        in_spark(f"ALTER TABLE {theirs}.t ADD COLUMN c INT")
+        in_spark(f"DELETE FROM {theirs}.t WHERE a = 1")
+        assert in_spark(check.format(theirs)) == cluster.rows(check.format(schema))
+        cluster.rows(f"ALTER TABLE {schema}.t SET PROPERTIES partitioning = ARRAY['bucket(a, 4)', 'c']")
+        cluster.rows(f"UPDATE {schema}.t SET b = 'ours', c = 7 WHERE a = -1")
+        cluster.rows(f"ALTER TABLE {schema}.t EXECUTE optimize")
+        assert in_spark(f"SELECT b, c FROM {theirs}.t WHERE a = -1") == [("ours", 7)]
+        in_spark(f"CREATE TABLE {theirs}.u (x INT) USING iceberg")
+        in_spark(f"INSERT INTO {theirs}.u VALUES (7)")
+        assert cluster.rows(f"SELECT * FROM {schema}.u") == [(7,)]
+        assert {row[1] for row in in_spark(f"SHOW TABLES IN {theirs}")} == {"t", "u"}
+        in_spark(f"DROP TABLE {theirs}.u PURGE")
+        assert cluster.rows(f"SHOW TABLES FROM {schema}") == [("t",)]
+
+
+@pytest.mark.parametrize("catalog", ["minio_rest", "vended"])
+def test_pyiceberg_shares_a_rest_catalog(cluster, schema, minio, rest_minio, rest_vended, catalog):
+    schema = schema(catalog)
+    own = {"uri": rest_minio.uri, **minio.settings} if catalog == "minio_rest" else {"uri": rest_vended.uri, "credential": CREDENTIAL}
+    theirs = load_catalog("theirs", type="rest", **own)
+    name = schema.partition(".")[2]
+    cluster.rows(f"CREATE TABLE {schema}.t AS SELECT o_orderkey AS a, o_clerk AS b FROM lake.tpch.orders WHERE o_orderkey < 1000")
+    cluster.rows(f"DELETE FROM {schema}.t WHERE a % 3 = 0")
+    table = theirs.load_table(f"{name}.t")
+    assert table.scan().to_arrow().num_rows == cluster.value(f"SELECT count(*) FROM {schema}.t")
+    table.append(pyarrow.table({"a": [-1], "b": ["pyiceberg"]}))
+    assert cluster.rows(f"SELECT b FROM {schema}.t WHERE a = -1") == [("pyiceberg",)]
+    made = theirs.create_table(f"{name}.u", schema=pyarrow.schema([("x", pyarrow.int64())]))
+    made.append(pyarrow.table({"x": [1, 2]}))
+    cluster.rows(f"INSERT INTO {schema}.u VALUES (3)")
+    assert sorted(made.refresh().scan().to_arrow()["x"].to_pylist()) == [1, 2, 3]
+    cluster.rows(f"DROP TABLE {schema}.u")
+    assert not theirs.table_exists(f"{name}.u")

@@ -4,6 +4,7 @@ pub mod hadoop;
 pub mod metadata_file;
 mod names;
 mod purge;
+pub mod rest;
 pub mod sql;
 pub mod update;
 pub mod view_file;
@@ -40,6 +41,11 @@ pub trait Catalog: Debug + Send + Sync {
     /// All namespaces, sorted by name.
     async fn namespaces(&self) -> Result<Vec<Namespace>>;
 
+    /// A namespace; `None` when there is no such one.
+    async fn namespace(&self, name: &str) -> Result<Option<Namespace>> {
+        Ok(self.namespaces().await?.into_iter().find(|namespace| namespace.name == name))
+    }
+
     /// Makes a namespace. Errors: `SCHEMA_ALREADY_EXISTS`.
     async fn create_namespace(&self, name: &str, properties: BTreeMap<String, String>) -> Result<()>;
 
@@ -60,8 +66,13 @@ pub trait Catalog: Debug + Send + Sync {
     /// meets the files of its namesake.
     async fn stage_location(&self, name: &TableName) -> Result<String>;
 
-    /// The storage that tables of this catalog use.
+    /// The storage that tables of this catalog use, if they have none of their own.
     fn storage(&self) -> Arc<crate::storage::Storage>;
+
+    /// The storage of a table that is still to be made at `location`.
+    async fn staged_storage(&self, _name: &TableName, _location: &str) -> Result<Arc<crate::storage::Storage>> {
+        Ok(self.storage())
+    }
 
     /// Makes a table from whole metadata, visible at once and atomically, with whatever snapshots it has (so `CREATE TABLE AS` shows either
     /// nothing or all rows). Errors: `SCHEMA_NOT_FOUND`, `TABLE_ALREADY_EXISTS` (also when a view has the name).

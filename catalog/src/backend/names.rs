@@ -35,3 +35,9 @@ pub(super) fn check_part(name: &str, what: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// A name as a folder that every file system and every reader takes.
+pub(super) fn folder_name(name: &str) -> String {
+    let plain = |letter: char| if letter.is_alphanumeric() || "_-.".contains(letter) { letter } else { '_' };
+    name.trim_matches('.').chars().map(plain).collect()
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use iceberg::ViewUpdate;
 use iceberg::spec::{ViewFormatVersion, ViewMetadataBuilder, ViewRepresentation, ViewVersion};
 use nunatak_core::{Code, Error, Result};
 use serde_json::json;
@@ -37,6 +38,11 @@ pub(super) fn create(view: &View, columns: Schema, location: String) -> Result<V
 
 /// The metadata of a view with a new current version.
 pub(super) fn replace(view: &View, columns: Schema, before: ViewMetadata) -> Result<ViewMetadata> {
+    Ok(replacement(view, columns, before)?.0)
+}
+
+/// The same, with the changes that lead there.
+pub(super) fn replacement(view: &View, columns: Schema, before: ViewMetadata) -> Result<(ViewMetadata, Vec<ViewUpdate>)> {
     let version = version(view, &columns)?;
     let mut properties = properties(view);
     if dialects(&before).any(|dialect| dialect != DIALECT) {
@@ -46,7 +52,7 @@ pub(super) fn replace(view: &View, columns: Schema, before: ViewMetadata) -> Res
     let builder = before.into_builder().remove_properties(&[COMMENT.to_owned(), OWNER.to_owned()]);
     let changed = builder.set_properties(properties).and_then(|builder| builder.set_current_version(version, columns));
     let built = changed.and_then(ViewMetadataBuilder::build).map_err(|error| failed(view, error))?;
-    Ok(built.metadata)
+    Ok((built.metadata, built.changes))
 }
 
 /// The view that a metadata file describes. `catalog` is the default for names without a catalog when the file names none.
@@ -69,13 +75,14 @@ fn dialects(metadata: &ViewMetadata) -> impl Iterator<Item = &str> {
     metadata.current_version().representations().iter().map(|ViewRepresentation::Sql(text)| text.dialect.as_str())
 }
 
-fn properties(view: &View) -> HashMap<String, String> {
+/// The properties of the view.
+pub(super) fn properties(view: &View) -> HashMap<String, String> {
     let given = [(COMMENT, &view.comment), (OWNER, &view.owner)];
     given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
 }
 
-/// Through JSON: the crate has no other way to make the list of representations.
-fn version(view: &View, columns: &Schema) -> Result<ViewVersion> {
+/// The version that the view is. Through JSON: the crate has no other way to make the list of representations.
+pub(super) fn version(view: &View, columns: &Schema) -> Result<ViewVersion> {
     let mut version = json!({
         "version-id": 1,
         "schema-id": columns.schema_id(),

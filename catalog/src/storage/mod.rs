@@ -11,6 +11,7 @@ mod location;
 mod properties;
 mod s3;
 mod storages;
+pub(crate) mod vended;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,6 +32,8 @@ pub use location::Location;
 pub use properties::StorageProperties;
 pub use storages::Storages;
 
+use vended::RenewedCredentials;
+
 /// How many files are deleted at the same time.
 const DELETES_MAX: usize = 16;
 
@@ -40,6 +43,8 @@ type Store = (Url, Arc<dyn ObjectStore>);
 /// Object stores as one catalog reaches them, by scheme and authority.
 pub struct Storage {
     properties: StorageProperties,
+    /// Those that take the place of the ones in the properties.
+    credentials: Option<Arc<RenewedCredentials>>,
     stores: Mutex<HashMap<String, Store>>,
 }
 
@@ -81,17 +86,33 @@ impl fmt::Debug for Storage {
 impl Storage {
     /// Storage without properties: local files, and other stores as the environment says.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { properties: StorageProperties::default(), stores: Mutex::default() })
+        Self::with_properties(StorageProperties::default())
     }
 
     /// Storage with properties.
     pub fn with_properties(properties: StorageProperties) -> Arc<Self> {
-        Arc::new(Self { properties, stores: Mutex::default() })
+        let credentials = RenewedCredentials::new(properties.as_map());
+        Arc::new(Self { properties, credentials, stores: Mutex::default() })
     }
 
-    /// Its properties.
-    pub fn properties(&self) -> &StorageProperties {
-        &self.properties
+    /// Its properties, with credentials as they are now.
+    pub fn properties(&self) -> StorageProperties {
+        match &self.credentials {
+            Some(credentials) => self.properties.with_credentials(credentials.properties()),
+            None => self.properties.clone(),
+        }
+    }
+
+    /// Takes over the credentials in properties that are otherwise its own, if they last longer than those that it has.
+    fn renew(&self, properties: &StorageProperties) {
+        if let Some(credentials) = &self.credentials {
+            credentials.take(properties.as_map());
+        }
+    }
+
+    /// Whether it has credentials for one table and a while.
+    fn is_vended(&self) -> bool {
+        self.credentials.is_some()
     }
 
     /// The store a location lies in, and its path there. Never percent-encodes: Iceberg's locations are raw strings.
@@ -288,7 +309,7 @@ impl Storage {
     fn build(&self, location: &Location) -> Result<Store> {
         let store: Arc<dyn ObjectStore> = match location.scheme() {
             "file" => Arc::new(LocalFileSystem::new()),
-            "s3" => s3::build(location.authority(), self.properties.as_map())?,
+            "s3" => s3::build(location.authority(), self.properties.as_map(), self.credentials.as_ref())?,
             _ => {
                 return Err(Error::new(
                     Code::NotSupported,

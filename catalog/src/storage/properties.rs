@@ -7,7 +7,7 @@ use nunatak_core::config::shown;
 use nunatak_core::{Code, Error, Result};
 use sha2::{Digest, Sha256};
 
-use super::s3;
+use super::{s3, vended};
 
 /// How much of the digest makes an id, in bytes.
 const ID_BYTES: usize = 8;
@@ -47,6 +47,14 @@ impl StorageProperties {
         self.id.as_deref()
     }
 
+    /// The same with other credentials in the place of those that run out.
+    pub(super) fn with_credentials(&self, credentials: BTreeMap<String, String>) -> Self {
+        let mut values = self.values.clone();
+        values.retain(|name, _| !vended::RENEWED.contains(&name.as_str()));
+        values.extend(credentials);
+        Self { values, id: self.id.clone() }
+    }
+
     /// All values by name, credentials included.
     pub fn as_map(&self) -> &BTreeMap<String, String> {
         &self.values
@@ -59,9 +67,11 @@ impl fmt::Debug for StorageProperties {
     }
 }
 
+/// Credentials that are renewed make no difference: what is kept of files stays good with new ones.
 fn digest(values: &BTreeMap<String, String>) -> String {
     let mut hasher = Sha256::new();
-    for (name, value) in values {
+    let renewed = values.contains_key(vended::ENDPOINT);
+    for (name, value) in values.iter().filter(|(name, _)| !renewed || !vended::RENEWED.contains(&name.as_str())) {
         for part in [name, value] {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
@@ -91,5 +101,21 @@ mod tests {
         assert_eq!(one.id(), properties(&[("s3.region", "x"), ("s3.endpoint", "http://e")]).id());
         assert_ne!(one.id(), properties(&[("s3.endpoint", "http://e"), ("s3.region", "y")]).id());
         assert!(StorageProperties::new(BTreeMap::from([("s3.endpont".to_owned(), String::new())])).is_err());
+    }
+
+    #[test]
+    fn renewed_credentials_are_those_of_the_same_storage() {
+        let vended = |id: &str, table: &str| {
+            let mut values = vended::renewal("prod", "http://c", None, table, BTreeMap::new());
+            let given = [("s3.access-key-id", id), ("s3.secret-access-key", "s"), ("s3.session-token", "t")];
+            values.extend(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            StorageProperties::of_known(values)
+        };
+        assert_eq!(vended("a", "s3://b/t").id(), vended("b", "s3://b/t").id());
+        assert_ne!(vended("a", "s3://b/t").id(), vended("a", "s3://b/u").id());
+        let storages = crate::storage::Storages::default();
+        storages.get(&vended("a", "s3://b/t"));
+        let properties = storages.get(&vended("b", "s3://b/t")).properties();
+        assert_eq!((properties.as_map()["s3.access-key-id"].as_str(), properties.id()), ("b", vended("a", "s3://b/t").id()));
     }
 }

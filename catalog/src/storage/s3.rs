@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nunatak_core::{Code, Error, Result};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider, Checksum};
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+
+use super::vended::{self, RenewedCredentials};
 
 /// The properties that say how buckets are reached: Iceberg's names (Java: `S3FileIOProperties`, `AwsClientProperties`), and some of our own. What none of them
 /// says comes from the environment, as other clients of AWS find it: `AWS_ACCESS_KEY_ID`, `AWS_WEB_IDENTITY_TOKEN_FILE`, the container's or the machine's role.
-pub(super) const PROPERTIES: [&str; 15] = [
+pub(super) const PROPERTIES: [&str; 16] = [
     "client.region",
     "s3.access-key-id",
     "s3.ca-certificate",
@@ -24,6 +26,7 @@ pub(super) const PROPERTIES: [&str; 15] = [
     "s3.retry.timeout-ms",
     "s3.secret-access-key",
     "s3.session-token",
+    vended::EXPIRES_AT,
     "s3.sse.key",
     "s3.sse.type",
     "s3.unsigned-payload",
@@ -36,10 +39,10 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES_MAX: usize = 20;
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// The store of one bucket.
+/// The store of one bucket, with `renewed` credentials if there are some.
 ///
 /// Errors: `CONFIGURATION_INVALID` for a property that has no meaning.
-pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>) -> Result<Arc<dyn ObjectStore>> {
+pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>, renewed: Option<&Arc<RenewedCredentials>>) -> Result<Arc<dyn ObjectStore>> {
     let text = |name: &str| properties.get(name).map(String::as_str);
     let millis = |name: &str, default: Duration| match text(name) {
         Some(value) => value.parse().map(Duration::from_millis).map_err(|_| invalid(name, value, "a number of milliseconds")),
@@ -72,6 +75,9 @@ pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>) -> Resu
     }
     if let Some(token) = text("s3.session-token") {
         builder = builder.with_token(token);
+    }
+    if let Some(renewed) = renewed {
+        builder = builder.with_credentials(Arc::clone(renewed) as AwsCredentialProvider);
     }
     if let Some(path_style) = flag("s3.path-style-access")? {
         builder = builder.with_virtual_hosted_style_request(!path_style);
@@ -133,7 +139,7 @@ mod tests {
     use super::*;
 
     fn built(properties: &[(&str, &str)]) -> Result<Arc<dyn ObjectStore>> {
-        build("b", &properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        build("b", &properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), None)
     }
 
     #[test]

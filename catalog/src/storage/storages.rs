@@ -11,6 +11,9 @@ use url::Url;
 
 use super::{Storage, StorageProperties};
 
+/// How many storages with credentials of one table are kept when nobody uses them.
+const VENDED_MAX: usize = 1_000;
+
 /// The storages that a process knows: that without properties, and one for each set of properties, which are known by their id.
 #[derive(Default)]
 pub struct Storages {
@@ -24,13 +27,17 @@ impl fmt::Debug for Storages {
 }
 
 impl Storages {
-    /// The storage with these properties, which is known from now on.
+    /// The storage with these properties, which is known from now on. Properties that differ only in credentials that run out are those of one storage.
     pub fn get(&self, properties: &StorageProperties) -> Arc<Storage> {
         let id = properties.id().map(str::to_owned);
         if let Some(storage) = self.by_id.read().get(&id) {
+            storage.renew(properties);
             return Arc::clone(storage);
         }
         let mut by_id = self.by_id.write();
+        if by_id.len() > VENDED_MAX {
+            by_id.retain(|_, storage| !storage.is_vended() || Arc::strong_count(storage) > 1);
+        }
         Arc::clone(by_id.entry(id).or_insert_with(|| Storage::with_properties(properties.clone())))
     }
 

@@ -7,6 +7,7 @@ use nunatak_catalog::{Catalog, TableName};
 use nunatak_core::Result;
 use nunatak_engine::scan::types::table_schema;
 use nunatak_engine::sql::{like_matches, outward_table_schema};
+use tracing::warn;
 
 use super::{Coordinator, TableFilter, TableInfo};
 
@@ -20,7 +21,15 @@ impl Coordinator {
     pub async fn schemas(&self, catalog: Option<&str>, pattern: Option<&str>) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
         for (name, entry) in self.engine.catalogs().filter(|(name, _)| catalog.is_none_or(|wanted| wanted == *name)) {
-            let namespaces = entry.namespaces().await?.into_iter().map(|namespace| namespace.name);
+            let namespaces = match entry.namespaces().await {
+                Ok(namespaces) => namespaces.into_iter().map(|namespace| namespace.name),
+                // Who asks for all of them is not to miss those of the others.
+                Err(error) if catalog.is_none() => {
+                    warn!(%error, catalog = name, "the schemas of a catalog are left out of a listing");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             found.extend(namespaces.filter(|schema| like_matches(pattern, schema)).map(|schema| (name.to_owned(), schema)));
         }
         found.sort();

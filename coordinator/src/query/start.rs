@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nunatak_catalog::Catalog;
 use nunatak_catalog::backend::hadoop::{HadoopCatalog, HadoopCatalogOptions};
+use nunatak_catalog::backend::rest::{RestCatalog, RestCatalogOptions};
 use nunatak_catalog::backend::sql::{SqlCatalog, SqlCatalogOptions};
 use nunatak_catalog::storage::{Storage, StorageProperties, Storages};
 use nunatak_core::config::{self, CatalogKind};
@@ -47,16 +48,26 @@ fn build_data_dir(data_dir: &Path) -> Result<std::path::PathBuf> {
 }
 
 /// A catalog that the configuration has a section for.
-async fn build_catalog(catalog: &config::Catalog, data_dir: &Path, storages: &Storages) -> Result<Arc<dyn Catalog>> {
-    let config::Catalog { name, kind, uri, warehouse, storage } = catalog;
+async fn build_catalog(catalog: &config::Catalog, data_dir: &Path, storages: &Arc<Storages>) -> Result<Arc<dyn Catalog>> {
+    let config::Catalog { name, kind, uri, warehouse: place, storage: properties } = catalog;
     let in_section = |error: Error| error.with_context("catalog", name.clone());
-    let storage = storages.get(&StorageProperties::new(storage.clone()).map_err(in_section)?);
-    let warehouse = warehouse.clone().unwrap_or_default();
+    let storage = || StorageProperties::new(properties.clone()).map(|properties| storages.get(&properties)).map_err(in_section);
+    let warehouse = place.clone().unwrap_or_default();
     let opened: Result<Arc<dyn Catalog>> = match kind {
         CatalogKind::Hadoop => {
+            let storage = storage()?;
             HadoopCatalog::open(HadoopCatalogOptions { name: name.clone(), warehouse, storage }).map(|catalog| Arc::new(catalog) as _)
         }
+        CatalogKind::Rest => RestCatalog::open(RestCatalogOptions {
+            name: name.clone(),
+            uri: uri.clone().unwrap_or_default(),
+            warehouse: place.clone(),
+            properties: properties.clone(),
+            storages: Arc::clone(storages),
+        })
+        .map(|catalog| Arc::new(catalog) as _),
         CatalogKind::Sql => {
+            let storage = storage()?;
             let path = uri.as_ref().map(|uri| PathBuf::from(uri.trim_start_matches("sqlite:").trim_start_matches("//")));
             let database = path.unwrap_or_else(|| data_dir.join(format!("{name}.sqlite")));
             SqlCatalog::open(SqlCatalogOptions { name: name.clone(), database, warehouse, storage }).await.map(|catalog| Arc::new(catalog) as _)

@@ -55,7 +55,7 @@ fn already_exists(name: &QualifiedName) -> Error {
 
 /// The metadata of a table without rows.
 async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: &CreateTable, schema: Schema) -> Result<TableMetadata> {
-    if !catalog.namespaces().await?.iter().any(|namespace| namespace.name == name.schema) {
+    if catalog.namespace(&name.schema).await?.is_none() {
         return Err(
             Error::new(Code::SchemaNotFound, format!("schema '{}' does not exist", name.schema)).with_hint(format!("CREATE SCHEMA {}", name.schema))
         );
@@ -94,7 +94,8 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
         catalog.create_table(&name.in_catalog(), metadata).await?;
         return Ok(Outcome::done());
     }
-    let staged = Table::new(name.in_catalog(), Arc::new(metadata), None, catalog.storage());
+    let storage = catalog.staged_storage(&name.in_catalog(), metadata.location()).await?;
+    let staged = Table::new(name.in_catalog(), Arc::new(metadata), None, storage);
     let input = cast_to_table(plan, &staged)?;
     let writer = insert::writer(&context, &staged, &input).await?;
     Ok(Outcome::update(async move {

@@ -9,8 +9,9 @@ use crate::query::{SessionChange, check_name, check_property};
 
 pub(super) async fn use_schema(context: &StatementContext, name: &ObjectName) -> Result<Outcome> {
     let (catalog, schema) = schema::resolve(context, name)?;
-    let namespaces = context.engine.catalog(&catalog)?.namespaces().await?;
-    if schema != "information_schema" && !namespaces.iter().any(|namespace| namespace.name == schema) {
+    let entry = context.engine.catalog(&catalog)?;
+    if schema != "information_schema" && entry.namespace(&schema).await?.is_none() {
+        let namespaces = entry.namespaces().await?;
         let missing = Error::new(Code::SchemaNotFound, format!("schema '{schema}' does not exist"));
         return Err(suggest(missing, &schema, namespaces.iter().map(|namespace| namespace.name.as_str())));
     }

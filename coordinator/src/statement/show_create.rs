@@ -102,11 +102,8 @@ pub(super) async fn view(context: &StatementContext, name: &ObjectName) -> Resul
 
 pub(super) async fn schema(context: &StatementContext, name: &ObjectName) -> Result<String> {
     let (catalog, schema) = schemas::resolve(context, name)?;
-    let namespaces = context.engine.catalog(&catalog)?.namespaces().await?;
-    let namespace = namespaces
-        .into_iter()
-        .find(|namespace| namespace.name == schema)
-        .ok_or_else(|| Error::new(Code::SchemaNotFound, format!("schema '{schema}' does not exist")))?;
+    let namespace = context.engine.catalog(&catalog)?.namespace(&schema).await?;
+    let namespace = namespace.ok_or_else(|| Error::new(Code::SchemaNotFound, format!("schema '{schema}' does not exist")))?;
     let location = namespace.properties.get("location").map(|location| format!("\nWITH (\n   location = {}\n)", literal(location)));
     Ok(format!("CREATE SCHEMA {}.{}{}", quoted(&catalog), quoted(&schema), location.unwrap_or_default()))
 }

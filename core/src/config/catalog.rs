@@ -13,10 +13,28 @@ pub(super) const SECTION: &str = "catalog";
 
 /// The keys that catalogs have besides properties of storage (`s3.endpoint` and others, by Iceberg's names).
 pub(super) const KEYS: &[Key] = &[
-    Key { name: "type", description: "What kind of catalog it is: sql or hadoop." },
-    Key { name: "uri", description: "Where it is: of a sql catalog sqlite:///path of its database." },
-    Key { name: "warehouse", description: "Where its tables lie: a folder such as file:///data/lake, or s3://bucket/lake." },
+    Key { name: "type", description: "What kind of catalog it is: sql, hadoop or rest." },
+    Key { name: "uri", description: "Where it is: of a sql catalog sqlite:///path of its database, of a rest catalog the address of its server." },
+    Key {
+        name: "warehouse",
+        description: "Where its tables lie: a folder such as file:///data/lake, or s3://bucket/lake; of a rest catalog as its server has it.",
+    },
+    // Of rest catalogs, by the names that Iceberg has for them.
+    Key { name: "audience", description: "For whom the token is, which a rest catalog asks for." },
+    Key { name: "credential", description: "The id and the secret of a client of OAuth2: id:secret." },
+    Key { name: "namespace-separator", description: "What stands between the levels of a schema in addresses." },
+    Key { name: "oauth2-server-uri", description: "Where tokens are given out." },
+    Key { name: "prefix", description: "What stands before all addresses of a rest catalog." },
+    Key { name: "resource", description: "What the token is for, which a rest catalog asks for." },
+    Key { name: "rest-page-size", description: "How many names a rest catalog lists at a time." },
+    Key { name: "scope", description: "What the token is to allow." },
+    Key { name: "token", description: "A bearer token." },
+    Key { name: "token-exchange-enabled", description: "Whether a token is renewed by exchanging it." },
+    Key { name: "token-refresh-enabled", description: "Whether a token is renewed." },
+    Key { name: "view-endpoints-supported", description: "Whether a rest catalog that does not say has views." },
 ];
+
+const KINDS: &str = "sql, hadoop, rest";
 
 /// A catalog.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,7 +47,7 @@ pub struct Catalog {
     pub uri: Option<String>,
     /// Where its tables lie.
     pub warehouse: Option<String>,
-    /// Properties of its storage, by Iceberg's names. They are not checked here.
+    /// Properties of its storage and, of a rest catalog, of itself, by Iceberg's names. They are not checked here.
     pub storage: BTreeMap<String, String>,
 }
 
@@ -40,6 +58,8 @@ pub enum CatalogKind {
     Sql,
     /// Folders of a file system, as Java's `HadoopCatalog` has them.
     Hadoop,
+    /// A server that speaks the Iceberg REST protocol.
+    Rest,
 }
 
 impl fmt::Debug for Catalog {
@@ -57,7 +77,7 @@ impl fmt::Debug for Catalog {
 
 /// What may be seen of a property's value: nothing if its name tells that it is a secret.
 pub fn shown<'a>(name: &str, value: &'a str) -> &'a str {
-    let is_secret = ["secret", "token", "password", "key"].iter().any(|word| name.contains(word));
+    let is_secret = ["secret", "token", "password", "key", "credential", "header."].iter().any(|word| name.contains(word));
     if is_secret { "***" } else { value }
 }
 
@@ -102,14 +122,16 @@ fn check_one(name: &str, section: &Dict) -> Result<Catalog, Invalid> {
     let kind = match values.remove("type").as_deref() {
         Some("sql") => CatalogKind::Sql,
         Some("hadoop") => CatalogKind::Hadoop,
-        Some(other) => return Err(Invalid::new(key("type"), format!("'{other}' is not one of sql, hadoop"))),
-        None => return Err(Invalid::new(key("type"), "it is missing; it is one of sql, hadoop")),
+        Some("rest") => CatalogKind::Rest,
+        Some(other) => return Err(Invalid::new(key("type"), format!("'{other}' is not one of {KINDS}"))),
+        None => return Err(Invalid::new(key("type"), format!("it is missing; it is one of {KINDS}"))),
     };
     let (uri, warehouse) = (values.remove("uri"), values.remove("warehouse"));
-    if warehouse.is_none() {
+    if warehouse.is_none() && kind != CatalogKind::Rest {
         return Err(Invalid::new(key("warehouse"), "it is missing; a folder such as file:///data/lake, or s3://bucket/lake"));
     }
     match (kind, &uri) {
+        (CatalogKind::Rest, None) => return Err(Invalid::new(key("uri"), "it is missing; the address of a server such as http://127.0.0.1:8181")),
         (CatalogKind::Hadoop, Some(_)) => return Err(Invalid::new(key("uri"), "a hadoop catalog has none: it is its warehouse")),
         (CatalogKind::Sql, Some(uri)) if !uri.starts_with("sqlite:") => {
             return Err(Invalid::new(key("uri"), format!("'{uri}' is not the address of a database such as sqlite:///data/catalog.sqlite")));

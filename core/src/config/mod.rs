@@ -16,6 +16,7 @@ mod server;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use figment::Figment;
@@ -116,11 +117,17 @@ impl Sources {
 }
 
 /// A configuration together with the source of each of its values.
-#[derive(Debug)]
 pub struct Loaded {
     /// The checked values.
     pub config: Config,
     layers: Figment,
+}
+
+/// Without the layers: they have secrets as they were written.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Loaded {

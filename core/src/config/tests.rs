@@ -149,6 +149,11 @@ fn catalogs_have_sections() {
 
     let printed = loaded.to_toml();
     assert!(!printed.contains("s3cr3t") && !printed.contains("k3y") && !format!("{loaded:?}").contains("s3cr3t"), "{printed}");
+    let text = "[catalog.r]\ntype = 'rest'\nuri = 'http://h'\ncredential = 'id:s3cr3t'\nheader.X-Api = 's3cr3t'\nscope = 'all'\n";
+    let loaded = load(&Sources { file: Some(file(&directory, text)), ..Sources::default() }).unwrap();
+    let [rest] = &loaded.config.catalogs[..] else { panic!("{:?}", loaded.config.catalogs) };
+    assert_eq!((rest.kind, rest.warehouse.as_deref(), rest.storage["header.X-Api"].as_str()), (CatalogKind::Rest, None, "s3cr3t"));
+    assert!(!loaded.to_toml().contains("s3cr3t") && !format!("{loaded:?}").contains("s3cr3t") && loaded.to_toml().contains("scope = \"all\""));
     assert!(printed.contains("[catalog.prod]\n") && printed.contains("s3.endpoint = \"http://e\" # config file"), "{printed}");
 }
 
@@ -163,6 +168,7 @@ fn wrong_catalogs_are_refused() {
         ("[catalog.A]\ntype = 'hadoop'\nwarehouse = '/w'", "'A' is not a name of lower-case letters"),
         ("[catalog]\na = 'b'", "'catalog.a' is a section, not a value"),
         ("[catalog.a]\ntype = 'sql'\nuri = 'mysql://x'\nwarehouse = '/w'", "catalog.a.uri: 'mysql://x' is not the address"),
+        ("[catalog.a]\ntype = 'rest'", "catalog.a.uri: it is missing; the address of a server"),
         ("[catalog.a]\ntype = 'hadoop'\nwarehouse = '${ENV:NO_SUCH_VARIABLE}'", "there is no environment variable NO_SUCH_VARIABLE"),
     ] {
         let refused = refusal(&Sources { file: Some(file(&directory, text)), ..Sources::default() });

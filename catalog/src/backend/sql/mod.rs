@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use self::database::{Database, Fault};
 use self::rows::{Kind, Row, Scope};
-use super::names::{check_part, namespace_exists, namespace_not_empty, table_not_found, view_not_found};
+use super::names::{check_part, folder_name, namespace_exists, namespace_not_empty, table_not_found, view_not_found};
 use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, metadata_file, metadata_weight, purge, update, view_file};
 use crate::commit::CommitError;
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
@@ -382,10 +382,4 @@ impl Catalog for SqlCatalog {
     async fn rename_view(&self, from: &TableName, to: &TableName) -> Result<()> {
         self.rename(from, to, Kind::View).await
     }
-}
-
-/// A name as a folder that every file system and every reader takes.
-fn folder_name(name: &str) -> String {
-    let plain = |letter: char| if letter.is_alphanumeric() || "_-.".contains(letter) { letter } else { '_' };
-    name.trim_matches('.').chars().map(plain).collect()
 }

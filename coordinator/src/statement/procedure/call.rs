@@ -79,7 +79,10 @@ async fn register(context: &StatementContext, name: &QualifiedName, mut argument
     let metadata_location = match (whole, location, file) {
         (Some(whole), None, None) => whole,
         (None, Some(location), Some(file)) => format!("{}/metadata/{file}", location.trim_end_matches('/')),
-        (None, Some(location), None) => metadata_file::newest(&catalog.storage(), &location).await?,
+        (None, Some(location), None) => {
+            let storage = catalog.staged_storage(&name.in_catalog(), &location).await?;
+            metadata_file::newest(&storage, &location).await?
+        }
         _ => return Err(arguments.missing("table_location")),
     };
     catalog.register_table(&name.in_catalog(), &metadata_location).await?;

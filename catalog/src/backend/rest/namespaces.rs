@@ -1,0 +1,72 @@
+//! The namespaces of a server: SQL has their levels joined by dots.
+
+use std::collections::HashSet;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use nunatak_core::Result;
+
+use super::CALLS_MAX;
+use super::client::Call;
+use super::connection::Connection;
+use super::messages::{NamespaceList, NamespaceProperties, filled};
+use crate::backend::Namespace;
+
+impl Connection {
+    /// The namespaces directly in another one (as levels), or at the top; none where the server knows no levels.
+    async fn children(&self, parent: Option<&str>) -> Result<Vec<String>> {
+        let mut url = self.paths.of("namespaces")?;
+        if let Some(parent) = parent {
+            let query = format!("parent={}", self.paths.namespace(parent)?);
+            url.set_query(Some(&query));
+        }
+        let mut found = Vec::new();
+        let mut token = String::new();
+        loop {
+            let reply = self.reply(Call::get(self.paged(&url, &token), "list schemas")).await?;
+            if parent.is_some() && matches!(reply.answer.status.as_u16(), 400 | 404 | 406 | 501) {
+                return Ok(Vec::new());
+            }
+            if !reply.answer.status.is_success() {
+                return Err(reply.failure().into_error());
+            }
+            let NamespaceList { namespaces, next_page_token } = reply.parsed()?;
+            // SQL has no way to name a level with a dot in it.
+            let named = namespaces.into_iter().filter(|levels| levels.iter().all(|level| !level.is_empty() && !level.contains('.')));
+            found.extend(named.map(|levels| levels.join(".")));
+            match next_page_token.filter(|next| !next.is_empty() && *next != token) {
+                Some(next) => token = next,
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// A namespace, if it is there.
+    pub(super) async fn find_namespace(&self, name: String) -> Result<Option<Namespace>> {
+        let call = Call::get(self.paths.of_namespace(&name, "")?, format!("load schema '{name}'"));
+        let reply = self.reply(call).await?;
+        if reply.answer.is_missing() {
+            return Ok(None);
+        }
+        if !reply.answer.status.is_success() {
+            return Err(reply.failure().into_error());
+        }
+        let NamespaceProperties { properties } = reply.parsed()?;
+        Ok(Some(Namespace { name, properties: filled(properties.unwrap_or_default()) }))
+    }
+
+    /// The names of all namespaces.
+    pub(super) async fn namespace_names(&self) -> Result<Vec<String>> {
+        let mut names = self.children(None).await?;
+        let mut seen: HashSet<String> = names.iter().cloned().collect();
+        let mut parents = names.clone();
+        while !parents.is_empty() {
+            let asked: Vec<_> = parents.iter().map(|parent| self.children(Some(parent.as_str()))).collect();
+            let found: Vec<Vec<String>> = stream::iter(asked).buffer_unordered(CALLS_MAX).try_collect().await?;
+            // Some servers give all of them whatever the parent.
+            parents = found.into_iter().flatten().filter(|name| seen.insert(name.clone())).collect();
+            names.extend(parents.iter().cloned());
+        }
+        names.sort();
+        Ok(names)
+    }
+}
