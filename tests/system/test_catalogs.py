@@ -273,7 +273,7 @@ def test_catalogs_side_by_side(cluster, schema):
     names = [schema(catalog) for catalog in CATALOGS]
     for number, name in enumerate(names):
         cluster.rows(f"CREATE TABLE {name}.t AS SELECT o_orderkey AS k, {number} AS n FROM lake.tpch.orders")
-    joined = " JOIN ".join(f"{name}.t t{number}{' USING (k)' if number else ''}" for number, name in enumerate(names))
+    joined = " JOIN ".join(f"{name}.t t{number}{f' ON t{number}.k = t0.k' if number else ''}" for number, name in enumerate(names))
     for mode in MODES:
         assert cluster.rows(f"SELECT count(*), max(t1.n), max(t2.n) FROM {joined}", headers=headers(mode)) == [(150_000, 1, 2)]
 

@@ -387,3 +387,10 @@ def test_columns_in_mixed_case(server, spark, version):
     described = server.arrow(f'SELECT "userId", username, "homePlace"."zipCode", "userId" AS "Key", count(*) AS "userName" FROM {table} GROUP BY 1, 2, 3, 4')
     assert described.column_names == ["userId", "username", "zipCode", "Key", "userName"]
     assert run(f'SELECT count(*) FROM {table} JOIN {table} AS o USING ("userId")') == [(6,)]
+    # Aliases may be spelled like columns.
+    assert run(f'SELECT max("userId") AS "userId" FROM {table} WHERE "userId" < 100 AND "userName" <> \'ee\' ORDER BY "userId"') == [(5,)]
+    assert run(f'WITH q ("userId") AS (SELECT "userId" FROM {table}) SELECT count("userId") AS "userName" FROM q') == [(6,)]
+    joined = server.arrow(f'SELECT a."userId", b."userId" FROM {table} AS a JOIN {table} AS b ON a."userId" = b."userId" + 1')
+    assert joined.column_names == ["userId", "userId"] and joined.num_rows == 2
+    run(f'CREATE VIEW {table}_view AS SELECT "userId", count(*) AS "howMany" FROM {table} GROUP BY "userId"')
+    assert run(f'SELECT "userId", howMany, "howMany" FROM {table}_view WHERE userid = 5') == [(5, 1, 1)]

@@ -9,8 +9,8 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Cast, InList, ScalarFunction, TryCast};
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union};
+use datafusion::logical_expr::expr::{Cast, InList, InSubquery, ScalarFunction, TryCast};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Union};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::map_expressions;
@@ -25,8 +25,10 @@ pub(super) struct DecimalsAndFloats;
 impl AnalyzerRule for DecimalsAndFloats {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let plan = map_expressions(plan, &|schema, expression| expression.transform_up(|expression| alike(schema, expression)))?;
-        plan.transform_up_with_subqueries(|node| match node {
+        // From above, since a union of unions has the type of all of their inputs.
+        plan.transform_down_with_subqueries(|node| match node {
             LogicalPlan::Union(union) => united(union),
+            LogicalPlan::Join(join) => joined(join),
             other => Ok(Transformed::no(other)),
         })
         .data()
@@ -95,6 +97,10 @@ fn alike(schema: &DFSchema, mut expression: Expr) -> Result<Transformed<Expr>> {
             let Some(whole) = args.first_mut().map_or(Ok(None), |argument| widen(schema, argument))? else { return Ok(Transformed::no(expression)) };
             return expression.cast_to(&whole, schema).map(Transformed::yes);
         }
+        Expr::InSubquery(membership) => {
+            let changed = looked_for(schema, membership)?;
+            return Ok(Transformed::new_transformed(expression, changed));
+        }
         _ => return Ok(Transformed::no(expression)),
     };
     let mut changed = false;
@@ -102,6 +108,21 @@ fn alike(schema: &DFSchema, mut expression: Expr) -> Result<Transformed<Expr>> {
         changed |= make_alike(schema, group)?;
     }
     Ok(Transformed::new_transformed(expression, changed))
+}
+
+/// A value that is looked for, and the column that it is looked for in.
+fn looked_for(schema: &DFSchema, membership: &mut InSubquery) -> Result<bool> {
+    let rows = &membership.subquery.subquery;
+    let Ok(value) = membership.expr.get_type(schema) else { return Ok(false) };
+    let Some(float) = common_float([&value, rows.schema().field(0).data_type()].into_iter()) else { return Ok(false) };
+    if value.is_decimal() {
+        *membership.expr = std::mem::take(membership.expr.as_mut()).cast_to(&float, schema)?;
+    } else {
+        // Under another name: where a join is made of it, DataFusion would take it for two columns of one name.
+        let column = Expr::from(rows.schema().qualified_field(0)).cast_to(&float, rows.schema())?.alias("in_value");
+        membership.subquery.subquery = Arc::new(LogicalPlanBuilder::new_from_arc(Arc::clone(rows)).project([column])?.build()?);
+    }
+    Ok(true)
 }
 
 /// Gives a decimal that is rounded to a whole one a digit more, since DataFusion has no place for the 1 of `ceil(0.5)`. The type of the result, if that was to do.
@@ -133,28 +154,66 @@ fn common_float<'a>(types: impl Iterator<Item = &'a DataType> + Clone) -> Option
     widest.filter(|_| types.clone().any(DataType::is_decimal)).cloned()
 }
 
-fn united(union: Union) -> Result<Transformed<LogicalPlan>> {
-    let columns = 0..union.schema.fields().len();
-    let floats: Vec<Option<DataType>> =
-        columns.map(|column| common_float(union.inputs.iter().filter_map(|input| Some(input.schema().fields().get(column)?.data_type())))).collect();
-    if floats.iter().all(Option::is_none) {
-        return Ok(Transformed::no(LogicalPlan::Union(union)));
-    }
-    let cast = |input: Arc<LogicalPlan>| {
-        let columns = input.schema().iter().zip(&floats).map(|((relation, field), float)| {
-            let column = Expr::from((relation, field));
-            match float {
-                Some(float) if field.data_type().is_decimal() => {
-                    Ok(column.cast_to(float, input.schema())?.alias_qualified(relation.cloned(), field.name()))
-                }
-                _ => Ok(column),
+/// The keys of a join.
+fn joined(mut join: Join) -> Result<Transformed<LogicalPlan>> {
+    let mut changed = false;
+    for (left, right) in &mut join.on {
+        let types = [left.get_type(join.left.schema())?, right.get_type(join.right.schema())?];
+        let Some(float) = common_float(types.iter()) else { continue };
+        for (key, (data_type, input)) in [left, right].into_iter().zip(types.iter().zip([&join.left, &join.right])) {
+            if data_type.is_decimal() {
+                *key = std::mem::take(key).cast_to(&float, input.schema())?;
+                changed = true;
             }
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        LogicalPlanBuilder::new_from_arc(input).project(columns)?.build().map(Arc::new)
-    };
-    let inputs = union.inputs.into_iter().map(cast).collect::<Result<Vec<_>>>()?;
-    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
+        }
+    }
+    Ok(Transformed::new_transformed(LogicalPlan::Join(join), changed))
+}
+
+fn united(union: Union) -> Result<Transformed<LogicalPlan>> {
+    let plan = LogicalPlan::Union(union);
+    let mut types = vec![Vec::new(); plan.schema().fields().len()];
+    types_of_inputs(&plan, &mut types);
+    let floats: Vec<Option<DataType>> = types.iter().map(|types| common_float(types.iter())).collect();
+    match floats.iter().all(Option::is_none) {
+        true => Ok(Transformed::no(plan)),
+        false => Ok(Transformed::yes(with_floats(plan, &floats)?)),
+    }
+}
+
+/// The types of the columns of all inputs of a union, and of the unions among these.
+fn types_of_inputs(plan: &LogicalPlan, types: &mut [Vec<DataType>]) {
+    match plan {
+        LogicalPlan::Union(union) => union.inputs.iter().for_each(|input| types_of_inputs(input, types)),
+        LogicalPlan::Distinct(Distinct::All(input)) => types_of_inputs(input, types),
+        other => other.schema().fields().iter().zip(types).for_each(|(field, types)| types.push(field.data_type().clone())),
+    }
+}
+
+/// The same inputs with these types of columns that are decimals.
+fn with_floats(plan: LogicalPlan, floats: &[Option<DataType>]) -> Result<LogicalPlan> {
+    match plan {
+        LogicalPlan::Union(union) => {
+            let inputs = union.inputs.into_iter().map(|input| with_floats(Arc::unwrap_or_clone(input), floats).map(Arc::new));
+            Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs.collect::<Result<Vec<_>>>()?)?))
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => {
+            Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(with_floats(Arc::unwrap_or_clone(input), floats)?))))
+        }
+        input => {
+            let columns = input.schema().iter().zip(floats).map(|((relation, field), float)| {
+                let column = Expr::from((relation, field));
+                match float {
+                    Some(float) if field.data_type().is_decimal() => {
+                        Ok(column.cast_to(float, input.schema())?.alias_qualified(relation.cloned(), field.name()))
+                    }
+                    _ => Ok(column),
+                }
+            });
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            LogicalPlanBuilder::from(input).project(columns)?.build()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +247,12 @@ mod tests {
         // In fifteen digits it would be zero.
         assert_eq!(value("SELECT coalesce(NULL, x * x * 0.00000000000000000001, 1.5) > 0 FROM t").await, "true");
         assert_eq!(value("SELECT CASE WHEN x > 0.5 THEN 1.25 ELSE x END FROM t").await, "0.1");
+        assert_eq!(value("SELECT count(*) FROM t WHERE x * 0.00000000000000000001 IN (SELECT 0.0) OR x NOT IN (SELECT 0.1)").await, "0");
+        assert_eq!(value("SELECT count(*) FROM (SELECT x FROM t EXCEPT SELECT 0.1)").await, "0");
+        assert_eq!(
+            value("SELECT v FROM (SELECT 1 AS v UNION ALL SELECT 1.5 UNION ALL SELECT x * 0.00000000000000000001 FROM t) WHERE v < 0.5").await,
+            "1e-21"
+        );
         assert_eq!(value("SELECT v FROM (SELECT x AS v FROM t UNION ALL SELECT 0.25 FROM t) ORDER BY v").await, "0.1, 0.25");
     }
 

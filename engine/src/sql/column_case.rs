@@ -1,10 +1,11 @@
 //! Quoted names of columns. Columns have their names in lower case wherever that keeps them apart ([`field_names`](crate::scan::types::field_names)), and as in Trino a
 //! statement finds them by any spelling, also by a quoted one: `"userId"`, as Spark wrote it and as BI tools write it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::common::Column;
 use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{
     AssignmentTarget, Expr, Ident, JoinConstraint, JoinOperator, MergeAction, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr,
@@ -12,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use nunatak_core::Result;
 
-use super::names::normalized;
+use super::select_items::output_name;
 use crate::error::from_datafusion;
 
 /// The names of columns and of fields within them.
@@ -63,57 +64,79 @@ impl ColumnNames {
 
     /// The same for all columns that an expression names.
     pub(super) fn respell_within(&self, expression: &mut impl VisitMut) {
-        let _: ControlFlow<()> = expression.visit(&mut Respeller(self));
+        let _: ControlFlow<()> = expression.visit(&mut Respeller { names: self, relations: HashSet::new() });
     }
 
-    /// The same for all columns that a statement names. What makes a column of such a name itself keeps it, and its users with it.
-    pub(super) fn respell_all(&mut self, statement: &mut Statement) -> OutputNames {
-        let mut made = MadeNames { names: self, made: HashSet::new() };
-        let _: ControlFlow<()> = Visit::visit(statement, &mut made);
-        let made = made.made;
-        self.0.extend(made);
-        let outputs = match statement {
-            Statement::Query(query) => self.outputs(&query.body),
-            _ => HashMap::new(),
-        };
-        self.respell_within(statement);
-        OutputNames(outputs)
-    }
-
-    /// How the columns that a query gives are spelled in it, by their names.
-    fn outputs(&self, body: &SetExpr) -> HashMap<String, String> {
-        match body {
-            SetExpr::Select(select) => {
-                let names = select.projection.iter().filter_map(output).filter(|name| self.is_spelling(name));
-                names.map(|name| (name.value.to_lowercase(), name.value.clone())).collect()
-            }
-            SetExpr::Query(query) => self.outputs(&query.body),
-            SetExpr::SetOperation { left, .. } => self.outputs(left),
-            _ => HashMap::new(),
-        }
+    /// The same for all columns that a statement names, and for those that it makes under such a name: whoever uses them means the same.
+    pub(super) fn respell_all(&self, statement: &mut Statement) {
+        let mut relations = Relations(HashSet::new());
+        let _: ControlFlow<()> = Visit::visit(&*statement, &mut relations);
+        let _: ControlFlow<()> = statement.visit(&mut Respeller { names: self, relations: relations.0 });
     }
 }
 
-/// The names that the columns of a query have as its text spells them.
+/// The names of the columns that a query gives, as its text spells them; by their place, as far as these are known.
 #[derive(Debug, Default)]
-pub(super) struct OutputNames(HashMap<String, String>);
+pub(super) struct OutputNames(Vec<Option<String>>);
 
 impl OutputNames {
+    /// Those of a statement before its columns are spelled otherwise.
+    pub(super) fn of(statement: &Statement) -> Self {
+        match statement {
+            Statement::Query(query) => Self(spelled(&query.body)),
+            _ => Self::default(),
+        }
+    }
+
     /// The plan with these names.
     pub(super) fn restore(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        if self.0.is_empty() {
+        let columns = plan.schema().columns();
+        let other = |(column, spelled): (&Column, &Option<String>)| {
+            let spelled = spelled.as_ref()?;
+            // A name that is there twice ends in a mark.
+            let rest = column.name.strip_prefix(spelled.to_lowercase().as_str())?;
+            Some(format!("{spelled}{rest}")).filter(|name| *name != column.name && output_name(name) == spelled)
+        };
+        let others: Vec<Option<String>> = columns.iter().zip(self.0.iter().chain(std::iter::repeat(&None))).map(other).collect();
+        if others.iter().all(Option::is_none) {
             return Ok(plan);
         }
-        let columns: Vec<PlannedExpr> = plan
-            .schema()
-            .columns()
-            .into_iter()
-            .map(|column| match self.0.get(&column.name) {
-                Some(name) => PlannedExpr::Column(column).alias(name),
-                None => PlannedExpr::Column(column),
-            })
-            .collect();
-        LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+        let named = columns.into_iter().zip(others).map(|(column, other)| match other {
+            Some(name) => PlannedExpr::Column(column.clone()).alias_qualified(column.relation, name),
+            None => PlannedExpr::Column(column),
+        });
+        let named: Vec<PlannedExpr> = named.collect();
+        LogicalPlanBuilder::from(plan).project(named).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+    }
+}
+
+/// A view's plan with the names that queries have for its columns: as those of a table, in lower case where that keeps them apart.
+pub(super) fn folded(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns();
+    let lower: Vec<String> = columns.iter().map(|column| column.name.to_lowercase()).collect();
+    let is_single = |name: &String| lower.iter().filter(|other| *other == name).count() == 1;
+    if columns.iter().zip(&lower).all(|(column, lower)| column.name == *lower || !is_single(lower)) {
+        return Ok(plan);
+    }
+    let folded = columns.iter().zip(&lower).map(|(column, lower)| match is_single(lower) {
+        true => PlannedExpr::Column(column.clone()).alias(lower),
+        false => PlannedExpr::Column(column.clone()),
+    });
+    let folded: Vec<PlannedExpr> = folded.collect();
+    LogicalPlanBuilder::from(plan).project(folded).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+}
+
+/// The names of a query's columns up to the first of which there may be several.
+fn spelled(body: &SetExpr) -> Vec<Option<String>> {
+    match body {
+        SetExpr::Select(select) => {
+            let single = |item: &&SelectItem| matches!(item, SelectItem::ExprWithAlias { .. } | SelectItem::UnnamedExpr(_));
+            let quoted = |name: &&Ident| name.quote_style.is_some();
+            select.projection.iter().take_while(single).map(|item| output(item).filter(quoted).map(|name| name.value.clone())).collect()
+        }
+        SetExpr::Query(query) => spelled(&query.body),
+        SetExpr::SetOperation { left, .. } => spelled(left),
+        _ => Vec::new(),
     }
 }
 
@@ -144,59 +167,48 @@ fn column(expression: &Expr) -> Option<&Ident> {
     }
 }
 
-/// Finds the names that a statement makes for what is no column of that name.
-struct MadeNames<'a> {
-    names: &'a ColumnNames,
-    made: HashSet<String>,
-}
+/// Finds the names that stand for relations: before a column's name they are not those of rows.
+struct Relations(HashSet<String>);
 
-impl MadeNames<'_> {
-    fn makes(&mut self, name: &Ident) {
-        if self.names.is_spelling(name) {
-            self.made.insert(name.value.clone());
-        }
-    }
-
-    fn makes_all(&mut self, alias: Option<&TableAlias>) {
-        let Some(alias) = alias else { return };
-        self.makes(&alias.name);
-        alias.columns.iter().for_each(|column| self.makes(&column.name));
-    }
-}
-
-impl Visitor for MadeNames<'_> {
+impl Visitor for Relations {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        query.with.iter().flat_map(|with| &with.cte_tables).for_each(|table| self.makes_all(Some(&table.alias)));
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        for item in &select.projection {
-            if let SelectItem::ExprWithAlias { expr, alias } = item
-                && column(expr).is_none_or(|column| normalized(column).to_lowercase() != alias.value.to_lowercase())
-            {
-                self.makes(alias);
-            }
-        }
+        self.0.extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|table| table.alias.name.value.clone()));
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        match factor {
-            TableFactor::Table { name, alias: None, .. } => {
-                name.0.last().and_then(ObjectNamePart::as_ident).into_iter().for_each(|name| self.makes(name))
-            }
-            TableFactor::Table { alias, .. }
-            | TableFactor::Derived { alias, .. }
-            | TableFactor::UNNEST { alias, .. }
-            | TableFactor::Function { alias, .. }
-            | TableFactor::TableFunction { alias, .. }
-            | TableFactor::NestedJoin { alias, .. } => self.makes_all(alias.as_ref()),
-            _ => {}
+        if let TableFactor::Table { name, .. } = factor {
+            self.0.extend(name.0.iter().filter_map(ObjectNamePart::as_ident).map(|part| part.value.clone()));
         }
+        self.0.extend(alias(factor).map(|alias| alias.name.value.clone()));
         ControlFlow::Continue(())
+    }
+}
+
+/// The name that a relation has in its query.
+fn alias(factor: &TableFactor) -> Option<&TableAlias> {
+    match factor {
+        TableFactor::Table { alias, .. }
+        | TableFactor::Derived { alias, .. }
+        | TableFactor::UNNEST { alias, .. }
+        | TableFactor::Function { alias, .. }
+        | TableFactor::TableFunction { alias, .. }
+        | TableFactor::NestedJoin { alias, .. } => alias.as_ref(),
+        _ => None,
+    }
+}
+
+fn alias_mut(factor: &mut TableFactor) -> Option<&mut TableAlias> {
+    match factor {
+        TableFactor::Table { alias, .. }
+        | TableFactor::Derived { alias, .. }
+        | TableFactor::UNNEST { alias, .. }
+        | TableFactor::Function { alias, .. }
+        | TableFactor::TableFunction { alias, .. }
+        | TableFactor::NestedJoin { alias, .. } => alias.as_mut(),
+        _ => None,
     }
 }
 
@@ -214,15 +226,38 @@ fn joined_by(join: &mut JoinOperator) -> Option<&mut Vec<ObjectName>> {
     }
 }
 
-struct Respeller<'a>(&'a ColumnNames);
+struct Respeller<'a> {
+    names: &'a ColumnNames,
+    relations: HashSet<String>,
+}
+
+impl Respeller<'_> {
+    fn columns_of(&self, alias: &mut TableAlias) {
+        alias.columns.iter_mut().for_each(|column| self.names.respell(&mut column.name));
+    }
+}
 
 impl VisitorMut for Respeller<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        query.with.iter_mut().flat_map(|with| &mut with.cte_tables).for_each(|table| self.columns_of(&mut table.alias));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        alias_mut(factor).into_iter().for_each(|alias| self.columns_of(alias));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         match expression {
-            Expr::Identifier(name) => self.0.respell(name),
-            Expr::CompoundIdentifier(parts) => parts.iter_mut().for_each(|part| self.0.respell(part)),
+            Expr::Identifier(name) => self.names.respell(name),
+            Expr::CompoundIdentifier(parts) => {
+                let last = parts.len().saturating_sub(1);
+                let is_column = |(place, part): &(usize, &mut Ident)| *place == last || !self.relations.contains(&part.value);
+                parts.iter_mut().enumerate().filter(is_column).for_each(|(_, part)| self.names.respell(part));
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -231,11 +266,11 @@ impl VisitorMut for Respeller<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         for item in &mut select.projection {
             if let SelectItem::ExprWithAlias { alias, .. } = item {
-                self.0.respell(alias);
+                self.names.respell(alias);
             }
         }
         let joins = select.from.iter_mut().flat_map(|item| &mut item.joins);
-        joins.filter_map(|join| joined_by(&mut join.join_operator)).flatten().for_each(|column| self.0.respell_last(column));
+        joins.filter_map(|join| joined_by(&mut join.join_operator)).flatten().for_each(|column| self.names.respell_last(column));
         ControlFlow::Continue(())
     }
 }
@@ -249,7 +284,7 @@ mod tests {
     use super::*;
     use crate::sql::{Statement as Parsed, parse};
 
-    fn respelled(sql: &str) -> (String, Vec<(String, String)>) {
+    fn respelled(sql: &str) -> String {
         let field = Field::new("placeid", DataType::Int32, true);
         let columns = vec![
             Field::new("userid", DataType::Int32, true),
@@ -260,29 +295,37 @@ mod tests {
         ];
         let Ok(Parsed::Query(query)) = parse(sql) else { panic!("{sql} is not a query") };
         let mut statement = Statement::Query(query);
-        let outputs = ColumnNames::of([Arc::new(Schema::new(columns))]).respell_all(&mut statement);
-        (statement.to_string(), outputs.0.into_iter().collect())
+        ColumnNames::of([Arc::new(Schema::new(columns))]).respell_all(&mut statement);
+        statement.to_string()
     }
 
     #[test]
     fn columns_are_found_by_any_spelling() {
-        let user = || vec![("userid".to_owned(), "userId".to_owned())];
-        assert_eq!(respelled(r#"SELECT "userId" FROM t"#), (r#"SELECT "userid" FROM t"#.to_owned(), user()));
+        assert_eq!(respelled(r#"SELECT "userId" FROM t"#), r#"SELECT "userid" FROM t"#);
         let sql = r#"SELECT "T"."userId" AS "userId" FROM t AS "T" JOIN u USING ("userId") ORDER BY "userId""#;
-        assert_eq!(respelled(sql), (r#"SELECT "T"."userid" AS "userid" FROM t AS "T" JOIN u USING("userid") ORDER BY "userid""#.to_owned(), user()));
-        let sql = r#"SELECT x FROM (SELECT "r"."placeId" AS x FROM t) AS s WHERE "A" = 1"#;
-        assert_eq!(respelled(sql), (sql.replace("placeId", "placeid"), vec![]));
+        assert_eq!(respelled(sql), r#"SELECT "T"."userid" AS "userid" FROM t AS "T" JOIN u USING("userid") ORDER BY "userid""#);
+        let sql = r#"SELECT "r"."placeId" AS x, "Total"."Total" FROM t AS "Total" WHERE "A" = 1"#;
+        assert_eq!(respelled(sql), r#"SELECT "r"."placeid" AS x, "Total"."total" FROM t AS "Total" WHERE "A" = 1"#);
     }
 
     #[test]
-    fn names_that_a_statement_makes_stay() {
-        for sql in [
-            r#"SELECT sum(total) AS "Total" FROM t ORDER BY "Total""#,
-            r#"SELECT "userId" FROM (SELECT 1) AS s ("userId")"#,
-            r#"SELECT "Total".x FROM t AS "Total""#,
-            r#"SELECT "other" AS "Other" FROM t"#,
-        ] {
-            assert_eq!(respelled(sql), (sql.to_owned(), vec![]));
-        }
+    fn names_that_a_statement_makes_are_spelled_alike() {
+        let sql =
+            r#"WITH q ("userId") AS (SELECT 1) SELECT sum("Total") AS "Total" FROM q JOIN (VALUES (1)) AS s ("userId") ON true ORDER BY "Total""#;
+        let expected = r#"WITH q ("userid") AS (SELECT 1) SELECT sum("total") AS "total" FROM q JOIN (SELECT * FROM (VALUES (1))) AS s ("userid") ON true ORDER BY "total""#;
+        assert_eq!(respelled(sql), expected);
+        let sql = r#"SELECT "other" AS "Other" FROM t"#;
+        assert_eq!(respelled(sql), sql);
+    }
+
+    #[test]
+    fn outputs_are_spelled_as_in_the_text() {
+        let spelled = |sql: &str| {
+            let Ok(Parsed::Query(query)) = parse(sql) else { panic!("{sql} is not a query") };
+            OutputNames::of(&Statement::Query(query)).0
+        };
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(spelled(r#"SELECT "userId", x, t."At" AS "Key", count(*) FROM t"#), [named("userId"), None, named("Key"), None]);
+        assert_eq!(spelled(r#"SELECT "userId", *, "At" FROM t"#), [named("userId")]);
     }
 }

@@ -21,7 +21,7 @@ use nunatak_catalog::{Branch, Catalog, Table, TableName, View, snapshot};
 use nunatak_core::{Code, Error, Result};
 
 use super::changes::{self, Change, ChangePlan};
-use super::column_case::{ColumnNames, OutputNames};
+use super::column_case::{self, ColumnNames, OutputNames};
 use super::hidden_columns::{self, HIDDEN_MARK};
 use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, SYSTEM, parts};
 use super::place::{Places, start_of};
@@ -361,17 +361,15 @@ impl Planner {
         let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
         queries::adapt(&mut statement, self.session_names())?;
         functions::check(&statement, &self.state)?;
-        select_items::name_all(&mut statement);
-        let places = Places::of(&statement);
-        let mut statement = DataFusionStatement::Statement(Box::new(statement));
         self.look_up_all(&statement, &relations).await?;
-        if let (true, DataFusionStatement::Statement(statement)) = (relations.want_hidden_columns(), &mut statement) {
-            hidden_columns::exclude(statement, |name| self.hidden_columns(name))?;
+        let outputs = OutputNames::of(&statement);
+        ColumnNames::of(self.looked_up.schemas()).respell_all(&mut statement);
+        select_items::name_all(&mut statement);
+        if relations.want_hidden_columns() {
+            hidden_columns::exclude(&mut statement, |name| self.hidden_columns(name))?;
         }
-        let outputs = match &mut statement {
-            DataFusionStatement::Statement(statement) => ColumnNames::of(self.looked_up.schemas()).respell_all(statement),
-            _ => OutputNames::default(),
-        };
+        let places = Places::of(&statement);
+        let statement = DataFusionStatement::Statement(Box::new(statement));
         let plan = self.state.statement_to_plan(statement).await.map_err(|error| places.add_to(from_datafusion(error)))?;
         outputs.restore(plan)
     }
@@ -382,8 +380,9 @@ impl Planner {
         table.and_then(|table| table.downcast_ref::<IcebergTable>().map(|table| table.hidden_columns().to_vec())).unwrap_or_default()
     }
 
-    async fn look_up_all(&self, statement: &DataFusionStatement, relations: &Relations) -> Result<()> {
-        let references = self.state.resolve_table_references(statement).map_err(from_datafusion)?;
+    async fn look_up_all(&self, statement: &ast::Statement, relations: &Relations) -> Result<()> {
+        let whole = DataFusionStatement::Statement(Box::new(statement.clone()));
+        let references = self.state.resolve_table_references(&whole).map_err(from_datafusion)?;
         for reference in references {
             let name = self.qualified(reference.clone())?;
             if self.looked_up.get(&name).is_some() {
@@ -579,7 +578,7 @@ impl Planner {
                 })?,
                 _ => return Err(Error::new(Code::InvalidView, format!("the text of view '{}' is not a query", view.name))),
             };
-            let table: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, Some(view.sql)));
+            let table: Arc<dyn TableProvider> = Arc::new(ViewTable::new(column_case::folded(plan)?, Some(view.sql)));
             Ok(table)
         })
     }
@@ -619,13 +618,12 @@ async fn table_not_found(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Re
 }
 
 /// Adds to `error` the place where `reference` stands in the text.
-fn at_place_of(error: Error, statement: &DataFusionStatement, reference: &TableReference) -> Error {
-    let DataFusionStatement::Statement(statement) = statement else { return error };
+fn at_place_of(error: Error, statement: &ast::Statement, reference: &TableReference) -> Error {
     if error.location().is_some() {
         return error;
     }
     let mut place = None;
-    let _: ControlFlow<()> = ast::visit_relations(statement.as_ref(), |name| {
+    let _: ControlFlow<()> = ast::visit_relations(statement, |name| {
         let same = super::names::parts(name).last().is_some_and(|table| table == reference.table());
         place = start_of(name).filter(|_| same);
         if place.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -10,7 +10,7 @@ use crate::snapshot::refs;
 use crate::spec::{MAIN_BRANCH, SortOrder, TableMetadata, TableMetadataBuildResult, TableRequirement, TableUpdate};
 
 /// In an update: what an update before it has added.
-const LAST_ADDED: i32 = -1;
+pub(super) const LAST_ADDED: i32 = -1;
 
 /// What a change requires of the table, besides what it says itself: other back ends swap a pointer, so that nothing at all has changed since; a server looks only
 /// at what it is asked for. Properties, and branches that the change has nothing to do with, may have changed.

@@ -1,10 +1,13 @@
 //! Views on the server, where it has some.
 
+use std::collections::HashSet;
+
 use nunatak_core::{Code, Error, Result};
 use reqwest::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::changes::LAST_ADDED;
 use super::client::Call;
 use super::connection::Connection;
 use super::http::Fault;
@@ -77,8 +80,22 @@ impl RestCatalog {
     async fn replace_view(&self, connection: &Connection, view: &View, columns: Schema, before: ViewMetadata) -> Result<()> {
         let name = &view.name;
         let requirements = vec![ViewRequirement::Uuid { uuid: before.uuid().to_string() }];
-        let (_, changes) = view_file::replacement(view, columns, before)?;
-        let updates = changes.iter().map(json).collect::<Result<_>>()?;
+        let (schemas, versions): (HashSet<_>, HashSet<_>) =
+            (before.schemas_iter().map(|schema| schema.schema_id()).collect(), before.versions().map(|version| version.version_id()).collect());
+        let (after, changes) = view_file::replacement(view, columns, before)?;
+        let (schema_id, version_id) = (after.current_version().schema_id(), after.current_version_id());
+        let mut updates = changes.iter().map(json).collect::<Result<Vec<_>>>()?;
+        // Java's server adds nothing that the view has already, and then knows no "last added".
+        if schemas.contains(&schema_id) {
+            updates.retain(|update| update["action"] != "add-schema");
+            let versions = updates.iter_mut().filter(|update| update["view-version"]["schema-id"] == LAST_ADDED);
+            versions.for_each(|update| update["view-version"]["schema-id"] = schema_id.into());
+        }
+        if versions.contains(&version_id) {
+            updates.retain(|update| update["action"] != "add-view-version");
+            let current = updates.iter_mut().filter(|update| update["view-version-id"] == LAST_ADDED);
+            current.for_each(|update| update["view-version-id"] = version_id.into());
+        }
         let body = Commit { identifier: Identifier::from(name), requirements, updates };
         let call = Call::post(connection.paths.of_view(name)?, format!("replace view '{name}'"), &body);
         let reply = match connection.client.call(call).await {

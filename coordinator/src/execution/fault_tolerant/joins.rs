@@ -12,6 +12,7 @@ use datafusion::physical_expr::{LexOrdering, OrderingRequirements};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
@@ -148,14 +149,18 @@ fn cut_into_stages(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan
 ///
 /// Each task has the whole left side and a part of the right one. Which rows of the left have found a partner is known only to all tasks together, so that
 /// each of them would emit the others. (For hash joins see [`DivideJoins`].)
+///
+/// Ballista takes partitions together and apart once more where it cuts stages, as operators require it. A join requires nothing of its right side; a limit does, even one
+/// that lets all rows through.
 fn gather_probe_sides(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
         let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else { return Ok(Transformed::no(plan)) };
-        if !emits_left(*join.join_type()) || join.right().output_partitioning().partition_count() == 1 {
+        if !emits_left(*join.join_type()) {
             return Ok(Transformed::no(plan));
         }
-        let right: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(Arc::clone(join.right())));
-        let children = vec![Arc::clone(join.left()), right];
+        let right = Arc::clone(join.right());
+        let gathered = if right.output_partitioning().partition_count() == 1 { right } else { Arc::new(CoalescePartitionsExec::new(right)) };
+        let children = vec![Arc::clone(join.left()), Arc::new(GlobalLimitExec::new(gathered, 0, None))];
         plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)).map(Transformed::yes)
     })
     .data()
