@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use nunatak_core::Result;
 
+use crate::adopted::AdoptedFiles;
 use crate::backend::Catalog;
 use crate::commit::change_metadata;
 use crate::named_files;
@@ -35,7 +36,7 @@ pub struct Expired {
     pub snapshots: BTreeSet<i64>,
     /// The branches and tags.
     pub refs: BTreeSet<String>,
-    /// The files that no snapshot needs any more, and no other table either: manifest lists, manifests, statistics, data files and files of deletes.
+    /// The files that no snapshot needs any more, and no other table either, without adopted ones: manifest lists, manifests, statistics, data files and files of deletes.
     pub files: Vec<String>,
 }
 
@@ -50,6 +51,8 @@ pub async fn expirable(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now
     let statistics: Vec<String> = statistics.map(|file| file.statistics_path.clone()).collect();
     let mut files = only_of(table, &gone, &kept, cache).await?;
     files.extend(statistics);
+    let adopted = AdoptedFiles::of(&table.metadata)?;
+    files.retain(|file| !adopted.contain(file));
     if !files.is_empty() {
         let of_neighbours = named_files::of_neighbours(catalog, table, cache).await?;
         files.retain(|file| !Location::parse(file).is_ok_and(|place| of_neighbours.contains(&place)));

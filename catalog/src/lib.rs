@@ -3,6 +3,7 @@
 //! Knows Iceberg and object stores, not DataFusion. The `iceberg` crate gives the types and the file formats ([`spec`]); its Arrow, one major
 //! version behind ours, appears in no signature here.
 
+pub mod adopted;
 pub mod backend;
 pub mod commit;
 pub mod deletion_vector;
@@ -14,6 +15,7 @@ mod named_files;
 pub mod orphans;
 pub mod properties;
 pub mod replaced_columns;
+pub mod rest_server;
 pub mod snapshot;
 pub mod spec;
 pub mod statistics;

@@ -9,7 +9,7 @@ use nunatak_core::{Code, Error, Result};
 use crate::backend::Catalog;
 use crate::named_files::{self, NamedFiles};
 use crate::snapshot::ManifestCache;
-use crate::storage::{FileStatus, Location};
+use crate::storage::{self, FileStatus, Location};
 use crate::table::Table;
 
 /// What a Hadoop catalog keeps beside its metadata files.
@@ -63,6 +63,7 @@ pub async fn orphans(catalog: &dyn Catalog, table: &Table, before_ms: i64, cache
 }
 
 /// Whether a name below the table's location begins with `.` or `_`: such files are of file systems and of jobs (Iceberg's other engines leave them alone too).
+/// Those that a writer of ours has not finished are not of others.
 fn is_hidden(folder: &Location, place: &Location) -> bool {
-    place.below(folder).is_some_and(|path| path.split('/').any(|name| name.starts_with(['.', '_'])))
+    place.below(folder).is_some_and(|path| path.split('/').any(|name| name.starts_with(['.', '_']) && !storage::is_unfinished(name)))
 }

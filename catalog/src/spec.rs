@@ -9,6 +9,7 @@ pub use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, ListType, Literal, ManifestContentType, ManifestFile,
     ManifestStatus, MapType, NestedField, NestedFieldRef, NullOrder, Operation, PartitionField, PartitionSpec, PartitionSpecRef, PrimitiveLiteral,
     PrimitiveType, Schema, SchemaRef, Snapshot, SnapshotRef, SortDirection, SortField, SortOrder, Struct, StructType, TableMetadata,
-    TableMetadataBuilder, Transform, Type, UnboundPartitionField, UnboundPartitionSpec, ViewMetadata,
+    TableMetadataBuilder, Transform, Type, UnboundPartitionField, UnboundPartitionSpec, ViewFormatVersion, ViewMetadata, ViewMetadataBuilder,
+    ViewVersion,
 };
-pub use iceberg::{Error as IcebergError, TableRequirement, TableUpdate};
+pub use iceberg::{Error as IcebergError, TableRequirement, TableUpdate, ViewUpdate};

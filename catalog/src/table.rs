@@ -137,6 +137,8 @@ pub struct View {
     pub name: TableName,
     /// Its text, a query in the Trino dialect.
     pub sql: String,
+    /// The names of the columns that it had when it was made.
+    pub columns: Vec<String>,
     /// The catalog against which names in the text without one are resolved.
     pub default_catalog: String,
     /// The schema against which names in the text without one are resolved.

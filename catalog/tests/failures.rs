@@ -52,8 +52,14 @@ impl Catalog for Faulty {
     fn name(&self) -> &str {
         self.inner.name()
     }
+    fn clear(&self) {
+        self.inner.clear();
+    }
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
         self.inner.namespaces().await
+    }
+    async fn namespace(&self, name: &str) -> Result<Option<Namespace>> {
+        self.inner.namespace(name).await
     }
     async fn create_namespace(&self, name: &str, properties: BTreeMap<String, String>) -> Result<()> {
         self.inner.create_namespace(name, properties).await

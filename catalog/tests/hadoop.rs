@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use nunatak_catalog::backend::hadoop::{HadoopCatalog, HadoopCatalogOptions};
 use nunatak_catalog::commit::{self, CommitError};
+use nunatak_catalog::properties::check_places;
 use nunatak_catalog::spec::TableUpdate;
-use nunatak_catalog::{Catalog, Storage, Table};
+use nunatak_catalog::{Catalog, Storage, Table, TableName};
 use nunatak_core::Code;
 use tempfile::TempDir;
 
@@ -135,9 +136,47 @@ async fn schemas_are_folders_in_folders() {
     let names: Vec<&str> = found.iter().map(|namespace| namespace.name.as_str()).collect();
     assert_eq!(names, ["nyc", "nyc.brooklyn"]);
     assert_eq!(found[1].properties["owner"], "ada");
+    assert_eq!(catalog.namespace_names().await.unwrap(), names);
+    assert_eq!(catalog.namespace("nyc.brooklyn").await.unwrap().as_ref(), Some(&found[1]));
+    for missing in ["", "nope", "nyc.nope", "nyc.trips", "nyc.trips.metadata", "nyc..brooklyn", "_", "nyc./"] {
+        assert_eq!(catalog.namespace(missing).await.unwrap(), None, "{missing}");
+    }
     assert_eq!(catalog.create_namespace("nyc", BTreeMap::new()).await.unwrap_err().code(), Code::SchemaAlreadyExists);
     assert_eq!(catalog.drop_namespace("nyc").await.unwrap_err().code(), Code::SchemaNotEmpty);
     catalog.drop_namespace("nyc.brooklyn").await.unwrap();
     assert_eq!(catalog.tables("nyc.brooklyn").await.unwrap_err().code(), Code::SchemaNotFound);
     assert_eq!(catalog.tables("nyc.trips").await.unwrap_err().code(), Code::SchemaNotFound);
+}
+
+#[tokio::test]
+async fn what_others_do_with_folders_is_seen() {
+    let folders = Folders::new().await;
+    folders.create(With::default()).await;
+    assert_eq!(folders.catalog.tables("nyc").await.unwrap(), ["trips"]);
+    let schema = folders.folder.path().join("wh/nyc");
+    std::fs::rename(schema.join("trips"), schema.join("rides")).unwrap();
+    assert_eq!(folders.catalog.tables("nyc").await.unwrap(), ["rides"]);
+    std::fs::create_dir(schema.join("trips")).unwrap();
+    assert_eq!(folders.catalog.tables("nyc").await.unwrap(), ["rides"]);
+    assert_eq!(folders.catalog.namespace_names().await.unwrap(), ["nyc", "nyc.trips"]);
+}
+
+#[tokio::test]
+async fn files_go_where_no_other_table_lies() {
+    let folders = Folders::new().await;
+    let table = folders.create(With::default()).await;
+    let other = TableName::new("nyc", "rides");
+    let location = folders.catalog.stage_location(&other).await.unwrap();
+    let other = folders.catalog.create_table(&other, metadata(location, With::default())).await.unwrap();
+    let warehouse = format!("{}/wh", folders.folder.path().display());
+    let check = async |table: &Table, path: &str| {
+        let set = HashMap::from([(String::from("write.data.path"), format!("{warehouse}{path}"))]);
+        check_places(folders.catalog.as_ref(), table, &set).await.map_err(|error| error.code())
+    };
+    assert_eq!(check(&table, "/nyc/trips/elsewhere").await, Ok(()));
+    assert_eq!(check(&table, "/nyc/elsewhere/data").await, Ok(()));
+    assert_eq!(check(&table, "/nyc/rides/data").await, Err(Code::InvalidTableProperty));
+    assert_eq!(check(&other, "/nyc/rides/data").await, Ok(()));
+    let outcome = folders.catalog.commit(&table, Vec::new(), set("write.metadata.path", "/elsewhere")).await;
+    assert!(matches!(outcome, Err(CommitError::Failed(error)) if error.code() == Code::NotSupported));
 }

@@ -17,6 +17,9 @@ async fn made_listed_and_dropped() {
         Namespace { name: String::from("nyc"), properties: BTreeMap::new() },
     ];
     assert_eq!(warehouse.catalog.namespaces().await.unwrap(), expected);
+    assert_eq!(warehouse.catalog.namespace_names().await.unwrap(), ["a.b", "nyc"]);
+    assert_eq!(warehouse.catalog.namespace("a.b").await.unwrap().as_ref(), Some(&expected[0]));
+    assert_eq!(warehouse.catalog.namespace("a").await.unwrap(), None);
 
     let error = warehouse.catalog.create_namespace("a.b", BTreeMap::new()).await.unwrap_err();
     assert_eq!(error.code(), Code::SchemaAlreadyExists);

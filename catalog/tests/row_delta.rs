@@ -98,8 +98,15 @@ async fn others_may_add_rows_only_where_the_table_allows_it() {
     let files = metadata_files(&base, ".avro");
     assert!(conflict(commit(&warehouse, &base, removing(&base, &["a"]), Isolation::Serializable).await).contains("rows were added"));
     assert_eq!(metadata_files(&base, ".avro"), files, "what was written for it is removed");
-    let table = commit(&warehouse, &base, removing(&base, &["a"]), Isolation::Snapshot).await.unwrap();
-    assert_eq!(live_names(&table).await, ["b.parquet", "c.parquet", "d.parquet"]);
+    let known = warehouse.load(&trips()).await.head_id().unwrap();
+    let now = warehouse.append(&base, vec![file(&base, "e", 5)]).await.unwrap().table;
+    assert!(conflict(commit(&warehouse, &base, removing(&base, &["a"]), Isolation::SerializableSince(known)).await).contains("rows were added"));
+    let known = now.head_id().unwrap();
+    let table = commit(&warehouse, &base, removing(&base, &["a"]), Isolation::SerializableSince(known)).await.unwrap();
+    assert_eq!(live_names(&table).await, ["b.parquet", "c.parquet", "d.parquet", "e.parquet"]);
+    warehouse.append(&table, vec![file(&table, "f", 5)]).await.unwrap();
+    let table = commit(&warehouse, &table, removing(&table, &["b"]), Isolation::Snapshot).await.unwrap();
+    assert_eq!(live_names(&table).await, ["c.parquet", "d.parquet", "e.parquet", "f.parquet"]);
 }
 
 #[tokio::test]

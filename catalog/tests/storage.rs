@@ -1,7 +1,10 @@
 //! Storage: raw names, missing files, folders; also as the iceberg crate sees it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use nunatak_catalog::Storage;
+use nunatak_catalog::storage::StorageProperties;
 use nunatak_core::Code;
 
 #[tokio::test]
@@ -24,9 +27,20 @@ async fn a_missing_file_is_named() {
     let error = storage.read("file:///no/such/file").await.unwrap_err();
     assert_eq!(error.code(), Code::IcebergMissingData);
     assert!(error.message().contains("file:///no/such/file"));
-    let error = storage.read("gs://bucket/key").await.unwrap_err();
+    let error = storage.read("ftp://host/key").await.unwrap_err();
     assert_eq!(error.code(), Code::NotSupported);
     assert_eq!(storage.size_bytes("/no/such/file").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_file_system_that_is_not_there_is_named() {
+    let properties = ["hdfs.request-timeout-ms", "hdfs.retry.timeout-ms"].map(|name| (name.to_owned(), "300".to_owned()));
+    let storage = Storage::with_properties(StorageProperties::new(BTreeMap::from(properties)).unwrap());
+    assert!(storage.store_url("hdfs://127.0.0.1:9/a").unwrap().as_str().ends_with("://127.0.0.1:9/"));
+    for error in [storage.read("hdfs://127.0.0.1:9/a").await.unwrap_err(), storage.create("hdfs://127.0.0.1:9/a", "x".into()).await.unwrap_err()] {
+        assert_eq!(error.code(), Code::StorageUnavailable, "{error:?}");
+        assert!(error.message().contains("'hdfs://127.0.0.1:9/a'") && error.message().contains("HDFS at '127.0.0.1:9'"), "{error:?}");
+    }
 }
 
 #[tokio::test]

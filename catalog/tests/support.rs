@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nunatak_catalog::backend::sql::{SqlCatalog, SqlCatalogOptions};
+use nunatak_catalog::backend::sql::{SqlCatalog, SqlCatalogOptions, SqlDatabase};
 use nunatak_catalog::commit::{self, Appended};
 use nunatak_catalog::snapshot::{self, ManifestCache, SnapshotFiles, Version};
 use nunatak_catalog::spec::{
@@ -49,7 +49,8 @@ impl Warehouse {
 pub(crate) async fn open(folder: &TempDir, name: &str) -> SqlCatalog {
     let options = SqlCatalogOptions {
         name: name.to_owned(),
-        database: folder.path().join("catalog.db"),
+        database: SqlDatabase::Sqlite(folder.path().join("catalog.db")),
+        upgrade: true,
         warehouse: format!("file://{}/wh", folder.path().display()),
         storage: Storage::new(),
     };

@@ -9,6 +9,7 @@ fn view(sql: &str, comment: Option<&str>) -> View {
     View {
         name: TableName::new("nyc", "busy"),
         sql: sql.to_owned(),
+        columns: Vec::new(),
         default_catalog: String::from("lake"),
         default_schema: String::from("nyc"),
         comment: comment.map(str::to_owned),

@@ -43,9 +43,9 @@ pub(crate) struct ServerArguments {
 }
 
 impl ServerArguments {
-    /// Reads and checks the configuration.
-    pub(crate) fn load(&self) -> Result<Loaded, Failure> {
-        let flags = [
+    /// Reads and checks the configuration, with flags of a subcommand's own.
+    pub(crate) fn load(&self, more: &[GivenFlag<'_>]) -> Result<Loaded, Failure> {
+        let mut flags = vec![
             ("--data-dir", "server.data_dir", &self.data_dir),
             ("--http", "server.http", &self.http),
             ("--flight", "server.flight", &self.flight),
@@ -53,12 +53,16 @@ impl ServerArguments {
             ("--memory", "execution.memory", &self.memory),
             ("--slots", "execution.slots", &self.slots),
         ];
+        flags.extend_from_slice(more);
         load(self.config.as_ref(), &flags)
     }
 }
 
-/// Reads and checks the configuration: the file, the environment, and flags, each with its name, its key and its value.
-pub(crate) fn load(file: Option<&PathBuf>, flags: &[(&'static str, &'static str, &Option<String>)]) -> Result<Loaded, Failure> {
+/// A flag: its name, its key, and its value if it was given.
+pub(crate) type GivenFlag<'a> = (&'static str, &'static str, &'a Option<String>);
+
+/// Reads and checks the configuration: the file, the environment, and flags.
+pub(crate) fn load(file: Option<&PathBuf>, flags: &[GivenFlag<'_>]) -> Result<Loaded, Failure> {
     let flags = flags.iter().filter_map(|(flag, key, value)| Some(Flag { flag, key, value: value.as_ref()?.clone() })).collect();
     let sources = Sources { file: file.cloned(), flags, ..Sources::from_environment() };
     Ok(config::load(&sources)?)
@@ -66,5 +70,5 @@ pub(crate) fn load(file: Option<&PathBuf>, flags: &[(&'static str, &'static str,
 
 /// Runs the subcommand.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    terminal::result(arguments.server.load()?.to_toml().as_bytes())
+    terminal::result(arguments.server.load(&[])?.to_toml().as_bytes())
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use nunatak_coordinator::jobs::maintenance;
 use nunatak_coordinator::query::{Coordinator, Options};
-use nunatak_core::config::{Config, Loaded};
+use nunatak_core::config::{Config, Etcd, Loaded};
 use nunatak_engine::file_cache::FileCacheOptions;
-use nunatak_executor::Options as ExecutorOptions;
+use nunatak_executor::{Cluster, Options as ExecutorOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -25,14 +25,20 @@ pub(crate) struct BoundCoordinator {
 
 /// Takes the ports of a coordinator: one in use is told before anything is written.
 pub(crate) async fn bind(config: &Config, cluster: SocketAddr) -> Result<BoundCoordinator, Failure> {
-    let doors = nunatak_gateway::bind(nunatak_gateway::Options { flight: config.server.flight, http: config.server.http }).await?;
+    let options = nunatak_gateway::Options { flight: config.server.flight, http: config.server.http, rest_tokens: config.rest_server.tokens.clone() };
+    let doors = nunatak_gateway::bind(options).await?;
     let (cluster, _) = nunatak_gateway::listen(cluster, "cluster").await?;
     Ok(BoundCoordinator { doors, cluster })
 }
 
 impl BoundCoordinator {
-    /// Starts the coordinator; its doors are still closed. `None` when it was stopped meanwhile.
-    pub(crate) async fn start(self, config: &Config, shutdown: &CancellationToken) -> Result<Option<(nunatak_gateway::Bound, Coordinator)>, Failure> {
+    /// Starts the coordinator, of a cluster whose state is in `etcd` or in this process; its doors are still closed. `None` when it was stopped meanwhile.
+    pub(crate) async fn start(
+        self,
+        config: &Config,
+        etcd: Option<Etcd>,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<(nunatak_gateway::Bound, Coordinator)>, Failure> {
         prepare_directory(&config.server.data_dir)?;
         let options = Options {
             data_dir: config.server.data_dir.clone(),
@@ -44,6 +50,9 @@ impl BoundCoordinator {
             catalogs: config.catalogs.clone(),
             local_bytes_max: config.execution.local_bytes_max,
             orphan_age_min: config.maintenance.orphan_age_min,
+            etcd,
+            flight: self.doors.flight_address(),
+            http: self.doors.http_address(),
         };
         let coordinator = tokio::select! {
             started = Coordinator::start(options, self.cluster) => started?,
@@ -67,10 +76,10 @@ pub(crate) fn cluster_or_free_port(loaded: &Loaded) -> SocketAddr {
     if loaded.is_default("server.cluster") { (Ipv4Addr::LOCALHOST, 0).into() } else { loaded.config.server.cluster }
 }
 
-/// The executor of a process with this configuration, for a coordinator.
-pub(crate) fn executor_options(config: &Config, coordinator: String) -> ExecutorOptions {
+/// The executor of a process with this configuration, in a cluster.
+pub(crate) fn executor_options(config: &Config, cluster: Cluster) -> ExecutorOptions {
     ExecutorOptions {
-        coordinator,
+        cluster,
         slots: config.execution.slots,
         memory_bytes: config.execution.memory_bytes_max as u64,
         shuffle_dir: config.server.data_dir.join("shuffle"),

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use nunatak_core::telemetry;
+use nunatak_executor::Cluster;
 
 use crate::config::ServerArguments;
 use crate::failure::Failure;
@@ -21,15 +22,18 @@ pub(crate) struct Arguments {
 
 /// Runs the subcommand.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let loaded = arguments.server.load()?;
+    let loaded = arguments.server.load(&[])?;
     let config = &loaded.config;
     telemetry::start(&config.log)?;
+    if config.etcd.is_some() {
+        tracing::warn!("standalone is a cluster of its own; the section [etcd] means nothing to it");
+    }
     let shutdown = server::stop_on_signals()?;
     let bound = server::bind(config, server::cluster_or_free_port(&loaded)).await?;
-    let Some((doors, coordinator)) = bound.start(config, &shutdown).await? else { return Ok(()) };
+    let Some((doors, coordinator)) = bound.start(config, None, &shutdown).await? else { return Ok(()) };
     // An executor like any other, but for the memory and the caches that it shares with the coordinator.
     let (listener, _) = nunatak_gateway::listen((Ipv4Addr::LOCALHOST, 0).into(), "cluster").await?;
-    let options = server::executor_options(config, coordinator.cluster_address().to_string());
+    let options = server::executor_options(config, Cluster::Coordinator(coordinator.cluster_address().to_string()));
     let executor = nunatak_executor::start(listener, options, Arc::clone(coordinator.engine())).await?;
     terminal::result_line(&format!("ready: flight={} http={}", doors.flight_address(), doors.http_address()))?;
     let engine = Arc::clone(coordinator.engine());

@@ -125,6 +125,7 @@ codes! {
     InvalidParameterUsage = "INVALID_PARAMETER_USAGE", 80, User, "Query parameters are missing, too many, or of the wrong type.";
     ViewIsRecursive = "VIEW_IS_RECURSIVE", 82, User, "A view refers to itself.";
     MergeTargetRowMultipleMatches = "MERGE_TARGET_ROW_MULTIPLE_MATCHES", 119, User, "A row of the table is to be changed more than once by one statement.";
+    UnsupportedTableType = "UNSUPPORTED_TABLE_TYPE", 133_001, External, "The table or view is of a kind that cannot be read here.";
     GenericInternalError = "GENERIC_INTERNAL_ERROR", 65_536, Internal, "A defect in nunatak; please report it with the query id.";
     NoNodesAvailable = "NO_NODES_AVAILABLE", 65_541, Internal, "There is no executor to run the query on.";
     RemoteTaskError = "REMOTE_TASK_ERROR", 65_542, Internal, "A task on an executor failed.";
@@ -146,6 +147,7 @@ codes! {
     StorageAccessDenied = "STORAGE_ACCESS_DENIED", 117_440_513, External, "Storage refused the credentials.";
     StorageUnavailable = "STORAGE_UNAVAILABLE", 117_440_514, External, "Storage cannot be reached.";
     CatalogAccessDenied = "CATALOG_ACCESS_DENIED", 117_440_520, External, "The catalog's server refused the credentials, or what was asked for with them.";
+    ClusterStateUnavailable = "CLUSTER_STATE_UNAVAILABLE", 117_440_530, External, "etcd, which holds the state of the cluster, cannot be reached.";
     CommitStateUnknown = "COMMIT_STATE_UNKNOWN", 117_440_515, External, "It is not known whether the change was committed; look at the table's history before trying again.";
     ConfigurationInvalid = "CONFIGURATION_INVALID", 65_559, User, "The configuration is wrong.";
     BadFileRow = "BAD_FILE_ROW", 117_440_517, User, "A row of an input file cannot be read as the wanted columns.";

@@ -1,7 +1,8 @@
-//! What every other crate of nunatak shares: the error value, configuration, ids, units and telemetry. No DataFusion, no network.
+//! What every other crate of nunatak shares: the error value, configuration, ids, units, telemetry, and a map that forgets. No DataFusion, no network.
 
 pub mod config;
 pub mod error;
+pub mod expiring;
 pub mod id;
 pub mod telemetry;
 pub mod units;

@@ -30,6 +30,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("axum", &["nunatak-gateway", "nunatak"]),
     ("ballista-core", &["nunatak-coordinator", "nunatak-executor"]),
     ("datafusion-distributed", &["nunatak-coordinator", "nunatak-executor"]),
+    ("etcd-client", &["nunatak-state"]),
 ];
 
 /// The crates of the workspace, each with what it names (not for its tests).

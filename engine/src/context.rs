@@ -25,7 +25,7 @@ use crate::file_cache::{FileCache, FileCacheOptions};
 use crate::functions;
 use crate::rules::{self, YieldInJoins};
 use crate::scan::ScanContext;
-use crate::sql::{SystemTables, TemporalTypes};
+use crate::sql::{JoinUsing, SystemTables, TemporalTypes};
 
 /// Memory that parsed manifests may take, in bytes.
 const MANIFEST_CACHE_BYTES_MAX: u64 = 256 << 20;
@@ -70,8 +70,11 @@ impl EngineContext {
         let mut base = SessionStateBuilder::new()
             .with_config(session_config(options.slots))
             .with_runtime_env(runtime)
+            // Before DataFusion's own, which take arrays as they are.
+            .with_expr_planners(vec![Arc::new(TemporalTypes)])
             .with_default_features()
             .with_type_planner(Arc::new(TemporalTypes))
+            .with_relation_planners(vec![Arc::new(JoinUsing)])
             .with_analyzer_rules(rules::analyzer_rules())
             .with_physical_optimizer_rule(Arc::new(YieldInJoins))
             .build();
@@ -89,6 +92,14 @@ impl EngineContext {
     #[must_use]
     pub fn with_system_tables(self, tables: Arc<dyn SystemTables>) -> Self {
         Self { system_tables: Some(tables), ..self }
+    }
+
+    /// The same, with these catalogs besides its own.
+    #[must_use]
+    pub fn with_catalogs(&self, catalogs: impl IntoIterator<Item = Arc<dyn Catalog>>) -> Self {
+        let mut all = self.catalogs.clone();
+        all.extend(catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)));
+        Self { base: self.base.clone(), scan: Arc::clone(&self.scan), catalogs: all, system_tables: self.system_tables.clone() }
     }
 
     /// The tables in the schema `system`, if there are some.

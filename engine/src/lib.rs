@@ -5,6 +5,7 @@
 
 pub mod analyze;
 pub mod codec;
+pub mod computing;
 pub mod context;
 pub mod error;
 pub mod file_cache;

@@ -8,8 +8,11 @@ use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{TaskStatus, UpdateTaskStatusParams};
 use dashmap::DashMap;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::AbortHandle;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{error, warn};
+
+use crate::abandoned::address_of;
 
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -25,39 +28,54 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// The outcomes on their way, a queue for each coordinator.
 pub(crate) struct Deliveries {
     executor_id: String,
-    queues: DashMap<String, UnboundedSender<TaskStatus>>,
+    queues: DashMap<String, Queue>,
+}
+
+struct Queue {
+    sender: UnboundedSender<TaskStatus>,
     waiting: Arc<AtomicUsize>,
+    /// What empties it, if the coordinator has an address.
+    work: Option<AbortHandle>,
 }
 
 impl Deliveries {
     pub(crate) fn new(executor_id: &str) -> Self {
-        Self { executor_id: executor_id.to_owned(), queues: DashMap::new(), waiting: Arc::default() }
+        Self { executor_id: executor_id.to_owned(), queues: DashMap::new() }
     }
 
-    /// Sends an outcome to the coordinator at `host:port`.
+    /// Sends an outcome to a coordinator.
     pub(crate) fn send(&self, coordinator: &str, status: TaskStatus) {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
         let queue = self.queues.entry(coordinator.to_owned()).or_insert_with(|| self.start(coordinator));
+        queue.waiting.fetch_add(1, Ordering::AcqRel);
         // The queue's other end lives as long as the runtime.
-        if queue.send(status).is_err() {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        if queue.sender.send(status).is_err() {
+            queue.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Gives up what is on its way to a coordinator that is gone.
+    pub(crate) fn forget(&self, coordinator: &str) {
+        if let Some((_, Queue { work: Some(work), .. })) = self.queues.remove(coordinator) {
+            work.abort();
         }
     }
 
     /// Whether everything has arrived.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) == 0
+        self.queues.iter().all(|queue| queue.waiting.load(Ordering::Acquire) == 0)
     }
 
-    fn start(&self, coordinator: &str) -> UnboundedSender<TaskStatus> {
+    fn start(&self, coordinator: &str) -> Queue {
         let (sender, receiver) = mpsc::unbounded_channel();
-        match client(coordinator) {
-            Ok(client) => {
-                tokio::spawn(deliver(client, self.executor_id.clone(), receiver, Arc::clone(&self.waiting)));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let work = match client(address_of(coordinator)) {
+            Ok(client) => Some(tokio::spawn(deliver(client, self.executor_id.clone(), receiver, Arc::clone(&waiting))).abort_handle()),
+            Err(error) => {
+                error!(coordinator, %error, "not the address of a coordinator");
+                None
             }
-            Err(error) => error!(coordinator, %error, "not the address of a coordinator"),
-        }
-        sender
+        };
+        Queue { sender, waiting, work }
     }
 }
 

@@ -8,19 +8,21 @@ use std::time::Duration;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use ballista_executor::flight_service::BallistaFlightService;
+use nunatak_core::config::Etcd;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::{EngineContext, Options as EngineOptions};
 use nunatak_engine::file_cache::FileCacheOptions;
-use nunatak_state::ExecutorMember;
+use nunatak_state::{Announcements, Announcer, ClusterState, EtcdState, ExecutorMember, Member, Membership, advertised_host};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
 
-use crate::announce::{Announcer, advertised_host};
+use crate::abandoned;
+use crate::announce::Heartbeats;
 use crate::deliver::MESSAGE_BYTES_MAX;
 use crate::in_flight::InFlight;
 use crate::shuffle::ShuffleFolder;
@@ -32,11 +34,20 @@ const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// How long the server may take to end its connections.
 const END_MAX: Duration = Duration::from_secs(2);
 
+/// A cluster, by where its members find each other.
+#[derive(Clone, Debug)]
+pub enum Cluster {
+    /// The cluster of one coordinator, which has its cluster service at `host:port`.
+    Coordinator(String),
+    /// All coordinators that are known to etcd.
+    Etcd(Etcd),
+}
+
 /// How an executor is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The coordinator's cluster service, `host:port`.
-    pub coordinator: String,
+    /// The cluster that it joins.
+    pub cluster: Cluster,
     /// How many partitions it runs at the same time.
     pub slots: usize,
     /// Memory of its queries, in bytes: that of its engine.
@@ -64,25 +75,45 @@ pub async fn engine(options: &Options, spill_dir: &Path, file_cache: FileCacheOp
     EngineContext::start(&options, &Arc::default(), Vec::new()).await
 }
 
-/// Answers on `listener`, and joins the cluster; returns once the coordinator has taken the executor, however long it takes to be there.
+/// Where an executor that listens at `address` joins its cluster.
+struct Joining {
+    host: String,
+    announcements: Arc<dyn Announcements>,
+    /// The members, where the cluster's state tells.
+    membership: Option<watch::Receiver<Membership>>,
+}
+
+impl Joining {
+    async fn new(cluster: &Cluster, address: SocketAddr) -> Result<Self> {
+        match cluster {
+            Cluster::Coordinator(coordinator) => Ok(Self {
+                host: advertised_host(address, coordinator).await,
+                announcements: Arc::new(Heartbeats::new(coordinator)?),
+                membership: None,
+            }),
+            Cluster::Etcd(etcd) => {
+                let state = EtcdState::start(etcd).await?;
+                let (host, membership) = (advertised_host(address, etcd.server()).await, state.membership());
+                Ok(Self { host, announcements: state, membership: Some(membership) })
+            }
+        }
+    }
+}
+
+/// Answers on `listener`, and joins the cluster; returns once the coordinator, or etcd, has taken the executor. It waits for a coordinator that is not there yet.
 ///
-/// Errors: `CONFIGURATION_INVALID` if the folder for shuffle files cannot be written, or the coordinator's address is none.
+/// Errors: `CONFIGURATION_INVALID` if the folder for shuffle files cannot be written, the coordinator's address is none, or etcd refuses the user;
+/// `CLUSTER_STATE_UNAVAILABLE` if etcd cannot be reached.
 pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineContext>) -> Result<Running> {
     let address = listener.local_addr().map_err(|error| Error::internal(error.to_string()))?;
+    let Joining { host, announcements, membership } = Joining::new(&options.cluster, address).await?;
     let id = uuid::Uuid::new_v4().simple().to_string();
     let shuffle = Arc::new(ShuffleFolder::create(&options.shuffle_dir, &id)?);
     let flight = BallistaFlightService::new(shuffle.path());
-    let tasks = Tasks::new(&id, &engine, Codec::new(Arc::clone(engine.scan())), Arc::clone(&shuffle));
+    let tasks = Tasks::new(&id, options.slots, &engine, Codec::new(Arc::clone(engine.scan())), Arc::clone(&shuffle));
     let worker = worker::build(&engine, Codec::new(Arc::clone(engine.scan())));
     let in_flight = InFlight::default();
-    let member = ExecutorMember {
-        id,
-        host: advertised_host(address, &options.coordinator).await,
-        port: address.port(),
-        slots: options.slots,
-        memory_bytes: options.memory_bytes,
-        draining: false,
-    };
+    let member = ExecutorMember { id, host, port: address.port(), slots: options.slots, memory_bytes: options.memory_bytes, draining: false };
     let (stop, stopped) = oneshot::channel::<()>();
     let limit = MESSAGE_BYTES_MAX;
     let server = Server::builder()
@@ -100,8 +131,9 @@ pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineCo
         }
     });
     info!(executor = %member, slots = member.slots, "executor serves");
-    let announcer = Announcer::start(&options.coordinator, member).await?;
-    Ok(Running { address, announcer, tasks, shuffle, in_flight, server, stop, drain_max: options.drain_max })
+    let announcer = Announcer::start(announcements, Member::Executor(member)).await?;
+    let watch = tokio::spawn(abandoned::watch(tasks.clone(), membership));
+    Ok(Running { address, announcer, tasks, shuffle, in_flight, server, watch, stop, drain_max: options.drain_max })
 }
 
 /// An executor that serves.
@@ -112,6 +144,8 @@ pub struct Running {
     shuffle: Arc<ShuffleFolder>,
     in_flight: InFlight,
     server: JoinHandle<()>,
+    /// Looks after jobs of coordinators that are gone.
+    watch: JoinHandle<()>,
     stop: oneshot::Sender<()>,
     drain_max: Duration,
 }
@@ -134,6 +168,7 @@ impl Running {
             warn!("stopping although tasks still run, or rows are still read");
         }
         self.announcer.leave().await;
+        self.watch.abort();
         drop(self.stop);
         if tokio::time::timeout(END_MAX, self.server).await.is_err() {
             warn!("connections were still open");

@@ -39,9 +39,11 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tonic::{Request, Response, Status};
 use tracing::{debug, warn};
 
+use crate::abandoned::Jobs;
 use crate::deliver::Deliveries;
 use crate::describe::describe;
 use crate::shuffle::ShuffleFolder;
+use crate::slots::Slots;
 
 /// How long after the end of a job its tasks are ended and its folder is removed once more: a task that was cancelled may have made a file meanwhile, and one that was
 /// launched before may have come later.
@@ -59,12 +61,16 @@ struct Inner {
     codec: Arc<dyn PhysicalExtensionCodec>,
     execution: DefaultExecutionEngine,
     shuffle: Arc<ShuffleFolder>,
+    slots: Slots,
+    /// Those that wait for a slot too.
     running: DashMap<TaskKey, AbortHandle>,
+    jobs: Jobs,
     deliveries: Deliveries,
 }
 
 impl Tasks {
-    pub(crate) fn new(executor_id: &str, engine: &EngineContext, codec: Codec, shuffle: Arc<ShuffleFolder>) -> Self {
+    /// At most `slots` partitions run at the same time.
+    pub(crate) fn new(executor_id: &str, slots: usize, engine: &EngineContext, codec: Codec, shuffle: Arc<ShuffleFolder>) -> Self {
         let state = engine.base();
         Self(Arc::new(Inner {
             executor_id: executor_id.to_owned(),
@@ -79,7 +85,9 @@ impl Tasks {
             codec: Arc::new(codec.with_others(Arc::new(BallistaPhysicalExtensionCodec::default()))),
             execution: DefaultExecutionEngine::new(),
             shuffle,
+            slots: Slots::new(slots),
             running: DashMap::new(),
+            jobs: Jobs::default(),
             deliveries: Deliveries::new(executor_id),
         }))
     }
@@ -131,19 +139,50 @@ impl Tasks {
         )
     }
 
-    /// Runs a task on its own; its outcome goes to `coordinator`. From now on it can be cancelled: then it has no outcome, and nobody waits for one.
+    /// The jobs of which there were tasks.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
+    }
+
+    /// Gives up what is to be told to a coordinator.
+    pub(crate) fn forget_coordinator(&self, coordinator: &str) {
+        self.0.deliveries.forget(coordinator);
+    }
+
+    /// Runs a task on its own, when there is a slot for it; its outcome goes to `coordinator`. From now on it can be cancelled: then it has no outcome, and nobody waits
+    /// for one.
     fn launch(&self, task: TaskDefinition, coordinator: &str) {
+        self.0.jobs.began(task.job_id.as_ref(), coordinator);
         let key = TaskKey { job_id: task.job_id.clone(), stage_id: task.stage_id, task_id: task.task_id };
         let running = RunningTask { tasks: self.clone(), key: key.clone() };
         let coordinator = coordinator.to_owned();
         let launched = tokio::spawn(async move {
             let tasks = &running.tasks;
+            let _taken = tasks.0.slots.take(task.vcores_consumed).await;
             let status = tasks.run(task).await;
             tasks.0.deliveries.send(&coordinator, status);
         });
         self.0.running.insert(key.clone(), launched.abort_handle());
         if launched.is_finished() {
             self.0.running.remove(&key);
+        }
+    }
+
+    /// Ends all tasks of a job, and removes its files: now, and what comes late a little later.
+    pub(crate) fn end_job(&self, job: &str) {
+        self.end_job_now(job);
+        let (tasks, job) = (self.clone(), job.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep(SECOND_REMOVAL).await;
+            tasks.end_job_now(&job);
+        });
+    }
+
+    fn end_job_now(&self, job: &str) {
+        self.0.jobs.ended(job);
+        self.abort_job(job);
+        if let Err(error) = self.0.shuffle.remove_job(job, &[]) {
+            warn!(%error, "shuffle files cannot be removed");
         }
     }
 
@@ -353,19 +392,10 @@ impl ExecutorGrpc for Tasks {
 
     async fn remove_job_data(&self, request: Request<RemoveJobDataParams>) -> Result<Response<RemoveJobDataResult>, Status> {
         let RemoveJobDataParams { job_id, remove_stage_ids } = request.into_inner();
-        let shuffle = Arc::clone(&self.0.shuffle);
         let invalid = |error: Error| Status::invalid_argument(error.to_string());
-        shuffle.remove_job(&job_id, &remove_stage_ids).map_err(invalid)?;
+        self.0.shuffle.remove_job(&job_id, &remove_stage_ids).map_err(invalid)?;
         if remove_stage_ids.is_empty() {
-            self.abort_job(&job_id);
-            let tasks = self.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(SECOND_REMOVAL).await;
-                tasks.abort_job(&job_id);
-                if let Err(error) = shuffle.remove_job(&job_id, &[]) {
-                    warn!(%error, "shuffle files cannot be removed");
-                }
-            });
+            self.end_job(&job_id);
         }
         Ok(Response::new(RemoveJobDataResult {}))
     }

@@ -4,7 +4,6 @@
 //! sessions, handles, encodings and the map of errors. It plans nothing and knows nothing of tables. [`bind`] takes the ports, [`Bound::serve`]
 //! answers on them.
 
-mod expiring;
 mod flight_sql;
 mod http;
 mod limits;

@@ -2,32 +2,32 @@
 
 use std::time::Duration;
 
-/// A session that no call has used for so long is forgotten.
-pub(crate) const SESSION_IDLE_MAX: Duration = Duration::from_secs(60 * 60);
+/// A cookie that its client has shown for so long without a session behind it is replaced: only young ones are taken for unused.
+pub(crate) const COOKIE_RENEWAL: Duration = Duration::from_secs(5 * 60);
 
-/// Sessions kept at once; one more and the one idle for longest goes.
-pub(crate) const SESSIONS_MAX: usize = 10_000;
+/// The largest ticket or handle that carries its statement. A longer statement stays in the coordinator.
+pub(crate) const HANDLE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A statement that was planned and whose rows nobody asked for is forgotten after this time.
-pub(crate) const TICKET_TTL: Duration = Duration::from_secs(10 * 60);
-
-/// Planned statements waiting for their rows to be asked for; one more and the oldest goes.
-pub(crate) const TICKETS_MAX: usize = 100_000;
-
-/// A prepared statement that nobody has used for so long is forgotten.
+/// A statement that stays in the coordinator, and bound values that do, are forgotten when nobody has used them for so long.
 pub(crate) const PREPARED_IDLE_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Prepared statements of one session.
-pub(crate) const PREPARED_PER_SESSION_MAX: usize = 1_000;
+/// Statements that stay in the coordinator, of tickets and of handles each; one more and the oldest goes.
+pub(crate) const HELD_MAX: usize = 1_000;
 
-/// Prepared statements of all sessions; one more and the one idle for longest goes.
-pub(crate) const PREPARED_MAX: usize = 100_000;
+/// Values of parameters that clients have bound; those of one statement more and the oldest go.
+pub(crate) const BOUND_MAX: usize = 10_000;
+
+/// Cancelled tickets that are remembered.
+pub(crate) const CANCELLED_MAX: usize = 100_000;
 
 /// Parameter values that one call may bind.
 pub(crate) const PARAMETERS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The largest message that the Flight door reads.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The largest body that the HTTP door reads: a commit names the snapshots that it removes, and has all columns.
+pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a message of rows aims at. Clients refuse messages over 4 MiB unless told otherwise, and a batch is cut by its mean row.
 pub(crate) const ROWS_MESSAGE_BYTES: usize = 2 * 1024 * 1024;

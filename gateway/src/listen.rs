@@ -1,5 +1,6 @@
 //! Ports: taking them, answering on them, letting go of them.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -12,28 +13,37 @@ use tokio_util::sync::CancellationToken;
 use crate::{flight_sql, http, limits};
 
 /// Where the front doors listen. Port 0 means any free one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Flight SQL (gRPC).
     pub flight: SocketAddr,
     /// HTTP.
     pub http: SocketAddr,
+    /// The tokens of those who may use the catalogs by the Iceberg REST protocol; everyone may if there are none.
+    pub rest_tokens: Vec<String>,
 }
 
 /// Front doors whose ports are taken, and that answer once they are served.
-#[derive(Debug)]
 pub struct Bound {
     flight: TcpListener,
     flight_address: SocketAddr,
     http: TcpListener,
     http_address: SocketAddr,
+    rest_tokens: Vec<String>,
+}
+
+/// Without the tokens.
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("flight", &self.flight_address).field("http", &self.http_address).finish_non_exhaustive()
+    }
 }
 
 /// Takes all ports, so that one in use is an error before anything has started.
 pub async fn bind(options: Options) -> Result<Bound> {
     let (flight, flight_address) = listen(options.flight, "flight").await?;
     let (http, http_address) = listen(options.http, "http").await?;
-    Ok(Bound { flight, flight_address, http, http_address })
+    Ok(Bound { flight, flight_address, http, http_address, rest_tokens: options.rest_tokens })
 }
 
 impl Bound {
@@ -50,7 +60,7 @@ impl Bound {
     /// Answers until `shutdown` is cancelled, then takes no more calls and gives those under way a time to end.
     pub async fn serve(self, coordinator: Coordinator, shutdown: CancellationToken) -> Result<()> {
         let flight = flight_sql::serve(self.flight, coordinator.clone(), shutdown.clone());
-        let http = http::serve(self.http, coordinator, shutdown.clone());
+        let http = http::serve(self.http, coordinator, self.rest_tokens, shutdown.clone());
         let doors = async { tokio::try_join!(flight, http).map(|_| ()) };
         let out_of_time = async {
             shutdown.cancelled().await;
@@ -96,9 +106,10 @@ mod tests {
     #[tokio::test]
     async fn a_port_in_use_is_one_clear_error() -> Result<()> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let first = bind(Options { flight: any, http: any }).await?;
+        let options = |flight| Options { flight, http: any, rest_tokens: Vec::new() };
+        let first = bind(options(any)).await?;
         let taken = first.flight_address();
-        let second = bind(Options { flight: taken, http: any }).await;
+        let second = bind(options(taken)).await;
         let text = second.err().map(|error| error.to_string());
         let wanted =
             format!("CONFIGURATION_INVALID: cannot listen on {taken} (flight): address already in use (choose another address with --flight)");

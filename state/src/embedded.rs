@@ -1,15 +1,15 @@
 //! Cluster state in the memory of one process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use nunatak_core::Result;
 use tokio::sync::watch;
-use tracing::{info, warn};
 
-use super::{ClusterState, ExecutorMember, Joined, Membership};
+use crate::roster::Roster;
+use crate::{Announcements, ClusterState, Member, Membership};
 
 /// How many parts of a lease pass between two looks at all of them.
 const LOOKS_PER_LEASE: u32 = 8;
@@ -24,15 +24,12 @@ pub struct EmbeddedState {
 
 #[derive(Debug, Default)]
 struct Members {
-    /// By id.
-    alive: BTreeMap<String, Member>,
-    joins: u64,
-}
-
-#[derive(Debug)]
-struct Member {
-    joined: Joined,
-    renewed: Instant,
+    roster: Roster,
+    /// When each member was announced last, by id.
+    renewed: BTreeMap<String, Instant>,
+    /// Which coordinator leads, and the number of its term.
+    leader: Option<(String, u64)>,
+    terms: u64,
 }
 
 impl EmbeddedState {
@@ -50,24 +47,26 @@ impl EmbeddedState {
         state
     }
 
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn expire(&self, now: Instant) {
         self.change(|members| {
-            members.alive.retain(|_, member| {
-                let alive = now.saturating_duration_since(member.renewed) <= self.lease;
-                if !alive {
-                    warn!(executor = %member.joined.executor, "executor is gone: its lease has ended");
-                }
-                alive
-            });
+            let has_ended = |(_, renewed): &(&String, &Instant)| now.saturating_duration_since(**renewed) > self.lease;
+            let gone: Vec<String> = members.renewed.iter().filter(has_ended).map(|(id, _)| id.clone()).collect();
+            for id in gone {
+                members.take_out(&id, "its lease has ended");
+            }
         });
     }
 
     /// Changes the members, and tells who listens if that made a difference.
     fn change(&self, change: impl FnOnce(&mut Members)) {
-        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut members = self.lock();
         change(&mut members);
-        let executors: Vec<Joined> = members.alive.values().map(|member| member.joined.clone()).collect();
-        let now = Membership { departures: members.joins - executors.len() as u64, executors };
+        members.elect();
+        let now = members.roster.membership();
         self.membership.send_if_modified(|known| {
             let differs = *known != now;
             if differs {
@@ -78,52 +77,74 @@ impl EmbeddedState {
     }
 }
 
+impl Members {
+    fn take_out(&mut self, id: &str, why: &str) {
+        self.renewed.remove(id);
+        self.roster.executor_is_gone(id, why);
+        self.roster.coordinator_is_gone(id);
+    }
+
+    /// Makes another coordinator the leader when the one that was is gone.
+    fn elect(&mut self) {
+        let leads = |leader: &(String, u64)| self.roster.coordinators().any(|id| id == leader.0);
+        if !self.leader.as_ref().is_some_and(leads) {
+            let next = self.roster.coordinators().next().map(str::to_owned);
+            self.terms += u64::from(next.is_some());
+            self.leader = next.map(|id| (id, self.terms));
+        }
+        self.roster.lead(self.leader.as_ref().map(|(id, _)| id.clone()));
+    }
+}
+
 #[async_trait]
-impl ClusterState for EmbeddedState {
-    async fn announce(&self, executor: ExecutorMember) -> Result<()> {
+impl Announcements for EmbeddedState {
+    async fn announce(&self, member: Member) -> Result<()> {
         self.change(|members| {
-            // A process that was started again at the same address: the one before it is gone.
-            members.alive.retain(|id, member| {
-                let other = &member.joined.executor;
-                *id == executor.id || (&other.host, other.port) != (&executor.host, executor.port)
-            });
-            let renewed = Instant::now();
-            if let Some(member) = members.alive.get_mut(&executor.id) {
-                if executor.draining && !member.joined.executor.draining {
-                    info!(%executor, "executor is draining");
+            members.renewed.insert(member.id().to_owned(), Instant::now());
+            match member {
+                Member::Executor(executor) => {
+                    members.roster.executor(executor);
+                    // That of a process that was started again is gone with it.
+                    let Members { roster, renewed, .. } = members;
+                    renewed.retain(|id, _| roster.executors().chain(roster.coordinators()).any(|member| member == id));
                 }
-                member.renewed = renewed;
-                member.joined.executor = executor;
-                return;
+                Member::Coordinator(coordinator) => members.roster.coordinator(coordinator),
             }
-            info!(%executor, slots = executor.slots, "executor has joined");
-            members.joins += 1;
-            let joined = Joined { number: members.joins, executor: executor.clone() };
-            members.alive.insert(executor.id.clone(), Member { joined, renewed });
         });
         Ok(())
     }
 
+    async fn leave(&self, id: &str) -> Result<()> {
+        self.change(|members| members.take_out(id, "it has left"));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ClusterState for EmbeddedState {
     async fn remove(&self, id: &str) -> Result<()> {
-        self.change(|members| {
-            if let Some(member) = members.alive.remove(id) {
-                info!(executor = %member.joined.executor, "executor is taken out");
-            }
-        });
+        self.change(|members| members.take_out(id, "it was taken out"));
         Ok(())
     }
 
     fn membership(&self) -> watch::Receiver<Membership> {
         self.membership.subscribe()
     }
+
+    fn leadership(&self, id: &str) -> Option<u64> {
+        let members = self.lock();
+        members.leader.as_ref().filter(|(leader, _)| leader == id).map(|(_, term)| *term)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::ExecutorMember;
+
     use super::*;
 
-    fn executor(id: &str) -> ExecutorMember {
-        ExecutorMember { id: id.to_owned(), host: id.to_owned(), port: 1, slots: 2, memory_bytes: 3, draining: false }
+    fn executor(id: &str) -> Member {
+        Member::Executor(ExecutorMember { id: id.to_owned(), host: id.to_owned(), port: 1, slots: 2, memory_bytes: 3, draining: false })
     }
 
     fn ids(members: &watch::Receiver<Membership>) -> Vec<String> {
@@ -152,14 +173,9 @@ mod tests {
         state.announce(executor("b")).await.unwrap();
         assert_eq!(ids(&members), ["b"], "a member whose lease had ended may come back");
 
-        state.announce(ExecutorMember { host: "b".to_owned(), ..executor("c") }).await.unwrap();
+        let Member::Executor(other) = executor("c") else { panic!("an executor") };
+        state.announce(Member::Executor(ExecutorMember { host: "b".to_owned(), ..other })).await.unwrap();
         assert_eq!(ids(&members), ["c"], "a process at the same address takes the place of the one before it");
         assert_eq!(members.borrow().departures, 4, "a once, a and b when their leases ended, b once more");
-    }
-
-    #[test]
-    fn urls() {
-        assert_eq!(executor("a").url(), "http://a:1");
-        assert_eq!(ExecutorMember { host: "::1".to_owned(), ..executor("a") }.url(), "http://[::1]:1");
     }
 }

@@ -146,12 +146,13 @@ class Server(Process):
 
 
 class Executor(Process):
-    """`nunatak executor`."""
+    """`nunatak executor`, of a coordinator; of a cluster in etcd if there is none."""
 
     ready_line = re.compile(r"^ready: cluster=(\S+)$")
 
     def __init__(self, data_dir, coordinator, *arguments, slots=1, memory="2GiB"):
-        super().__init__("executor", "--coordinator", coordinator, "--data-dir", data_dir, "--slots", slots, "--memory", memory, *arguments)
+        joins = [] if coordinator is None else ["--coordinator", coordinator]
+        super().__init__("executor", *joins, "--data-dir", data_dir, "--slots", slots, "--memory", memory, *arguments)
         self.data_dir = Path(data_dir)
 
 

@@ -11,7 +11,9 @@ READY_SECONDS = 60
 
 
 class ServerProcess:
-    """One that has a `name`, a `command` to run with an `environment`, and answers at `ready_url` once it is ready."""
+    """One that has a `name`, a `command` to run with an `environment`, and answers at `ready_url` once it is ready; by TLS if it has a `tls` context."""
+
+    tls = None
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -30,7 +32,7 @@ class ServerProcess:
         until = time.monotonic() + READY_SECONDS
         while time.monotonic() < until and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(self.ready_url, timeout=5):
+                with urllib.request.urlopen(self.ready_url, timeout=5, context=self.tls):
                     return
             except (urllib.error.URLError, OSError) as error:
                 if self.is_answer(error):

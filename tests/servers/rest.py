@@ -11,7 +11,7 @@ JARS = ROOT / ".cache/rest-server"
 
 
 class Rest(ServerProcess):
-    """One server whose tables lie in `warehouse`: a folder, or a place in a bucket of `minio`.
+    """One server whose tables lie in `warehouse`: a folder, a place in a bucket of `minio`, or one in HDFS, which clients with the settings `hadoop` find.
 
     With `credential` (id:secret) it lets in only who has a token, which is good for `token_seconds`. With `vend_seconds` it gives out credentials of `minio` for each
     table, which it says to be good for so long; `vended` are the tables that it has given some for.
@@ -19,7 +19,7 @@ class Rest(ServerProcess):
 
     name = "the REST server"
 
-    def __init__(self, folder, warehouse, minio=None, credential=None, token_seconds=3600, vend_seconds=None):
+    def __init__(self, folder, warehouse, minio=None, credential=None, token_seconds=3600, vend_seconds=None, hadoop=None):
         super().__init__(folder)
         self.port = free_port()
         self.properties = {
@@ -41,6 +41,9 @@ class Rest(ServerProcess):
                 "s3.path-style-access": "true",
                 **{name: value for name, value in minio.settings.items() if name != "s3.region"},
             }
+        (self.folder / "etc").mkdir(exist_ok=True)
+        values = "".join(f"<property><name>{name}</name><value>{value}</value></property>" for name, value in (hadoop or {}).items())
+        (self.folder / "etc/core-site.xml").write_text(f"<configuration>{values}</configuration>")
         if credential is not None:
             self.properties |= {"server.credential": credential, "server.token-seconds": str(token_seconds)}
         if vend_seconds is not None:
@@ -57,7 +60,7 @@ class Rest(ServerProcess):
 
     @property
     def command(self):
-        java = ["java", "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{JARS}/classes:{JARS}/lib/*"]
+        java = ["java", "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{self.folder}/etc:{JARS}/classes:{JARS}/lib/*"]
         return [*java, "org.apache.iceberg.rest.RestServer", self.port, *(f"{name}={value}" for name, value in self.properties.items())]
 
     @property

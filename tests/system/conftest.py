@@ -7,6 +7,8 @@ import pytest
 from nunatak_testing import tpch
 from nunatak_testing.server import BINARY, Cluster, Server
 from nunatak_testing.spark import Spark
+from servers.hdfs import Hdfs
+from servers.trino import Trino
 
 
 def pytest_sessionstart(session):
@@ -57,6 +59,13 @@ def cluster(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def hdfs(tmp_path_factory):
+    """A file system of HDFS with two NameNodes, the first of them active, and three DataNodes, for all modules. Who breaks it mends it."""
+    with Hdfs(tmp_path_factory.mktemp("hdfs"), ha=True) as hdfs:
+        yield hdfs
+
+
+@pytest.fixture(scope="session")
 def numbers_file(tmp_path_factory):
     """A Parquet file of a million rows: n = 0, 1, 2, ... with a text beside each."""
     path = tmp_path_factory.mktemp("files") / "numbers.parquet"
@@ -83,3 +92,10 @@ def failure():
         return str(caught.value)
 
     return text_of
+
+
+@pytest.fixture(scope="session")
+def trino_server(tmp_path_factory):
+    """A server of Trino for all modules; each adds its catalogs."""
+    with Trino(tmp_path_factory.mktemp("trino")) as trino:
+        yield trino

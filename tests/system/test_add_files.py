@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -211,3 +212,19 @@ def test_what_cannot_be_added(server, tmp_path):
         assert server.rows(f'SELECT count(*) FROM "{table}$snapshots"') == [(0,)]
     assert add(server, "texts", path / "one.parquet") == counts(1, 1)
     assert server.rows("SELECT * FROM texts") == [("text",)]
+
+
+def test_files_of_two_tables(server, tmp_path):
+    """What several tables have adopted stays when one of them has no use for it any more; what lies within the table is its own."""
+    pq.write_table(pa.table({"id": [1, 2, 3]}), tmp_path / "shared.parquet")
+    for table in ["first_owner", "second_owner"]:
+        server.arrow(f"CREATE TABLE {table} (id bigint)")
+        add(server, table, tmp_path)
+        server.arrow(f"INSERT INTO {table} VALUES 4")
+    own = [file for (file,) in server.rows('SELECT file_path FROM "first_owner$files"') if "shared" not in file]
+    server.arrow("CREATE OR REPLACE TABLE first_owner AS SELECT 5 AS id")
+    server.rows("ALTER TABLE first_owner EXECUTE expire_snapshots('0s')")
+    assert server.rows("SELECT id FROM second_owner ORDER BY id") == [(1,), (2,), (3,), (4,)]
+    assert len(own) == 1 and not Path(own[0].removeprefix("file://")).exists()
+    server.arrow("DROP TABLE second_owner")
+    assert (tmp_path / "shared.parquet").exists()

@@ -115,10 +115,10 @@ def test_partitioning_and_properties(server, spark):
 def test_properties_are_checked(server, failure):
     server.rows("CREATE TABLE checked (id bigint)")
     for name, value, allowed in [
-        ("commit.retry.num-retries", "abc", "a whole number from 0 on"),
-        ("commit.retry.min-wait-ms", "-1", "a whole number from 0 on"),
-        ("commit.manifest.target-size-bytes", "8MB", "a whole number from 0 on"),
-        ("history.expire.min-snapshots-to-keep", "all", "a whole number from 0 on"),
+        ("commit.retry.num-retries", "abc", "a whole number from 0 to 2147483647"),
+        ("commit.retry.min-wait-ms", "-1", "a whole number from 0 to 2147483647"),
+        ("commit.manifest.target-size-bytes", "8MB", "a whole number from 1 on"),
+        ("history.expire.min-snapshots-to-keep", "all", "a whole number from 1 to 2147483647"),
         ("gc.enabled", "no", "true or false"),
         ("write.wap.enabled", "yes", "true or false"),
         ("write.metadata.compression-codec", "zstd", "gzip or none"),
@@ -135,7 +135,15 @@ def test_properties_are_checked(server, failure):
         ("write.metadata.metrics.column.id", "some", "none, counts, full or truncate(n)"),
         ("schema.name-mapping.default", "id", "a name mapping in JSON"),
         ("nunatak.maintenance.enabled", "on", "true or false"),
-        ("nunatak.maintenance.delete-ratio", "half", "a number from 0 on"),
+        ("nunatak.maintenance.delete-ratio", "1.5", "a number from 0 to 1"),
+        ("nunatak.maintenance.snapshots", "1e300", "a whole number from 0 to 4294967295"),
+        ("write.object-storage.enabled", "on", "true or false"),
+        ("write.delete.granularity", "row", "file or partition"),
+        ("read.split.target-size", "128MB", "a whole number from 1 on"),
+        ("write.data.path", "data", "a location: an absolute path, or a URL such as s3://bucket/folder"),
+        ("write.metadata.path", "", "a location: an absolute path, or a URL such as s3://bucket/folder"),
+        ("write.object-storage.path", "/data/../etc", "a location: an absolute path, or a URL such as s3://bucket/folder"),
+        ("write.data.path", "s3://bucket/file:///data", "one location, such as s3://bucket/folder"),
     ]:
         properties = f"extra_properties = MAP(ARRAY['{name}'], ARRAY['{value}'])"
         for sql in [
@@ -146,6 +154,21 @@ def test_properties_are_checked(server, failure):
         ]:
             assert f"INVALID_TABLE_PROPERTY: table property '{name}' is '{value}', which is not {allowed}" in failure(server, sql), sql
     assert "NOT_SUPPORTED" in failure(server, "ALTER TABLE checked SET PROPERTIES extra_properties = MAP(ARRAY['write.format.default'], ARRAY['orc'])")
+    for name, value, code in [
+        ("format-version", "3", "INVALID_TABLE_PROPERTY: 'format-version' is not one of the extra_properties"),
+        ("current-snapshot-id", "3", "INVALID_TABLE_PROPERTY: 'current-snapshot-id' is kept by the table itself"),
+        ("write.data.path", "ftp://host/data", "NOT_SUPPORTED"),
+        ("write.location-provider.impl", "com.example.Places", "NOT_SUPPORTED: the class 'com.example.Places'"),
+        ("encryption.key-id", "key", "NOT_SUPPORTED: tables cannot be encrypted"),
+    ]:
+        properties = f"extra_properties = MAP(ARRAY['{name}'], ARRAY['{value}'])"
+        assert code in failure(server, f"CREATE TABLE unchecked (id bigint) WITH ({properties})")
+        assert code in failure(server, f"CREATE OR REPLACE TABLE checked WITH ({properties}) AS SELECT 1 AS id")
+        assert code in failure(server, f"ALTER TABLE checked SET PROPERTIES {properties}")
+    other = server.iceberg().load_table("default.checked").location()
+    assert "which is not free: table 'default.checked' lies in 'file://" in failure(
+        server, f"CREATE TABLE within (id bigint) WITH (extra_properties = MAP(ARRAY['write.data.path'], ARRAY['{other}/data/x']))"
+    )
     server.rows("ALTER TABLE checked SET PROPERTIES extra_properties = MAP(ARRAY['owner', 'write.orc.block-size'], ARRAY['me', 'any'])")
     # A level is one of the codec that the table has.
     server.rows("ALTER TABLE checked SET PROPERTIES extra_properties = MAP(ARRAY['write.parquet.compression-codec'], ARRAY['gzip'])")
@@ -294,7 +317,7 @@ def test_what_is_refused(server, failure):
         "ALTER TABLE stays_view ADD COLUMN x bigint": "'stays_view' is a view",
         "ALTER TABLE single DROP COLUMN id": "NOT_SUPPORTED: the only column of a table cannot be dropped",
         "ALTER TABLE first SET PROPERTIES partitioning = ARRAY['id']": "format version 1",
-        "COMMENT ON VIEW stays_view IS 'x'": "NOT_SUPPORTED",
+        "COMMENT ON VIEW stays IS 'x'": "TABLE_NOT_FOUND",
         "COMMENT ON TABLE stays 'x'": "SYNTAX_ERROR",
     }.items():
         assert expected in failure(server, sql), (sql, failure(server, sql))

@@ -2,6 +2,7 @@
 
 import datetime
 import threading
+import time
 
 import duckdb
 import pytest
@@ -308,3 +309,40 @@ def test_explain_and_no_file_stays_behind(server, failure):
     files = {str(path) for path in data.glob("default/explained-*/data/**/*") if path.is_file()}
     known = {row[0].removeprefix("file://") for row in server.rows('SELECT file_path FROM "explained$files"')}
     assert files == known
+
+
+def test_rows_that_others_add_elsewhere(server, numbers_file):
+    """A change does not run again for new files that cannot hold rows which it takes; for others it would have to, and has no retries."""
+    properties = "extra_properties = MAP(ARRAY['commit.retry.num-retries'], ARRAY['0'])"
+    server.rows(f"CREATE TABLE apart (n bigint, part integer) WITH (partitioning = ARRAY['part'], {properties})")
+    server.rows(f"INSERT INTO apart SELECT n, 1 FROM read_parquet('{numbers_file}')")
+
+    def meanwhile(change, part, delay):
+        """What becomes of a change when a row is added while it runs."""
+        outcome = []
+
+        def run():
+            try:
+                outcome.append(server.value(change))
+            except Exception as error:
+                outcome.append(str(error))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        time.sleep(delay)
+        try:
+            server.rows(f"INSERT INTO apart VALUES (-1, {part})")
+        except Exception as error:
+            # The change was faster, which happens.
+            assert "TRANSACTION_CONFLICT" in str(error)
+        thread.join()
+        return outcome[0]
+
+    for step in range(4):
+        delete = f"DELETE FROM apart WHERE part = 1 AND n % 100 = {step}"
+        update = f"UPDATE apart SET part = 1 WHERE part = 1 AND n BETWEEN 0 AND 1000 AND n % 100 = {step + 10}"
+        assert meanwhile(delete, 2, 0.05 * (step + 1)) == 10_000
+        assert meanwhile(update, 2, 0.03 * (step + 1)) == 10
+    conflicts = (meanwhile(f"DELETE FROM apart WHERE part = 1 AND n % 100 = {step + 20}", 1, 0.02 * (step + 1)) for step in range(20))
+    assert any("TRANSACTION_CONFLICT" in str(outcome) for outcome in conflicts)
+    assert server.value("SELECT count(*) FROM apart WHERE part = 1 AND n >= 0") <= 960_000

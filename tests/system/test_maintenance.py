@@ -143,7 +143,7 @@ def test_a_table_that_fails_is_left_alone_for_a_while(start):
     create(server, "fine", small_files=2)
     insert(server, "fine", 3)
     assert done(server, "fine", 1)[0][2] == "FINISHED"
-    assert "property 'nunatak.maintenance.small-files' is 'few', which is not a number" in server.text()
+    assert "property 'nunatak.maintenance.small-files' is 'few', which is not a whole number" in server.text()
 
 
 def test_system_tables_are_found(start):

@@ -83,7 +83,12 @@ def test_optimize_what_spark_has_deleted(server, spark):
     spark.delete_equal("spark.valued", ["name"], [["n3"]])
     before = alike(server, spark, "SELECT * FROM spark.valued ORDER BY id")
     assert len(before) == 24
-    assert execute(server, "spark.valued", "optimize")["rewritten_data_files_count"] >= 3
+    by_value = 'SELECT count(*) FROM spark."valued$files" WHERE content = 2'
+    assert server.value(by_value) == 1
+    done = execute(server, "spark.valued", "optimize")
+    # What applies to no file any more is gone, too.
+    assert done["rewritten_data_files_count"] >= 3 and done["removed_delete_files_count"] == 1 and done["commits_count"] == 2
+    assert server.value(by_value) == 0
     assert alike(server, spark, "SELECT * FROM spark.valued ORDER BY id") == before
     spark.delete_equal("spark.valued", ["name"], [["n1"]])
     assert len(alike(server, spark, "SELECT * FROM spark.valued ORDER BY id")) == 18

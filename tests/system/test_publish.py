@@ -123,6 +123,22 @@ def test_the_main_branch_by_name(server, property):
     assert server.rows(joined, **audit) == ([(1,)] if property == "wap_branch=audit" else [(1,), (13,)])
 
 
+@pytest.mark.parametrize("property", ["wap_branch=audit", "wap_id=later"])
+def test_a_table_that_waits_is_not_replaced(server, failure, property):
+    """Its columns and properties belong to no branch: nothing of it would wait."""
+    table = f"replaced_{property[:6]}"
+    audit = {"headers": {"nunatak-session": property}}
+    server.rows(f"CREATE TABLE {table} WITH ({WAP}) AS SELECT 1 AS id")
+    for definition in [" AS SELECT 2 AS id", " (id bigint)", f" WITH ({WAP}) AS SELECT * FROM {table}"]:
+        assert "NOT_SUPPORTED: table" in failure(server, f"CREATE OR REPLACE TABLE {table}{definition}", **audit)
+    server.rows(f"INSERT OVERWRITE {table} VALUES 3", **audit)
+    assert ids(server, table) == [1]
+    server.rows(f"CREATE OR REPLACE TABLE {table} AS SELECT 4 AS id")
+    assert ids(server, table) == [4]
+    server.rows(f"CREATE OR REPLACE TABLE {table} AS SELECT 5 AS id", **audit)
+    assert ids(server, table) == [5], "the table does not ask for it any more"
+
+
 def test_an_id_is_taken_once(server, failure):
     """A job that runs again does not bring its rows twice."""
     first, second = ({"headers": {"nunatak-session": f"wap_id={name}"}} for name in ["first", "second"])

@@ -1,10 +1,12 @@
 """Tables that Spark writes, over the catalog and the warehouse of a running server: ours must read what Spark reads."""
 
+import json
 import os
 
+import pyarrow.parquet
 import pytest
 
-from nunatak_testing import puffin
+from nunatak_testing import manifests, puffin
 from nunatak_testing.spark import MERGE_ON_READ, MODES, alike
 
 
@@ -394,3 +396,80 @@ def test_columns_in_mixed_case(server, spark, version):
     assert joined.column_names == ["userId", "userId"] and joined.num_rows == 2
     run(f'CREATE VIEW {table}_view AS SELECT "userId", count(*) AS "howMany" FROM {table} GROUP BY "userId"')
     assert run(f'SELECT "userId", howMany, "howMany" FROM {table}_view WHERE userid = 5') == [(5, 1, 1)]
+
+
+@pytest.fixture(scope="module")
+def twins(server, spark):
+    """The same table, made by us and by Spark: rows with and without NULLs in four files, and one deleted by its position."""
+    merge_on_read = f"TBLPROPERTIES ('format-version'='2', {MERGE_ON_READ})"
+    types = "id bigint NOT NULL, name string, f double, price decimal(20, 2), day date, at timestamp_ntz, tz timestamp, bin binary, rec struct<x:int, y:string>"
+    spark.rows(f"CREATE TABLE spark.theirs ({types}, arr array<int>, m map<string, bigint>) USING iceberg PARTITIONED BY (days(at), bucket(4, id)) {merge_on_read}")
+    types = "id bigint NOT NULL, name varchar, f double, price decimal(20, 2), day date, at timestamp(6), tz timestamp(6) with time zone, bin varbinary"
+    types += ", rec row(x integer, y varchar), arr array(integer), m map(varchar, bigint)"
+    server.rows(f"CREATE TABLE spark.ours ({types}) WITH (partitioning = ARRAY['day(at)', 'bucket(id, 4)'])")
+    day = "'2024-01-0{1} 00:00:00"
+    theirs = f"({{0}}L, 'n{{1}}', {{1}}.5D, {{1}}.25BD, DATE '2024-01-0{{1}}', TIMESTAMP_NTZ '2024-01-0{{2}} 00:00:00', TIMESTAMP {day}', X'0{{1}}'"
+    theirs += ", named_struct('x', {1}, 'y', 'r'), array({1}, NULL), map('k', {1}L))"
+    ours = f"({{0}}, 'n{{1}}', {{1}}.5e0, {{1}}.25, DATE '2024-01-0{{1}}', TIMESTAMP '2024-01-0{{2}} 00:00:00', TIMESTAMP {day} UTC', X'0{{1}}'"
+    ours += ", struct({1}, 'r'), array[{1}, NULL], map(array['k'], array[{1}]))"
+    nulls = ", ".join(["NULL"] * 10)
+    for engine, table, row in ((spark, "spark.theirs", theirs), (server, "spark.ours", ours)):
+        one_file = "/*+ COALESCE(1) */ " if engine is spark else ""
+        engine.rows(f"INSERT INTO {table} SELECT {one_file}* FROM (VALUES {row.format(1, 1, 1)}, {row.format(2, 2, 2)}) AS v")
+        engine.rows(f"INSERT INTO {table} VALUES (3, {nulls})")
+        engine.rows(f"INSERT INTO {table} SELECT {one_file}* FROM (VALUES {row.format(10, 5, 5)}, {row.format(10, 6, 5)}) AS v")
+        engine.rows(f"DELETE FROM {table} WHERE name = 'n6'")
+    return {name: server.iceberg().load_table(f"spark.{name}") for name in ("ours", "theirs")}
+
+
+def manifest_lists(twins):
+    return [manifests.Avro(twins[name].current_snapshot().manifest_list) for name in ("ours", "theirs")]
+
+
+def test_manifest_lists_are_what_spark_writes(twins):
+    ours, theirs = manifest_lists(twins)
+    assert manifests.missing_fields(ours.fields, theirs.fields) == {}
+    assert theirs.metadata.keys() - ours.metadata.keys() <= {"iceberg.schema"}
+    assert (ours.metadata["format-version"], ours.metadata["sequence-number"]) == (2, 4)
+    own = {"manifest_path", "manifest_length", "added_snapshot_id"}
+    described = [sorted(str({key: value for key, value in record.items() if key not in own}) for record in avro.records) for avro in (ours, theirs)]
+    assert described[0] == described[1]
+
+
+def test_manifests_are_what_spark_writes(twins):
+    """Fields, their ids, types and whether they may be missing; what the header says; and of each file all that Spark says of it, but for sizes and places."""
+    ours, theirs = ([manifests.Avro(record["manifest_path"]) for record in avro.records] for avro in manifest_lists(twins))
+    for avro in ours:
+        like = next(other for other in theirs if other.metadata["content"] == avro.metadata["content"])
+        assert manifests.missing_fields(avro.fields, like.fields) == {}
+        for key in like.metadata.keys() - {"iceberg.schema"}:
+            assert avro.metadata[key] == like.metadata[key], key
+
+    def files(avros):
+        return sorted(((entry, entry["data_file"]) for avro in avros for entry in avro.records), key=lambda pair: (pair[1]["content"], str(pair[1]["partition"])))
+
+    assert len(files(ours)) == len(files(theirs)) == 5
+    for (entry, file), (their_entry, their_file) in zip(files(ours), files(theirs)):
+        for key in ("status", "sequence_number", "file_sequence_number"):
+            assert entry[key] == their_entry[key], key
+        for key in ("content", "file_format", "partition", "record_count", "key_metadata", "equality_ids"):
+            assert file[key] == their_file[key], key
+        for key in ("value_counts", "null_value_counts", "nan_value_counts", "lower_bounds", "upper_bounds"):
+            values, their_values = (manifests.by_id(of[key]) for of in (file, their_file))
+            names = {2147483546} if file["content"] == 1 else set()
+            for column, value in their_values.items():
+                assert column in values, (key, column)
+                assert column in names or values[column] == value, (key, column)
+
+
+def test_data_files_are_what_spark_writes(twins):
+    """Columns, their types and field ids, numbers of NULLs, and the schema in the footer; files of position deletes too."""
+    ours, theirs = ({(file["content"], str(file["partition"])): file["file_path"] for file in twins[name].inspect.files().to_pylist()} for name in ("ours", "theirs"))
+    assert ours.keys() == theirs.keys()
+    for place, location in ours.items():
+        assert list(manifests.parquet_columns(location)) == list(manifests.parquet_columns(theirs[place]))
+        assert manifests.field_ids(location) == manifests.field_ids(theirs[place])
+        footers = [pyarrow.parquet.read_metadata(manifests.path(file)).metadata for file in (location, theirs[place])]
+        assert footers[1].keys() <= footers[0].keys()
+        columns = [[(field["id"], field["name"]) for field in json.loads(footer[b"iceberg.schema"])["fields"]] for footer in footers]
+        assert columns[0] == columns[1]

@@ -1,5 +1,9 @@
 """SQL as people write it: what Trino takes, and for mistakes a code, the place and what to do."""
 
+import os
+import threading
+import time
+
 import pytest
 
 T = "(VALUES (1, 'a', ARRAY[1], true)) AS t(i, s, list, b)"
@@ -78,3 +82,35 @@ def test_mistakes_have_a_code_a_place_and_a_hint(server, failure, sql, error):
     text = failure(server, sql)
     assert error in text, text
     assert "DataFusion" not in text and "Utf8" not in text, text
+
+
+def test_long_conditions(server, failure):
+    """A thousand terms take not much longer than ten."""
+    server.rows("CREATE TABLE terms AS SELECT id FROM (SELECT unnest(range(0, 1000)) AS id)")
+    either = " OR ".join(f"(id = {number} AND id + {number} = {2 * number})" for number in range(0, 6000, 2))
+    every = " AND ".join(f"(id <> {number} OR id + 1 = {number})" for number in range(0, 6000, 2))
+    began = time.monotonic()
+    assert server.rows(f"SELECT count(*) FROM terms WHERE {either}") == [(500,)]
+    assert server.rows(f"SELECT count(*), count(DISTINCT {every}) FROM terms WHERE {every}") == [(500, 1)]
+    # As deep as they are long they would take minutes.
+    assert time.monotonic() - began < 30
+    assert "NOT_SUPPORTED: more than 2000 terms in a row" in failure(server, "SELECT 1" + " + 1" * 6000)
+    listed = ", ".join(map(str, range(0, 20_000, 2)))
+    assert server.rows(f"SELECT count(*) FROM terms WHERE id NOT IN ({listed})") == [(500,)]
+    cases = " ".join(f"WHEN id = {number} THEN {number + 1}" for number in range(1000))
+    assert server.rows(f"SELECT sum(CASE {cases} END) FROM terms") == [(500_500,)]
+
+
+def test_others_go_on_while_statements_are_planned(server):
+    """A sum is planned in a time that goes with the square of its length. Others need not wait for it, however few cores there are."""
+    sql = "EXPLAIN SELECT " + " + ".join(f"id * {number}" for number in range(600)) + " FROM (SELECT 1 AS id) AS t"
+    planners = [threading.Thread(target=lambda: server.rows(sql)) for _ in range(2 * (os.cpu_count() or 2))]
+    for planner in planners:
+        planner.start()
+    done = 0
+    while all(planner.is_alive() for planner in planners):
+        assert server.rows("SELECT 1") == [(1,)]
+        done += 1
+    for planner in planners:
+        planner.join()
+    assert done >= 5, done

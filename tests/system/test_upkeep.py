@@ -150,6 +150,45 @@ def test_tables_at_one_place(server):
     assert server.rows(f"SELECT id FROM twin FOR VERSION AS OF {oldest} ORDER BY id") == [(1,), (2,)]
 
 
+def test_metadata_that_a_twin_has(server):
+    """`write.metadata.delete-after-commit.enabled` deletes what fell out of a table's log, but not what another table at the same place is read by."""
+    properties = "'write.metadata.delete-after-commit.enabled', 'write.metadata.previous-versions-max'"
+    server.rows(f"CREATE TABLE quick (id bigint) WITH (extra_properties = MAP(ARRAY[{properties}], ARRAY['true', '1']))")
+    server.rows("INSERT INTO quick VALUES 1")
+    path = folder(server, "quick")
+    server.rows(f"CALL system.register_table('default', 'slow', 'file://{path}')")
+    for id in range(2, 6):
+        server.rows(f"INSERT INTO quick VALUES {id}")
+    assert server.rows("SELECT id FROM slow") == [(1,)]
+    # The last two of this table, the current one of the other, and the one before that, which is in its log.
+    assert len(list((path / "metadata").glob("*.metadata.json"))) == 4
+    server.rows("INSERT INTO slow VALUES 9")
+    assert server.rows("SELECT id FROM slow ORDER BY id") == [(1,), (9,)]
+    assert server.value("SELECT count(*) FROM quick") == 5
+
+
+def test_hashed_locations(server, spark, tmp_path):
+    """Data files go where Iceberg's other engines would put them: elsewhere, in folders named by a hash."""
+    elsewhere = tmp_path / "elsewhere"
+    server.rows(
+        "CREATE TABLE spark.hashed (id bigint, part varchar) WITH (format_version = 2, partitioning = ARRAY['part'], extra_properties ="
+        f" MAP(ARRAY['write.object-storage.enabled', 'write.data.path'], ARRAY['true', 'file://{elsewhere}/']))"
+    )
+    server.rows("INSERT INTO spark.hashed VALUES (1, 'a'), (2, 'b'), (3, 'b')")
+    server.rows("DELETE FROM spark.hashed WHERE id = 2")
+    spark.run("INSERT INTO spark.hashed VALUES (4, 'b')")
+    alike(server, spark, "SELECT * FROM spark.hashed ORDER BY id")
+    # Both have the same number of folders above that of the partition.
+    files = [file.relative_to(elsewhere).parts for file in elsewhere.rglob("*.parquet")]
+    assert len(files) == 4 and {len(file) for file in files} == {8}, files
+    for *hashed, schema, table, part, _ in files:
+        assert [len(name) for name in hashed] == [4, 4, 4, 8] and set("".join(hashed)) <= {"0", "1"}
+        assert table.startswith("hashed") and part in ("part=a", "part=b")
+    server.rows("DELETE FROM spark.hashed")
+    execute(server, "spark.hashed", "expire_snapshots('0s')")
+    assert not list(elsewhere.rglob("*.parquet"))
+
+
 def test_orphans_have_a_least_age(tmp_path, failure):
     with Server(tmp_path / "nunatak") as server:
         server.rows("CREATE TABLE t AS SELECT 1 AS id")

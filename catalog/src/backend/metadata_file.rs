@@ -1,6 +1,6 @@
 //! Metadata files of tables and views: where they lie, how they are read and written. Shared by all back ends that write them themselves.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
 
 use bytes::Bytes;
@@ -12,14 +12,16 @@ use nunatak_core::{Code, Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
+use super::Catalog;
 use crate::error::guarded;
 use crate::properties;
 use crate::snapshot::refs;
 use crate::spec::{FormatVersion, MAIN_BRANCH, MetadataLog, SnapshotReference, TableMetadata};
-use crate::storage::{FileStatus, Storage};
-use crate::table::TableName;
+use crate::storage::{FileStatus, Location, Storage};
+use crate::table::{Table, TableName};
 use crate::{unsupported, void_fields};
 
 /// The first bytes of a gzip file. Readers go by these, not by the file's name.
@@ -28,7 +30,6 @@ const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const UNPACKED_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 pub(crate) const COMPRESSION: &str = "write.metadata.compression-codec";
-const FOLDER: &str = "write.metadata.path";
 pub(crate) const DELETE_EXPIRED: &str = "write.metadata.delete-after-commit.enabled";
 
 /// Reads a table's metadata file.
@@ -101,7 +102,7 @@ fn mended(json: &[u8]) -> Option<TableMetadata> {
 }
 
 /// Reads the text of a metadata file, unpacked.
-pub(super) async fn read(storage: &Storage, name: &TableName, location: &str) -> Result<Bytes> {
+pub(crate) async fn read(storage: &Storage, name: &TableName, location: &str) -> Result<Bytes> {
     let bytes = storage.read(location).await.map_err(|error| error.with_context("table", name.to_string()))?;
     unpacked(bytes, name, location)
 }
@@ -129,28 +130,45 @@ pub async fn write(storage: &Storage, metadata: &TableMetadata, previous: Option
 
 /// Writes a metadata file to a location of its own; one that ends in `.gz.metadata.json` is packed.
 pub(super) async fn put(storage: &Storage, metadata: &impl Serialize, location: &str) -> Result<()> {
-    storage.write(location, encoded(metadata, location)?).await
+    let json = serde_json::to_vec(metadata).map_err(|error| unwritable(location, error.into()))?;
+    storage.write(location, packed(json, location)?).await
 }
 
 /// The bytes of a table's metadata file at a location.
-pub(super) fn bytes(metadata: &TableMetadata, location: &str) -> Result<Bytes> {
-    match metadata.format_version() {
-        FormatVersion::V1 => encoded(&WithRefs { metadata, refs: refs(metadata)? }, location),
-        FormatVersion::V2 | FormatVersion::V3 => encoded(metadata, location),
-    }
+pub(crate) fn bytes(metadata: &TableMetadata, location: &str) -> Result<Bytes> {
+    let json = match metadata.format_version() {
+        FormatVersion::V1 => serde_json::to_vec(&WithRefs { metadata, refs: refs(metadata)? }),
+        FormatVersion::V2 | FormatVersion::V3 => serde_json::to_vec(metadata),
+    };
+    let json = json.and_then(|json| in_order(&json)).map_err(|error| unwritable(location, error.into()))?;
+    packed(json, location)
 }
 
-fn encoded(metadata: &impl Serialize, location: &str) -> Result<Bytes> {
-    let unwritable = |error: std::io::Error| Error::internal(format!("cannot write metadata file '{location}'")).with_source(error);
-    let json = serde_json::to_vec(metadata).map_err(|error| unwritable(error.into()))?;
-    let bytes = if location.ends_with(".gz.metadata.json") {
-        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
-        packer.write_all(&json).map_err(unwritable)?;
-        packer.finish().map_err(unwritable)?
-    } else {
-        json
-    };
-    Ok(bytes.into())
+/// The metadata with schemas, partition specs and sort orders by their ids; the crate has them in any order. Trino takes the partition fields of its metadata tables
+/// as the specs come, and their values by the ids of the fields.
+fn in_order(json: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let mut metadata: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(json)?;
+    for (key, id) in [("schemas", "schema-id"), ("partition-specs", "spec-id"), ("sort-orders", "order-id")] {
+        if let Some(list) = metadata.get_mut(key) {
+            let mut items: Vec<Box<RawValue>> = serde_json::from_str(list.get())?;
+            items.sort_by_cached_key(|item| serde_json::from_str::<Value>(item.get()).ok().and_then(|item| item.get(id).and_then(Value::as_i64)));
+            *list = to_raw_value(&items)?;
+        }
+    }
+    serde_json::to_vec(&metadata)
+}
+
+fn packed(json: Vec<u8>, location: &str) -> Result<Bytes> {
+    if !location.ends_with(".gz.metadata.json") {
+        return Ok(json.into());
+    }
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    let bytes = packer.write_all(&json).and_then(|()| packer.finish());
+    bytes.map(Bytes::from).map_err(|error| unwritable(location, error))
+}
+
+fn unwritable(location: &str, error: std::io::Error) -> Error {
+    Error::internal(format!("cannot write metadata file '{location}'")).with_source(error)
 }
 
 /// The newest metadata file of the table at a location.
@@ -169,9 +187,9 @@ pub async fn newest(storage: &Storage, table_location: &str) -> Result<String> {
 
 /// The folder of a table's metadata files, manifests and manifest lists.
 pub fn metadata_folder(metadata: &TableMetadata) -> String {
-    match metadata.properties().get(FOLDER) {
+    match metadata.properties().get(properties::METADATA_PATH) {
         Some(folder) => folder.trim_end_matches('/').to_owned(),
-        None => format!("{}/metadata", metadata.location()),
+        None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
     }
 }
 
@@ -204,15 +222,27 @@ fn version(location: &str) -> Option<u64> {
     file[..digits].parse().ok()
 }
 
-/// Deletes the metadata files that fell out of the table's log, if the table wants that.
-pub async fn delete_expired(storage: &Storage, name: &TableName, metadata: &TableMetadata, expired: &[MetadataLog]) {
-    let wanted = properties::flag(metadata.properties(), DELETE_EXPIRED, false).unwrap_or(false);
+/// Deletes the metadata files that fell out of a table's log, if the table wants that, but for those that another table of the catalog has, such as one that was registered
+/// at the same place.
+pub(super) async fn delete_expired(catalog: &dyn Catalog, table: &Table, expired: &[MetadataLog]) {
+    let wanted = properties::flag(table.metadata.properties(), DELETE_EXPIRED, false).unwrap_or(false);
     if !wanted || expired.is_empty() {
         return;
     }
-    let files: Vec<String> = expired.iter().map(|entry| entry.metadata_file.clone()).collect();
-    if let Err(error) = storage.delete_files(&files).await {
-        tracing::warn!(%error, table = %name, "old metadata files were left behind");
+    let deleted = async {
+        let mut kept = HashSet::new();
+        for neighbour in catalog.neighbours(table).await? {
+            let log = neighbour.metadata.metadata_log().iter().map(|entry| entry.metadata_file.as_str());
+            for file in log.chain(neighbour.metadata_location.as_deref()) {
+                kept.insert(Location::parse(file)?);
+            }
+        }
+        let is_kept = |file: &str| !Location::parse(file).is_ok_and(|place| !kept.contains(&place));
+        let files: Vec<String> = expired.iter().map(|entry| entry.metadata_file.clone()).filter(|file| !is_kept(file)).collect();
+        table.storage.delete_files(&files).await
+    };
+    if let Err(error) = deleted.await {
+        tracing::warn!(%error, table = %table.name, "old metadata files were left behind");
     }
 }
 
@@ -237,6 +267,13 @@ fn explain(json: &[u8], name: &TableName, location: &str, error: serde_json::Err
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn specs_are_in_the_order_of_their_ids() {
+        let json = br#"{"x": 1.10, "partition-specs": [{"spec-id": 2}, {"spec-id": 0, "fields": []}, {"spec-id": 1}]}"#;
+        let ordered = r#"{"partition-specs":[{"spec-id": 0, "fields": []},{"spec-id": 1},{"spec-id": 2}],"x":1.10}"#;
+        assert_eq!(String::from_utf8(in_order(json).unwrap()).unwrap(), ordered);
+    }
 
     #[test]
     fn names_count_on_from_those_of_any_writer() {

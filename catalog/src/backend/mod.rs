@@ -1,6 +1,7 @@
 //! Catalog back ends: who knows which tables there are and where each one's current metadata lies.
 
 pub mod hadoop;
+pub mod hive;
 pub mod metadata_file;
 mod names;
 mod purge;
@@ -14,10 +15,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use nunatak_core::Result;
+use nunatak_core::{Error, Result};
 
 use crate::commit::CommitError;
-use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
+use crate::spec::{TableMetadata, TableRequirement, TableUpdate, ViewMetadata};
 use crate::table::{Table, TableName, View};
 
 /// How much metadata of tables a catalog keeps parsed, in bytes.
@@ -32,22 +33,42 @@ pub struct Namespace {
     pub properties: BTreeMap<String, String>,
 }
 
+/// The metadata file of a view, with its texts in all dialects.
+#[derive(Clone, Debug)]
+pub struct ViewFile {
+    /// What is in it.
+    pub metadata: ViewMetadata,
+    /// Where it lies.
+    pub location: String,
+}
+
 /// One catalog. Names are matched exactly; folding to lower case is the engine's work.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync {
     /// The name under which SQL knows this catalog.
     fn name(&self) -> &str;
 
+    /// Forgets the metadata that it has read. Nobody needs that to see what others have done: each statement asks where a table's metadata is now.
+    fn clear(&self);
+
     /// All namespaces, sorted by name.
     async fn namespaces(&self) -> Result<Vec<Namespace>>;
 
-    /// A namespace; `None` when there is no such one.
-    async fn namespace(&self, name: &str) -> Result<Option<Namespace>> {
-        Ok(self.namespaces().await?.into_iter().find(|namespace| namespace.name == name))
+    /// The names of all namespaces, sorted. Cheaper than [`Catalog::namespaces`] where properties are asked for one by one.
+    async fn namespace_names(&self) -> Result<Vec<String>> {
+        Ok(self.namespaces().await?.into_iter().map(|namespace| namespace.name).collect())
     }
+
+    /// A namespace; `None` when there is no such one. Looks at no other one.
+    async fn namespace(&self, name: &str) -> Result<Option<Namespace>>;
 
     /// Makes a namespace. Errors: `SCHEMA_ALREADY_EXISTS`.
     async fn create_namespace(&self, name: &str, properties: BTreeMap<String, String>) -> Result<()>;
+
+    /// Removes properties of a namespace and sets others; those that it does not name stay. Errors: `SCHEMA_NOT_FOUND`, `NOT_SUPPORTED`.
+    async fn set_namespace_properties(&self, name: &str, _removals: &[String], _updates: &BTreeMap<String, String>) -> Result<()> {
+        Err(Error::not_supported(format!("the properties of schema '{name}' of catalog '{}' cannot be changed", self.name())))
+    }
 
     /// Drops an empty namespace. Errors: `SCHEMA_NOT_FOUND`, `SCHEMA_NOT_EMPTY`.
     async fn drop_namespace(&self, name: &str) -> Result<()>;
@@ -107,6 +128,31 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Renames a view, also into another namespace. Errors: as those of [`Catalog::rename_table`].
     async fn rename_view(&self, from: &TableName, to: &TableName) -> Result<()>;
+
+    /// Whether views are metadata files that are read and written as a whole, so that they can have texts in the dialects of other engines; then the methods that
+    /// follow are there.
+    fn has_view_files(&self) -> bool {
+        false
+    }
+
+    /// Loads the metadata of a view. `None` when there is no such view.
+    async fn load_view_file(&self, name: &TableName) -> Result<Option<ViewFile>> {
+        Err(no_view_files(self.name(), name))
+    }
+
+    /// Makes a view of whole metadata. Errors: `SCHEMA_NOT_FOUND`, `TABLE_ALREADY_EXISTS`.
+    async fn create_view_file(&self, name: &TableName, _metadata: ViewMetadata) -> Result<ViewFile> {
+        Err(no_view_files(self.name(), name))
+    }
+
+    /// Puts other metadata in the place of a view's, if it is still `base` (compare-and-swap).
+    async fn replace_view_file(&self, name: &TableName, _base: &ViewFile, _metadata: ViewMetadata) -> Result<ViewFile, CommitError> {
+        Err(no_view_files(self.name(), name).into())
+    }
+}
+
+fn no_view_files(catalog: &str, name: &TableName) -> Error {
+    Error::not_supported(format!("view '{name}' cannot be read or written as a whole in catalog '{catalog}'"))
 }
 
 /// About what a table's metadata takes in the memory of a cache: most of it is snapshots with their summaries, then columns.

@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use nunatak_core::Result;
 
 use super::Catalog;
+use crate::adopted::AdoptedFiles;
 use crate::named_files;
+use crate::properties::name_places;
 use crate::snapshot::{self, ManifestCache, SnapshotFiles, Version};
 use crate::storage::{Location, Storage};
 use crate::table::Table;
-
-/// Properties that let files lie outside the table's location.
-const ELSEWHERE: [&str; 4] = ["write.metadata.path", "write.data.path", "write.object-storage.path", "write.folder-storage.path"];
 
 /// Memory for manifests while a table is purged; each is read once for every snapshot that has it.
 const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -44,8 +43,7 @@ pub(super) async fn purge_view(storage: &Storage, metadata_location: &str, wareh
 
 /// Whether everything below the table's location is the table's, and nothing of it lies elsewhere.
 fn owns_folder(table: &Table, warehouse: &str, others: &[String]) -> bool {
-    let elsewhere = ELSEWHERE.iter().any(|key| table.metadata.properties().contains_key(*key));
-    !elsewhere && is_exclusive(table.metadata.location(), warehouse, others)
+    !name_places(table.metadata.properties()) && is_exclusive(table.metadata.location(), warehouse, others)
 }
 
 /// Whether a folder is below the warehouse and no other table or view has to do with it.
@@ -62,11 +60,12 @@ pub(super) fn overlap(folder: &Location, metadata_file: &Location) -> bool {
     folder.contains(metadata_file) || other.is_some_and(|other| other.contains(folder))
 }
 
-/// Deletes what the table's snapshots and metadata name and no other table does, and nothing else.
+/// Deletes what the table's snapshots and metadata name and no other table does, and nothing else; what it has adopted stays.
 async fn delete_reachable(catalog: &dyn Catalog, table: &Table) -> Result<()> {
     let cache = ManifestCache::new(CACHE_BYTES_MAX);
     let of_neighbours = named_files::of_neighbours(catalog, table, &cache).await?;
-    let is_own = |file: &String| !Location::parse(file).is_ok_and(|place| of_neighbours.contains(&place));
+    let adopted = AdoptedFiles::of(&table.metadata)?;
+    let is_own = |file: &String| !adopted.contain(file) && !Location::parse(file).is_ok_and(|place| of_neighbours.contains(&place));
     let mut files = BTreeSet::new();
     for snapshot in table.metadata.snapshots() {
         let Some(snapshot) = snapshot::resolve(&table.metadata, &Version::Id(snapshot.snapshot_id()))? else { continue };

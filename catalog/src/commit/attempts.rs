@@ -12,7 +12,7 @@ use crate::storage::Storage;
 use crate::table::Table;
 
 /// How long after an unknown outcome the table is looked at, one look after the other.
-const LOOKS_AFTER: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(3)];
+pub(crate) const LOOKS_AFTER: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(3)];
 
 /// What one attempt wrote and wants committed.
 #[derive(Default)]

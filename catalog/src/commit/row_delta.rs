@@ -44,6 +44,8 @@ impl RowDelta {
 pub enum Isolation {
     /// Nothing: the outcome is as if the statements had run one after the other.
     Serializable,
+    /// The same, but it is known that the statement would have done nothing to the rows that they have added up to this snapshot.
+    SerializableSince(i64),
     /// They may add rows, which the statement does not see.
     Snapshot,
 }
@@ -92,7 +94,8 @@ fn fits(base: &Table, now: &Table, brings_rows: bool, isolation: Isolation) -> R
         Some(between) if between.is_empty() => Ok(()),
         Some(between) if between.iter().all(|snapshot| snapshot.summary().operation == Operation::Append) => match isolation {
             Isolation::Snapshot => Ok(()),
-            Isolation::Serializable => conflict("rows were added to it"),
+            Isolation::SerializableSince(id) if between.first().is_some_and(|head| head.snapshot_id() == id) => Ok(()),
+            Isolation::Serializable | Isolation::SerializableSince(_) => conflict("rows were added to it"),
         },
         _ => conflict("rows of it were changed"),
     }

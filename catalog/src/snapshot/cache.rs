@@ -39,6 +39,12 @@ impl ManifestCache {
         Self { lists, entries }
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.lists.invalidate_all();
+        self.entries.invalidate_all();
+    }
+
     /// The manifests that the list at `path` names.
     pub(super) async fn list(&self, storage: &Storage, path: &str, version: FormatVersion) -> Result<Arc<Vec<ManifestFile>>> {
         let load = async { Ok(Arc::new(manifest::read_list(storage, path, version).await?)) };

@@ -66,6 +66,15 @@ pub(super) async fn list_folder(folder: String) -> Result<Option<FolderContent>>
     .await
 }
 
+/// Whether there is such a folder.
+pub(super) async fn is_folder(path: &str, location: &str) -> Result<bool> {
+    match tokio::fs::metadata(path).await {
+        Ok(status) => Ok(status.is_dir()),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(from_io(error, location)),
+    }
+}
+
 /// Deletes a file. One that is already gone is no error.
 pub(super) async fn delete(path: &str, location: &str) -> Result<()> {
     match tokio::fs::remove_file(path).await {

@@ -8,7 +8,7 @@ use object_store::path::Path;
 /// The key of the store of local files.
 pub(super) const FILE_STORE: &str = "file://";
 
-/// A location taken apart, in one spelling: `/x`, `file:/x` and `file:///x` are one place, as are `s3`, `s3a` and `s3n`. Two locations name the
+/// A location taken apart, in one spelling: `/x`, `file:/x` and `file:///x` are one place, as are `s3`, `s3a` and `s3n`, or `abfs` and `abfss`. Two locations name the
 /// same file when they are equal. Only for looking up and comparing: what is written into metadata is the string as the user or the table has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Location {
@@ -24,6 +24,8 @@ impl Location {
         let (scheme, authority, path) = split(raw).ok_or_else(|| invalid(raw, "it is not absolute"))?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "s3a" | "s3n" => String::from("s3"),
+            // With and without TLS: the endpoint says it.
+            "abfss" | "wasb" | "wasbs" => String::from("abfs"),
             other => other.to_owned(),
         };
         let local = scheme == "file";
@@ -41,7 +43,7 @@ impl Location {
         format!("{}://{}", self.scheme, self.authority)
     }
 
-    /// How files are reached: `file`, `s3`.
+    /// How files are reached: `file`, `s3`, `gs`, `abfs`, `hdfs`.
     pub(super) fn scheme(&self) -> &str {
         &self.scheme
     }
@@ -130,6 +132,9 @@ mod tests {
             assert_eq!(plain, Location::parse(other).unwrap());
         }
         assert_eq!(Location::parse("s3a://b/k").unwrap(), Location::parse("s3://b/k").unwrap());
+        let azure = Location::parse("abfss://c@a.dfs.core.windows.net/k").unwrap();
+        assert_eq!(azure, Location::parse("abfs://c@a.dfs.core.windows.net/k").unwrap());
+        assert_eq!(azure.authority(), "c@a.dfs.core.windows.net");
     }
 
     #[test]

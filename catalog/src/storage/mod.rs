@@ -2,12 +2,18 @@
 //! so the same stores serve DataFusion, the iceberg crate and ourselves.
 //!
 //! A [`Storage`] is the stores as one catalog reaches them, with its properties; [`Storages`] are all that a process knows. Stores are made when
-//! the first file is asked for: local files, and buckets of S3.
+//! the first file is asked for: local files, what S3, Google Cloud Storage and Azure keep, and file systems of HDFS.
 
+pub(crate) mod assumed_role;
+mod azure;
+mod client;
 pub mod error;
 mod file_io;
+mod gcs;
+mod hdfs;
 mod local;
 mod location;
+mod metered;
 mod properties;
 mod s3;
 mod storages;
@@ -29,16 +35,28 @@ use parking_lot::Mutex;
 use url::Url;
 
 pub use location::Location;
+pub use metered::{StoreMetrics, StoreUse};
 pub use properties::StorageProperties;
 pub use storages::Storages;
 
+use hdfs::HdfsStore;
+use metered::MeteredStore;
 use vended::RenewedCredentials;
 
 /// How many files are deleted at the same time.
 const DELETES_MAX: usize = 16;
 
-/// A store, and the URL by which DataFusion knows it.
-type Store = (Url, Arc<dyn ObjectStore>);
+/// A store.
+#[derive(Clone)]
+struct Store {
+    /// By which DataFusion knows it.
+    url: Url,
+    objects: Arc<dyn ObjectStore>,
+    /// The same if it is a file system of HDFS, which has folders.
+    hdfs: Option<Arc<HdfsStore>>,
+    /// What was asked of it; nothing is counted of local files.
+    metrics: Arc<StoreMetrics>,
+}
 
 /// Object stores as one catalog reaches them, by scheme and authority.
 pub struct Storage {
@@ -64,6 +82,11 @@ pub struct FolderContent {
     pub folders: Vec<String>,
     /// The files.
     pub files: Vec<String>,
+}
+
+/// Whether a file's name tells that it was not finished. Nobody reads such files; where a writer was killed they stay.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    hdfs::is_unfinished(name)
 }
 
 /// A file in a listing.
@@ -118,13 +141,12 @@ impl Storage {
     /// The store a location lies in, and its path there. Never percent-encodes: Iceberg's locations are raw strings.
     pub fn resolve(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
         let location = Location::parse(location)?;
-        let (_, store) = self.entry(&location)?;
-        Ok((store, location.object_path()?))
+        Ok((self.entry(&location)?.objects, location.object_path()?))
     }
 
     /// The key of a location's store in DataFusion: scheme and authority, such as `file:///`, or `s3+5f1d..://bucket` where properties have a say.
     pub fn store_url(&self, location: &str) -> Result<Url> {
-        Ok(self.entry(&Location::parse(location)?)?.0)
+        Ok(self.entry(&Location::parse(location)?)?.url)
     }
 
     /// A location's path within its store.
@@ -197,7 +219,7 @@ impl Storage {
     /// All files below a location, as they come. Nothing there is no error.
     pub fn list(&self, location: &str) -> Result<BoxStream<'static, Result<FileStatus>>> {
         let parsed = Location::parse(location)?;
-        let (_, store) = self.entry(&parsed)?;
+        let store = self.entry(&parsed)?.objects;
         if parsed.is_local() {
             return Ok(local::list(format!("/{}", parsed.object_path()?)));
         }
@@ -216,12 +238,15 @@ impl Storage {
     /// What lies directly in a folder; `None` if there is no such folder. Where folders are nothing but the files in them, an empty one is none.
     pub async fn list_folder(&self, location: &str) -> Result<Option<FolderContent>> {
         let parsed = Location::parse(location)?;
-        let (_, store) = self.entry(&parsed)?;
+        let store = self.entry(&parsed)?;
         let path = parsed.object_path()?;
         if parsed.is_local() {
             return local::list_folder(format!("/{path}")).await;
         }
-        let listed = store.list_with_delimiter(Some(&path)).await.map_err(|error| error::from_object_store(error, location))?;
+        if let Some(hdfs) = store.hdfs {
+            return hdfs.list_folder(&path).await.map_err(|error| error::from_object_store(error, location));
+        }
+        let listed = store.objects.list_with_delimiter(Some(&path)).await.map_err(|error| error::from_object_store(error, location))?;
         if listed.common_prefixes.is_empty() && listed.objects.is_empty() {
             return Ok(None);
         }
@@ -230,14 +255,33 @@ impl Storage {
         Ok(Some(FolderContent { folders, files: listed.objects.iter().filter_map(|object| name(&object.location)).collect() }))
     }
 
+    /// Whether there is such a folder. Cheaper than [`Storage::list_folder`].
+    pub async fn is_folder(&self, location: &str) -> Result<bool> {
+        let parsed = Location::parse(location)?;
+        let store = self.entry(&parsed)?;
+        let path = parsed.object_path()?;
+        if parsed.is_local() {
+            return local::is_folder(&format!("/{path}"), location).await;
+        }
+        if let Some(hdfs) = store.hdfs {
+            return hdfs.is_folder(&path).await.map_err(|error| error::from_object_store(error, location));
+        }
+        let first = store.objects.list(Some(&path)).try_next().await;
+        first.map(|first| first.is_some()).map_err(|error| error::from_object_store(error, location))
+    }
+
     /// Whether a folder can be there without a file in it.
     pub fn has_folders(&self, location: &str) -> Result<bool> {
-        Ok(Location::parse(location)?.is_local())
+        let location = Location::parse(location)?;
+        Ok(location.is_local() || self.entry(&location)?.hdfs.is_some())
     }
 
     /// Makes a folder and those that it lies in, where there can be one without a file.
     pub async fn make_folder(&self, location: &str) -> Result<()> {
         let parsed = Location::parse(location)?;
+        if let Some(hdfs) = self.entry(&parsed)?.hdfs {
+            return hdfs.make_folder(&parsed.object_path()?).await.map_err(|error| error::from_object_store(error, location));
+        }
         if !parsed.is_local() {
             return Ok(());
         }
@@ -247,6 +291,9 @@ impl Storage {
     /// Removes a folder that has nothing in it. One that is gone is no error.
     pub async fn remove_empty_folder(&self, location: &str) -> Result<()> {
         let parsed = Location::parse(location)?;
+        if let Some(hdfs) = self.entry(&parsed)?.hdfs {
+            return hdfs.delete_folder(&parsed.object_path()?, false).await.map_err(|error| error::from_object_store(error, location));
+        }
         if !parsed.is_local() {
             return Ok(());
         }
@@ -277,7 +324,7 @@ impl Storage {
     /// Deletes everything below a location, itself included. Nothing there is no error.
     pub async fn delete_folder(&self, location: &str) -> Result<()> {
         let parsed = Location::parse(location)?;
-        let (_, store) = self.entry(&parsed)?;
+        let store = self.entry(&parsed)?;
         let path = parsed.object_path()?;
         if path.is_root() {
             return Err(Error::internal(format!("refused to delete the root of a store: '{location}'")));
@@ -289,8 +336,11 @@ impl Storage {
                 _ => Ok(()),
             };
         }
-        let listed = store.list(Some(&path)).map_ok(|meta| meta.location).boxed();
-        let deleted = store.delete_stream(listed).try_for_each(|_| async { Ok(()) });
+        if let Some(hdfs) = store.hdfs {
+            return hdfs.delete_folder(&path, true).await.map_err(|error| error::from_object_store(error, location));
+        }
+        let listed = store.objects.list(Some(&path)).map_ok(|meta| meta.location).boxed();
+        let deleted = store.objects.delete_stream(listed).try_for_each(|_| async { Ok(()) });
         deleted.await.map_err(|error| error::from_object_store(error, location))
     }
 
@@ -307,18 +357,36 @@ impl Storage {
     }
 
     fn build(&self, location: &Location) -> Result<Store> {
-        let store: Arc<dyn ObjectStore> = match location.scheme() {
-            "file" => Arc::new(LocalFileSystem::new()),
-            "s3" => s3::build(location.authority(), self.properties.as_map(), self.credentials.as_ref())?,
+        let (properties, authority) = (self.properties.as_map(), location.authority());
+        let (url, metrics) = (self.url(location)?, Arc::new(StoreMetrics::default()));
+        if location.is_local() {
+            return Ok(Store { url, objects: Arc::new(LocalFileSystem::new()), hdfs: None, metrics });
+        }
+        let mut hdfs = None;
+        let objects: Arc<dyn ObjectStore> = match location.scheme() {
+            "s3" => s3::build(authority, properties, self.credentials.as_ref())?,
+            "gs" => gcs::build(authority, properties)?,
+            "abfs" => azure::build(authority, properties)?,
+            "hdfs" => Arc::clone(hdfs.insert(hdfs::build(authority, properties)?)) as _,
             _ => {
                 return Err(Error::new(
                     Code::NotSupported,
                     format!("locations such as '{location}' are not supported, no store is known for '{}'", location.store()),
                 )
-                .with_hint("use a local location such as file:///data/warehouse, or a bucket such as s3://lake/warehouse"));
+                .with_hint(
+                    "use a local location such as file:///data/warehouse, a bucket such as s3://lake/warehouse, or hdfs://namenode:8020/warehouse",
+                ));
             }
         };
-        Ok((self.url(location)?, store))
+        let objects = Arc::new(MeteredStore::new(objects, client::requests_max(properties)?, Arc::clone(&metrics)));
+        Ok(Store { url, objects, hdfs, metrics })
+    }
+
+    /// What was asked of each store so far, by scheme and authority.
+    pub fn uses(&self) -> Vec<(String, StoreUse)> {
+        let stores = self.stores.lock();
+        let remote = stores.iter().filter(|(_, store)| store.url.scheme() != "file");
+        remote.map(|(name, store)| (name.clone(), store.metrics.now())).collect()
     }
 
     fn url(&self, location: &Location) -> Result<Url> {
@@ -334,7 +402,7 @@ impl Storage {
     /// The store with a URL that [`Self::store_url`] gave.
     fn by_url(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         let scheme = url.scheme().split_once('+').map_or(url.scheme(), |(scheme, _)| scheme);
-        let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
-        Ok(self.entry(&Location::parse(&format!("{scheme}://{authority}/"))?)?.1)
+        let authority = &url[url::Position::BeforeUsername..url::Position::AfterPort];
+        Ok(self.entry(&Location::parse(&format!("{scheme}://{authority}/"))?)?.objects)
     }
 }

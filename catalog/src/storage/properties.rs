@@ -7,7 +7,11 @@ use nunatak_core::config::shown;
 use nunatak_core::{Code, Error, Result};
 use sha2::{Digest, Sha256};
 
-use super::{s3, vended};
+use super::{assumed_role, azure, client, gcs, hdfs, s3, vended};
+
+/// The names there are, besides Hadoop's own.
+const KNOWN: [&[&str]; 6] =
+    [&client::PROPERTIES, &s3::PROPERTIES, &assumed_role::PROPERTIES, &gcs::PROPERTIES, &azure::PROPERTIES, &hdfs::PROPERTIES];
 
 /// How much of the digest makes an id, in bytes.
 const ID_BYTES: usize = 8;
@@ -25,8 +29,11 @@ impl StorageProperties {
     /// Errors: `CONFIGURATION_INVALID` for a name that nobody reads.
     pub fn new(values: BTreeMap<String, String>) -> Result<Self> {
         if let Some(unknown) = values.keys().find(|name| !Self::is_known(name)) {
-            return Err(Error::new(Code::ConfigurationInvalid, format!("storage has no property '{unknown}'"))
-                .with_hint(format!("there are {}", s3::PROPERTIES.join(", "))));
+            return Err(Error::new(Code::ConfigurationInvalid, format!("storage has no property '{unknown}'")).with_hint(format!(
+                "there are {}, and Hadoop's own, which begin with {}",
+                KNOWN.map(|names| names.join(", ")).join(", "),
+                hdfs::HADOOP_PREFIXES.join(", ")
+            )));
         }
         Ok(Self::of_known(values))
     }
@@ -39,7 +46,7 @@ impl StorageProperties {
 
     /// Whether there is a property of that name.
     pub fn is_known(name: &str) -> bool {
-        s3::PROPERTIES.contains(&name)
+        KNOWN.iter().any(|names| names.contains(&name)) || hdfs::HADOOP_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     }
 
     /// What tells these properties from others, without telling them; `None` if there are none.
@@ -100,7 +107,10 @@ mod tests {
         let one = properties(&[("s3.endpoint", "http://e"), ("s3.region", "x")]);
         assert_eq!(one.id(), properties(&[("s3.region", "x"), ("s3.endpoint", "http://e")]).id());
         assert_ne!(one.id(), properties(&[("s3.endpoint", "http://e"), ("s3.region", "y")]).id());
-        assert!(StorageProperties::new(BTreeMap::from([("s3.endpont".to_owned(), String::new())])).is_err());
+        for unknown in ["s3.endpont", "hdfs.usr", "dfsx.replication"] {
+            assert!(StorageProperties::new(BTreeMap::from([(unknown.to_owned(), String::new())])).is_err(), "{unknown}");
+        }
+        assert!(properties(&[("dfs.ha.namenodes.ns", "nn1,nn2"), ("fs.defaultFS", "hdfs://ns"), ("hdfs.user", "etl")]).id().is_some());
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nunatak_core::{Code, Error, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider, Checksum};
-use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 
+use super::assumed_role::{AssumedRole, Role};
+use super::client::{Properties, fits_header, unusable};
 use super::vended::{self, RenewedCredentials};
 
 /// The properties that say how buckets are reached: Iceberg's names (Java: `S3FileIOProperties`, `AwsClientProperties`), and some of our own. What none of them
@@ -32,78 +33,89 @@ pub(super) const PROPERTIES: [&str; 16] = [
     "s3.unsigned-payload",
 ];
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a request is sent again and again. A server that restarts is back by then.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
-const RETRIES_MAX: usize = 20;
-const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Where STS signs if nobody says otherwise, as object_store has it for buckets.
+const REGION: &str = "us-east-1";
 
 /// The store of one bucket, with `renewed` credentials if there are some.
 ///
 /// Errors: `CONFIGURATION_INVALID` for a property that has no meaning.
 pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>, renewed: Option<&Arc<RenewedCredentials>>) -> Result<Arc<dyn ObjectStore>> {
-    let text = |name: &str| properties.get(name).map(String::as_str);
-    let millis = |name: &str, default: Duration| match text(name) {
-        Some(value) => value.parse().map(Duration::from_millis).map_err(|_| invalid(name, value, "a number of milliseconds")),
-        None => Ok(default),
-    };
-    let flag = |name: &str| match text(name) {
-        Some(value) => value.parse::<bool>().map(Some).map_err(|_| invalid(name, value, "true or false")),
-        None => Ok(None),
-    };
+    let role = if renewed.is_some() { None } else { Role::of(properties)? };
+    let region = properties.get("client.region").map(String::as_str).or(role.as_ref().and_then(|role| role.region));
+    let properties = Properties::new(properties, "s3");
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
-    let mut client = ClientOptions::new()
-        .with_connect_timeout(millis("s3.connect-timeout-ms", CONNECT_TIMEOUT)?)
-        .with_timeout(millis("s3.request-timeout-ms", REQUEST_TIMEOUT)?);
-    if let Some(endpoint) = text("s3.endpoint") {
+    let mut client = properties.client()?;
+    if let Some(endpoint) = properties.text("endpoint") {
         builder = builder.with_endpoint(endpoint);
         client = client.with_allow_http(endpoint.starts_with("http://"));
     }
-    if let Some(path) = text("s3.ca-certificate") {
+    if let Some(path) = properties.text("ca-certificate") {
         for certificate in certificates(path)? {
             client = client.with_root_certificate(certificate);
         }
     }
-    if let Some(region) = text("s3.region").or(text("client.region")) {
+    if let Some(region) = properties.text("region").or(region) {
         builder = builder.with_region(region);
     }
-    match (text("s3.access-key-id"), text("s3.secret-access-key")) {
+    for name in ["access-key-id", "session-token"] {
+        if properties.text(name).is_some_and(|value| !fits_header(value)) {
+            return Err(Error::new(
+                Code::ConfigurationInvalid,
+                format!("s3.{name} has letters that no credentials have, such as blanks or line ends"),
+            ));
+        }
+    }
+    match (properties.text("access-key-id"), properties.text("secret-access-key")) {
         (Some(id), Some(secret)) => builder = builder.with_access_key_id(id).with_secret_access_key(secret),
         (None, None) => {}
         _ => return Err(Error::new(Code::ConfigurationInvalid, "s3.access-key-id and s3.secret-access-key belong together: one of them is missing")),
     }
-    if let Some(token) = text("s3.session-token") {
+    if let Some(token) = properties.text("session-token") {
         builder = builder.with_token(token);
     }
     if let Some(renewed) = renewed {
         builder = builder.with_credentials(Arc::clone(renewed) as AwsCredentialProvider);
     }
-    if let Some(path_style) = flag("s3.path-style-access")? {
+    let retry = properties.retry()?;
+    if let Some(role) = role {
+        let credentials = assumed(&role, &builder, properties, &client, &retry)?;
+        builder = builder.with_credentials(credentials as AwsCredentialProvider);
+    }
+    if let Some(path_style) = properties.flag("path-style-access")? {
         builder = builder.with_virtual_hosted_style_request(!path_style);
     }
-    if let Some(unsigned) = flag("s3.unsigned-payload")? {
+    if let Some(unsigned) = properties.flag("unsigned-payload")? {
         builder = builder.with_unsigned_payload(unsigned);
     }
-    builder = match text("s3.checksum") {
+    builder = match properties.text("checksum") {
         None | Some("none") => builder,
         Some("sha256") => builder.with_checksum_algorithm(Checksum::SHA256),
-        Some(other) => return Err(invalid("s3.checksum", other, "sha256 or none")),
+        Some(other) => return Err(properties.invalid("checksum", other, "sha256 or none")),
     };
-    builder = encrypted(builder, text("s3.sse.type"), text("s3.sse.key"))?;
-    let retry = RetryConfig {
-        backoff: BackoffConfig { max_backoff: RETRY_WAIT_MAX, ..BackoffConfig::default() },
-        max_retries: RETRIES_MAX,
-        retry_timeout: millis("s3.retry.timeout-ms", RETRY_TIMEOUT)?,
-    };
+    builder = encrypted(builder, properties)?;
     let store = builder.with_client_options(client).with_retry(retry).build();
-    let store = store.map_err(|error| Error::new(Code::ConfigurationInvalid, format!("bucket '{bucket}' cannot be reached: {error}")))?;
-    Ok(Arc::new(store))
+    Ok(Arc::new(store.map_err(|error| unusable(&format!("bucket '{bucket}'"), error))?))
+}
+
+/// The credentials of a role, which is assumed by whoever `builder` is told that we are.
+fn assumed(
+    role: &Role<'_>,
+    builder: &AmazonS3Builder,
+    properties: Properties<'_>,
+    client: &ClientOptions,
+    retry: &RetryConfig,
+) -> Result<Arc<AssumedRole>> {
+    let signed = role.region.map(str::to_owned).or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Region));
+    let region = signed.unwrap_or_else(|| String::from(REGION));
+    let sts = role.sts(builder.get_config_value(&AmazonS3ConfigKey::StsEndpoint), properties.text("endpoint"), &region)?;
+    let store = builder.clone().with_client_options(client.clone()).with_retry(retry.clone()).build();
+    let keys = Arc::clone(store.map_err(|error| unusable("a bucket", error))?.credentials());
+    AssumedRole::new(role, sts, region, keys, client, retry.retry_timeout)
 }
 
 /// What the server encrypts objects with (Java: `S3FileIOProperties.SSE_TYPE`).
-fn encrypted(builder: AmazonS3Builder, kind: Option<&str>, key: Option<&str>) -> Result<AmazonS3Builder> {
-    match (kind, key) {
+fn encrypted(builder: AmazonS3Builder, properties: Properties<'_>) -> Result<AmazonS3Builder> {
+    match (properties.text("sse.type"), properties.text("sse.key")) {
         (None | Some("none"), _) => Ok(builder),
         (Some("s3"), _) => {
             // The key has no other name outside of the crate.
@@ -116,7 +128,7 @@ fn encrypted(builder: AmazonS3Builder, kind: Option<&str>, key: Option<&str>) ->
         (Some(kind @ ("kms" | "dsse_kms" | "custom")), None) => {
             Err(Error::new(Code::ConfigurationInvalid, format!("s3.sse.type is '{kind}', and s3.sse.key, which it needs, is missing")))
         }
-        (Some(other), _) => Err(invalid("s3.sse.type", other, "none, s3, kms, dsse_kms or custom")),
+        (Some(other), _) => Err(properties.invalid("sse.type", other, "none, s3, kms, dsse_kms or custom")),
     }
 }
 
@@ -128,10 +140,6 @@ fn certificates(path: &str) -> Result<Vec<Certificate>> {
         return Err(unusable(String::from("there is no certificate in it")));
     }
     Ok(certificates)
-}
-
-fn invalid(name: &str, value: &str, wanted: &str) -> Error {
-    Error::new(Code::ConfigurationInvalid, format!("property '{name}' is '{value}', which is not {wanted}"))
 }
 
 #[cfg(test)]
@@ -148,8 +156,11 @@ mod tests {
         assert!(built(&keys).is_ok());
         for wrong in [
             [("s3.access-key-id", "a")].as_slice(),
+            &[("s3.access-key-id", "a\n"), ("s3.secret-access-key", "b")],
             &[("s3.path-style-access", "maybe")],
             &[("s3.sse.type", "kms")],
+            &[("client.assume-role.external-id", "x")],
+            &[("client.assume-role.arn", "r"), ("client.assume-role.endpoint", "nowhere")],
             &[("s3.sse.type", "rot13")],
             &[("s3.checksum", "crc7")],
             &[("s3.ca-certificate", "/nowhere.pem")],

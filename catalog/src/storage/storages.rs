@@ -9,7 +9,7 @@ use object_store::ObjectStore;
 use parking_lot::RwLock;
 use url::Url;
 
-use super::{Storage, StorageProperties};
+use super::{Storage, StorageProperties, StoreUse};
 
 /// How many storages with credentials of one table are kept when nobody uses them.
 const VENDED_MAX: usize = 1_000;
@@ -39,6 +39,14 @@ impl Storages {
             by_id.retain(|_, storage| !storage.is_vended() || Arc::strong_count(storage) > 1);
         }
         Arc::clone(by_id.entry(id).or_insert_with(|| Storage::with_properties(properties.clone())))
+    }
+
+    /// What was asked of each store of all of them, by scheme and authority.
+    pub fn uses(&self) -> Vec<(String, StoreUse)> {
+        let storages: Vec<Arc<Storage>> = self.by_id.read().values().cloned().collect();
+        let mut uses: Vec<_> = storages.iter().flat_map(|storage| storage.uses()).collect();
+        uses.sort_by(|one, other| one.0.cmp(&other.0));
+        uses
     }
 
     /// The store that [`Storage::store_url`] of one of them gave this URL.

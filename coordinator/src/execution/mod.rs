@@ -29,11 +29,12 @@ use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use futures::StreamExt;
 use nunatak_core::{Error, Result};
+use nunatak_engine::computing::{computing, in_steps};
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::scan::scan_bytes;
 use nunatak_engine::write::{IcebergWriteExec, WriteTarget, sampling, write_plan};
-use nunatak_state::{ClusterState, EmbeddedState};
+use nunatak_state::{ClusterState, CoordinatorMember};
 use tokio::net::TcpListener;
 
 use choice::Facts;
@@ -41,9 +42,6 @@ pub use choice::{Choice, Mode};
 use fault_tolerant::FaultTolerant;
 use members::Members;
 use pipelined::Pipelined;
-
-/// How long an executor is taken for alive after its last heartbeat. They come each second.
-const LEASE: Duration = Duration::from_secs(5);
 
 /// How execution is set up.
 #[derive(Clone, Debug)]
@@ -63,10 +61,15 @@ pub struct Execution {
 }
 
 impl Execution {
-    /// Answers the executors of the cluster on `listener`, until the process ends.
-    pub async fn start(engine: Arc<EngineContext>, listener: TcpListener, options: &Options) -> Result<Self> {
-        let state: Arc<dyn ClusterState> = EmbeddedState::start(LEASE);
-        let fault_tolerant = FaultTolerant::start(&engine, Arc::clone(&state), listener).await?;
+    /// Answers the executors of the cluster on `listener`, until the process ends. `state` has its members, of which `own` is this coordinator.
+    pub async fn start(
+        engine: Arc<EngineContext>,
+        state: Arc<dyn ClusterState>,
+        own: &CoordinatorMember,
+        listener: TcpListener,
+        options: &Options,
+    ) -> Result<Self> {
+        let fault_tolerant = FaultTolerant::start(&engine, Arc::clone(&state), own, listener).await?;
         let members = Members::start(state);
         let pipelined = Pipelined::new(Arc::clone(&engine), members.clone());
         Ok(Self { engine, members, pipelined, fault_tolerant, local_bytes_max: options.local_bytes_max })
@@ -116,9 +119,10 @@ impl Execution {
             }
         };
         let plan = async {
-            let plan = state.create_physical_plan(logical).await?;
+            let optimized = in_steps(async { state.optimize(logical) }).await?;
+            let plan = in_steps(state.query_planner().create_physical_plan(&optimized, &state)).await?;
             match target {
-                Some(target) => write_plan(plan, target, &state),
+                Some(target) => computing(|| write_plan(plan, target, &state)),
                 None => Ok::<_, DataFusionError>(plan),
             }
         };

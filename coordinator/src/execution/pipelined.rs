@@ -28,6 +28,7 @@ use datafusion_distributed::{
 };
 use nunatak_core::{Error, Result};
 use nunatak_engine::codec::Codec;
+use nunatak_engine::computing::in_steps;
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::{from_datafusion, into_datafusion};
 use nunatak_engine::scan::affinity::{self, Node};
@@ -157,7 +158,7 @@ impl Pipelined {
             .with_distributed_planner()
             .build();
         let placeholder = LogicalPlanBuilder::empty(false).build().map_err(from_datafusion)?;
-        let plan = state.query_planner().create_physical_plan(&placeholder, &state).await.map_err(from_datafusion)?;
+        let plan = in_steps(state.query_planner().create_physical_plan(&placeholder, &state)).await.map_err(from_datafusion)?;
         Ok(Distributed { plan, task: state.task_ctx(), failed })
     }
 }

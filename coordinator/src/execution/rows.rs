@@ -203,7 +203,7 @@ mod tests {
 
     use datafusion::arrow::array::{Int64Array, RecordBatch};
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
-    use nunatak_state::{ClusterState, EmbeddedState, ExecutorMember};
+    use nunatak_state::{Announcements, ClusterState, EmbeddedState, ExecutorMember, Member};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -240,7 +240,7 @@ mod tests {
         for (id, listener) in [("a", &first), ("b", &second)] {
             let port = listener.local_addr().unwrap().port();
             let executor = ExecutorMember { id: id.into(), host: "127.0.0.1".into(), port, slots: 1, memory_bytes: 1, draining: false };
-            state.announce(executor).await.unwrap();
+            state.announce(Member::Executor(executor)).await.unwrap();
         }
         let members = Members::start(Arc::clone(&state) as Arc<dyn ClusterState>);
         (state, members, first, second)

@@ -1,3 +1,3 @@
-//! What a coordinator does by itself, unasked. There is one coordinator; of several, the leading one will do it.
+//! What a coordinator does by itself, unasked. Of several coordinators the leading one does it.
 
 pub mod maintenance;

@@ -1,69 +1,116 @@
-//! Listings for clients that ask by metadata calls and not by SQL.
+//! Listings for clients that ask by metadata calls and not by SQL. Catalogs are asked at the same time, so that one whose server is down is waited for once.
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use nunatak_catalog::{Catalog, TableName};
+use futures::future::join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use nunatak_catalog::Catalog;
 use nunatak_core::Result;
+use nunatak_engine::context::EngineContext;
 use nunatak_engine::scan::types::table_schema;
+use nunatak_engine::sql::listing::{ASKED_MAX, Relation, RelationKind, left_out, listed_table, relations};
 use nunatak_engine::sql::{like_matches, outward_table_schema};
 use tracing::warn;
 
-use super::{Coordinator, TableFilter, TableInfo};
+use super::{Coordinator, Session, TableFilter, TableInfo};
 
 impl Coordinator {
     /// The names of all catalogs, sorted.
     pub async fn catalogs(&self) -> Result<Vec<String>> {
-        Ok(self.engine.catalogs().map(|(name, _)| name.to_owned()).collect())
+        Ok(self.catalogs.engine().catalogs().map(|(name, _)| name.to_owned()).collect())
     }
 
     /// Catalog and name of all schemas like `pattern`, sorted.
     pub async fn schemas(&self, catalog: Option<&str>, pattern: Option<&str>) -> Result<Vec<(String, String)>> {
-        let mut found = Vec::new();
-        for (name, entry) in self.engine.catalogs().filter(|(name, _)| catalog.is_none_or(|wanted| wanted == *name)) {
-            let namespaces = match entry.namespaces().await {
-                Ok(namespaces) => namespaces.into_iter().map(|namespace| namespace.name),
-                // Who asks for all of them is not to miss those of the others.
-                Err(error) if catalog.is_none() => {
-                    warn!(%error, catalog = name, "the schemas of a catalog are left out of a listing");
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            found.extend(namespaces.filter(|schema| like_matches(pattern, schema)).map(|schema| (name.to_owned(), schema)));
-        }
+        let asked = catalogs_of(&self.catalogs.engine(), catalog);
+        let lists: Vec<_> = asked.iter().map(|catalog| schemas_like(catalog.as_ref(), pattern)).collect();
+        let mut found = answers(&asked, join_all(lists).await, catalog)?;
         found.sort();
         Ok(found)
     }
 
     /// The tables and views that `filter` wants, sorted by catalog, schema and name.
     pub async fn tables(&self, filter: &TableFilter) -> Result<Vec<TableInfo>> {
-        let mut found = Vec::new();
-        for (catalog, schema) in self.schemas(filter.catalog.as_deref(), filter.schema_pattern.as_deref()).await? {
-            let backend = self.engine.catalog(&catalog)?;
-            for (kind, names) in [("TABLE", backend.tables(&schema).await?), ("VIEW", backend.views(&schema).await?)] {
-                if !wants_kind(filter, kind) {
-                    continue;
-                }
-                for name in names.into_iter().filter(|name| like_matches(filter.table_pattern.as_deref(), name)) {
-                    let columns = if filter.with_columns { self.columns(backend, &schema, &name, kind).await? } else { None };
-                    found.push(TableInfo { catalog: catalog.clone(), schema: schema.clone(), name, kind, columns });
-                }
-            }
-        }
+        let asked = catalogs_of(&self.catalogs.engine(), filter.catalog.as_deref());
+        let lists: Vec<_> = asked.iter().map(|catalog| self.tables_of(catalog.as_ref(), filter)).collect();
+        let found = answers(&asked, join_all(lists).await, filter.catalog.as_deref())?;
+        let mut found: Vec<TableInfo> = found.into_iter().map(|(_, table)| table).collect();
         found.sort_by(|left, right| (&left.catalog, &left.schema, &left.name).cmp(&(&right.catalog, &right.schema, &right.name)));
         Ok(found)
     }
 
-    /// The columns of a table or view; `None` when it is gone or can't be planned any more: a listing goes on without it.
-    async fn columns(&self, catalog: &Arc<dyn Catalog>, schema: &str, name: &str, kind: &str) -> Result<Option<SchemaRef>> {
-        if kind == "VIEW" {
-            let session = super::Session::new("", catalog.name(), Some(schema.to_owned()));
-            let quoted = name.replace('"', "\"\"");
-            return Ok(self.prepare(&session, &format!("SELECT * FROM \"{quoted}\"")).await.ok().map(|prepared| prepared.schema));
+    async fn tables_of(&self, catalog: &dyn Catalog, filter: &TableFilter) -> Result<Vec<TableInfo>> {
+        let kinds: Vec<RelationKind> = RelationKind::ALL.into_iter().filter(|kind| wants_kind(filter, kind_name(*kind))).collect();
+        if kinds.is_empty() {
+            return Ok(Vec::new());
         }
-        let table = catalog.load_table(&TableName::new(schema, name)).await?;
-        table.map(|table| Ok(outward_table_schema(table_schema(table.metadata.current_schema())?.as_ref()))).transpose()
+        let schemas = schemas_like(catalog, filter.schema_pattern.as_deref()).await?;
+        let mut found = relations(catalog, &schemas, &kinds).await?;
+        found.retain(|relation| like_matches(filter.table_pattern.as_deref(), &relation.name.table));
+        let columns: Vec<Option<SchemaRef>> = match filter.with_columns {
+            true => {
+                let loads: Vec<_> = found.iter().map(|relation| self.columns(catalog, relation)).collect();
+                stream::iter(loads).buffered(ASKED_MAX).try_collect().await?
+            }
+            false => vec![None; found.len()],
+        };
+        let tables = found.into_iter().zip(columns).map(|(Relation { name, kind }, columns)| TableInfo {
+            catalog: catalog.name().to_owned(),
+            schema: name.namespace,
+            name: name.table,
+            kind: kind_name(kind),
+            columns,
+        });
+        Ok(tables.collect())
+    }
+
+    /// The columns of a table or view; `None` when it is gone or can't be read or planned any more: a listing goes on without them.
+    async fn columns(&self, catalog: &dyn Catalog, relation: &Relation) -> Result<Option<SchemaRef>> {
+        let name = &relation.name;
+        match relation.kind {
+            RelationKind::Table => {
+                let Some(table) = listed_table(catalog, name).await? else { return Ok(None) };
+                let schema = table_schema(table.metadata.current_schema());
+                schema.map(|schema| Some(outward_table_schema(schema.as_ref()))).or_else(|error| left_out(catalog, name, error))
+            }
+            RelationKind::View => {
+                let session = Session::new("", catalog.name(), Some(name.namespace.clone()));
+                let quoted = name.table.replace('"', "\"\"");
+                Ok(self.prepare(&session, &format!("SELECT * FROM \"{quoted}\"")).await.ok().map(|prepared| prepared.schema))
+            }
+        }
+    }
+}
+
+/// The catalog of that name, if there is one; all of them without a name.
+fn catalogs_of(engine: &EngineContext, named: Option<&str>) -> Vec<Arc<dyn Catalog>> {
+    engine.catalogs().filter(|(name, _)| named.is_none_or(|named| named == *name)).map(|(_, catalog)| Arc::clone(catalog)).collect()
+}
+
+/// What catalogs have answered, each part with the catalog's name. Who asks for all of them is not to miss what the others have when one fails.
+fn answers<T>(asked: &[Arc<dyn Catalog>], answers: Vec<Result<Vec<T>>>, named: Option<&str>) -> Result<Vec<(String, T)>> {
+    let mut found = Vec::new();
+    for (catalog, answer) in asked.iter().zip(answers) {
+        match answer {
+            Ok(answer) => found.extend(answer.into_iter().map(|one| (catalog.name().to_owned(), one))),
+            Err(error) if named.is_none() => warn!(%error, catalog = catalog.name(), "a catalog is left out of a listing"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+async fn schemas_like(catalog: &dyn Catalog, pattern: Option<&str>) -> Result<Vec<String>> {
+    let mut schemas = catalog.namespace_names().await?;
+    schemas.retain(|schema| like_matches(pattern, schema));
+    Ok(schemas)
+}
+
+fn kind_name(kind: RelationKind) -> &'static str {
+    match kind {
+        RelationKind::Table => "TABLE",
+        RelationKind::View => "VIEW",
     }
 }
 

@@ -1,7 +1,10 @@
 //! One query's life, and the one door to it: [`Coordinator::submit`].
 
+mod catalogs;
+mod cluster;
 mod listing;
 mod registry;
+pub mod rest_server;
 mod session;
 mod settings;
 mod start;
@@ -14,15 +17,20 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
-use nunatak_core::config;
+use nunatak_catalog::rest_server::MetadataCache;
+use nunatak_core::config::{self, Etcd};
 use nunatak_core::id::QueryId;
 use nunatak_core::{Error, Result};
+use nunatak_engine::computing::computing;
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::file_cache::FileCacheOptions;
 use nunatak_engine::sql;
+use nunatak_state::{Announcer, ClusterState, Member};
+pub use nunatak_state::{SESSION_IDLE_MAX, SessionChanger, SessionStore, StoredSession, TICKET_TTL};
 use tokio::net::TcpListener;
 use tracing::{Instrument, info, info_span};
 
+pub(crate) use catalogs::Catalogs;
 pub(crate) use registry::Registry;
 pub use session::{Session, SessionChange};
 pub use settings::{OverwriteMode, PROPERTIES, Property, Settings, check as check_property, check_name};
@@ -130,30 +138,94 @@ pub struct Options {
     pub local_bytes_max: u64,
     /// Files that no table needs are never deleted when they are younger than this.
     pub orphan_age_min: Duration,
+    /// Where the state of the cluster is kept; without it, in this process.
+    pub etcd: Option<Etcd>,
+    /// Where clients are answered by Flight SQL, which the other members are told.
+    pub flight: SocketAddr,
+    /// The same by HTTP.
+    pub http: SocketAddr,
 }
 
 /// The coordinator. Cheap to clone.
 #[derive(Clone)]
 pub struct Coordinator {
-    pub(crate) engine: Arc<EngineContext>,
+    /// Of all queries: it knows the catalogs of the configuration only.
+    engine: Arc<EngineContext>,
+    pub(crate) catalogs: Arc<Catalogs>,
     pub(crate) execution: Execution,
     pub(crate) options: Arc<Options>,
     pub(crate) running: Registry,
     pub(crate) journal: Arc<Journal>,
+    rest_metadata: MetadataCache,
+    state: Arc<dyn ClusterState>,
+    announcer: Arc<Announcer>,
+    sessions: Arc<dyn SessionStore>,
+    /// Its id as a member of the cluster.
+    id: Arc<str>,
+    /// Where clients and other members reach its Flight SQL.
+    flight: Arc<str>,
 }
 
 impl Coordinator {
-    /// Opens the catalog (and makes it, with its default schema, when it isn't there), sets up the engine, and answers the cluster's executors on
-    /// `cluster` from then on.
+    /// Opens the catalog (and makes it, with its default schema, when it isn't there), sets up the engine, answers the cluster's executors on
+    /// `cluster` from then on, and joins the cluster.
     ///
-    /// Errors: `CONFIGURATION_INVALID` when the data directory cannot be written.
+    /// Errors: `CONFIGURATION_INVALID` when the data directory cannot be written or etcd refuses the user, `CLUSTER_STATE_UNAVAILABLE` when etcd cannot be reached.
     pub async fn start(options: Options, cluster: TcpListener) -> Result<Self> {
-        let engine = start::build_engine(&options).await?;
-        let journal = maintenance::open(&options.data_dir)?;
-        let engine = Arc::new(engine.with_system_tables(Arc::clone(&journal) as _));
+        let address = cluster.local_addr().map_err(|error| Error::internal(error.to_string()))?;
+        let state = cluster::build_state(options.etcd.as_ref()).await?;
+        let own = cluster::own_member(&options, address).await;
+        let (engine, opener) = start::build_engine(&options).await?;
+        let journal = maintenance::open(options.etcd.as_ref(), &options.data_dir).await?;
+        let tables =
+            cluster::ServerTables { journal: Arc::clone(&journal), membership: state.membership(), storages: Arc::clone(engine.scan().storages()) };
+        let engine = Arc::new(engine.with_system_tables(Arc::new(tables)));
+        let store = cluster::build_catalogs(options.etcd.as_ref(), opener.data_dir()).await?;
+        let sessions = cluster::build_sessions(options.etcd.as_ref()).await?;
+        let catalogs = Catalogs::start(Arc::clone(&engine), opener, store).await;
         let settings = ExecutionOptions { local_bytes_max: options.local_bytes_max };
-        let execution = Execution::start(Arc::clone(&engine), cluster, &settings).await?;
-        Ok(Self { engine, execution, options: Arc::new(options), running: Registry::default(), journal })
+        let execution = Execution::start(Arc::clone(&engine), Arc::clone(&state), &own, cluster, &settings).await?;
+        let (id, flight) = (Arc::from(own.id.as_str()), Arc::from(own.flight.as_str()));
+        let announcer = Arc::new(Announcer::start(Arc::clone(&state) as _, Member::Coordinator(own)).await?);
+        Ok(Self {
+            engine,
+            catalogs,
+            execution,
+            options: Arc::new(options),
+            running: Registry::default(),
+            journal,
+            rest_metadata: MetadataCache::default(),
+            state,
+            announcer,
+            sessions,
+            id,
+            flight,
+        })
+    }
+
+    /// Whether it leads the cluster at this moment: of several coordinators one does.
+    pub fn leads(&self) -> bool {
+        self.state.leadership(&self.id).is_some()
+    }
+
+    /// The sessions of clients: all coordinators of a cluster have the same.
+    pub fn sessions(&self) -> &Arc<dyn SessionStore> {
+        &self.sessions
+    }
+
+    /// Where its Flight SQL is reached, `host:port`.
+    pub fn flight(&self) -> &Arc<str> {
+        &self.flight
+    }
+
+    /// Whether its clients may be answered by other coordinators, too.
+    pub fn may_have_peers(&self) -> bool {
+        self.options.etcd.is_some()
+    }
+
+    /// Leaves the cluster: the process is about to end.
+    pub async fn leave(&self) {
+        self.announcer.leave().await;
     }
 
     /// Where executors reach it.
@@ -186,8 +258,8 @@ impl Coordinator {
         let id = QueryId::generate();
         let span = info_span!("query", %id, user = %request.session.user);
         async {
-            info!(sql = %shortened(&request.sql), "query is submitted");
-            let parsed = sql::parse(&request.sql)?;
+            info!(sql = %for_log(&request.sql), "query is submitted");
+            let parsed = computing(|| sql::parse(&request.sql))?;
             let context = StatementContext::new(self, &request.session, id.clone(), request.parameters)?;
             let outcome = statement::run(context, parsed).await?;
             Ok(Running {
@@ -204,7 +276,7 @@ impl Coordinator {
 
     /// Plans a statement without running it.
     pub async fn prepare(&self, session: &Session, text: &str) -> Result<Prepared> {
-        let parsed = sql::parse(text)?;
+        let parsed = computing(|| sql::parse(text))?;
         let context = StatementContext::new(self, session, QueryId::generate(), None)?;
         statement::prepare(&context, parsed).await
     }
@@ -215,8 +287,16 @@ impl Coordinator {
     }
 }
 
-/// The start of a long text, for the log.
-fn shortened(text: &str) -> &str {
+/// The start of a long text, for the log; nothing of one that may have secrets.
+fn for_log(text: &str) -> &str {
     const CHARACTERS_MAX: usize = 500;
-    text.char_indices().nth(CHARACTERS_MAX).map_or(text, |(end, _)| &text[..end])
+    let start = text.char_indices().nth(CHARACTERS_MAX).map_or(text, |(end, _)| &text[..end]);
+    let mut before = "";
+    for word in start.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        if before.eq_ignore_ascii_case("create") && word.eq_ignore_ascii_case("catalog") {
+            return "CREATE CATALOG ...";
+        }
+        before = word;
+    }
+    start
 }

@@ -1,12 +1,14 @@
 //! Start-up: the data directory, the catalog in it, and the engine.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nunatak_catalog::Catalog;
 use nunatak_catalog::backend::hadoop::{HadoopCatalog, HadoopCatalogOptions};
+use nunatak_catalog::backend::hive::{HiveCatalog, HiveCatalogOptions};
 use nunatak_catalog::backend::rest::{RestCatalog, RestCatalogOptions};
-use nunatak_catalog::backend::sql::{SqlCatalog, SqlCatalogOptions};
+use nunatak_catalog::backend::sql::{SqlCatalog, SqlCatalogOptions, SqlDatabase};
 use nunatak_catalog::storage::{Storage, StorageProperties, Storages};
 use nunatak_core::config::{self, CatalogKind};
 use nunatak_core::{Code, Error, Result};
@@ -14,7 +16,25 @@ use nunatak_engine::context::{EngineContext, Options as EngineOptions};
 
 use super::Options;
 
-pub(super) async fn build_engine(options: &Options) -> Result<EngineContext> {
+/// What opens catalogs.
+pub(super) struct Opener {
+    data_dir: PathBuf,
+    storages: Arc<Storages>,
+}
+
+impl Opener {
+    /// The directory of the coordinator, as an absolute path.
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Opens a catalog. Where it is one of a server, nothing is asked of that.
+    pub(super) async fn open(&self, catalog: &config::Catalog) -> Result<Arc<dyn Catalog>> {
+        build_catalog(catalog, &self.data_dir, &self.storages).await
+    }
+}
+
+pub(super) async fn build_engine(options: &Options) -> Result<(EngineContext, Opener)> {
     let data_dir = build_data_dir(&options.data_dir)?;
     let storages = Arc::new(Storages::default());
     let mut catalogs = Vec::with_capacity(options.catalogs.len() + 1);
@@ -30,7 +50,8 @@ pub(super) async fn build_engine(options: &Options) -> Result<EngineContext> {
         spill_dir: data_dir.join("spill"),
         file_cache: options.file_cache.clone(),
     };
-    EngineContext::start(&engine, &storages, catalogs).await
+    let engine = EngineContext::start(&engine, &storages, catalogs).await?;
+    Ok((engine, Opener { data_dir, storages }))
 }
 
 /// Makes the directory and everything in it that has to be there, and gives its absolute path.
@@ -47,9 +68,9 @@ fn build_data_dir(data_dir: &Path) -> Result<std::path::PathBuf> {
     data_dir.canonicalize().map_err(wrong)
 }
 
-/// A catalog that the configuration has a section for.
+/// A catalog that the configuration or a statement describes.
 async fn build_catalog(catalog: &config::Catalog, data_dir: &Path, storages: &Arc<Storages>) -> Result<Arc<dyn Catalog>> {
-    let config::Catalog { name, kind, uri, warehouse: place, storage: properties } = catalog;
+    let config::Catalog { name, kind, uri, warehouse: place, storage: properties, .. } = catalog;
     let in_section = |error: Error| error.with_context("catalog", name.clone());
     let storage = || StorageProperties::new(properties.clone()).map(|properties| storages.get(&properties)).map_err(in_section);
     let warehouse = place.clone().unwrap_or_default();
@@ -58,6 +79,14 @@ async fn build_catalog(catalog: &config::Catalog, data_dir: &Path, storages: &Ar
             let storage = storage()?;
             HadoopCatalog::open(HadoopCatalogOptions { name: name.clone(), warehouse, storage }).map(|catalog| Arc::new(catalog) as _)
         }
+        CatalogKind::Hive => HiveCatalog::open(HiveCatalogOptions {
+            name: name.clone(),
+            uri: uri.clone().unwrap_or_default(),
+            warehouse,
+            properties: properties.clone(),
+            storages: Arc::clone(storages),
+        })
+        .map(|catalog| Arc::new(catalog) as _),
         CatalogKind::Rest => RestCatalog::open(RestCatalogOptions {
             name: name.clone(),
             uri: uri.clone().unwrap_or_default(),
@@ -66,20 +95,33 @@ async fn build_catalog(catalog: &config::Catalog, data_dir: &Path, storages: &Ar
             storages: Arc::clone(storages),
         })
         .map(|catalog| Arc::new(catalog) as _),
-        CatalogKind::Sql => {
-            let storage = storage()?;
-            let path = uri.as_ref().map(|uri| PathBuf::from(uri.trim_start_matches("sqlite:").trim_start_matches("//")));
-            let database = path.unwrap_or_else(|| data_dir.join(format!("{name}.sqlite")));
-            SqlCatalog::open(SqlCatalogOptions { name: name.clone(), database, warehouse, storage }).await.map(|catalog| Arc::new(catalog) as _)
-        }
+        CatalogKind::Sql => open_sql(catalog, data_dir, storages).await.map(|catalog| Arc::new(catalog) as _),
     };
     opened.map_err(in_section)
+}
+
+async fn open_sql(catalog: &config::Catalog, data_dir: &Path, storages: &Storages) -> Result<SqlCatalog> {
+    let (properties, of_storage): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        catalog.storage.clone().into_iter().partition(|(name, _)| SqlDatabase::is_property(name));
+    let database = match &catalog.uri {
+        Some(uri) => SqlDatabase::parse(uri, &properties)?,
+        None => SqlDatabase::Sqlite(data_dir.join(format!("{}.sqlite", catalog.name))),
+    };
+    SqlCatalog::open(SqlCatalogOptions {
+        name: catalog.name.clone(),
+        database,
+        upgrade: SqlDatabase::upgrades(&properties)?,
+        warehouse: catalog.warehouse.clone().unwrap_or_default(),
+        storage: storages.get(&StorageProperties::new(of_storage)?),
+    })
+    .await
 }
 
 async fn embedded_catalog(options: &Options, data_dir: &Path, storage: &Arc<Storage>) -> Result<Arc<dyn Catalog>> {
     let catalog = SqlCatalog::open(SqlCatalogOptions {
         name: options.default_catalog.clone(),
-        database: data_dir.join("catalog.sqlite"),
+        database: SqlDatabase::Sqlite(data_dir.join("catalog.sqlite")),
+        upgrade: true,
         warehouse: format!("file://{}", data_dir.join("warehouse").display()),
         storage: Arc::clone(storage),
     });

@@ -7,6 +7,7 @@ use nunatak_catalog::Table;
 use nunatak_catalog::commit::{change_metadata, ref_updates};
 use nunatak_catalog::evolution::{ColumnChange, evolved, field_at};
 use nunatak_catalog::name_mapping::{NAME_MAPPING, extended};
+use nunatak_catalog::properties::check_places;
 use nunatak_catalog::spec::{
     FormatVersion, NestedField, SortOrder, TableMetadata, TableUpdate, Transform, UnboundPartitionField, UnboundPartitionSpec,
 };
@@ -33,6 +34,9 @@ pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists
         }
     };
     let change = &with_default(context, &table, change)?;
+    if let TableChange::Properties(properties) = change {
+        check_places(catalog.as_ref(), &table, &TableProperties::parse(&given(properties), table.metadata.current_schema())?.iceberg).await?;
+    }
     change_metadata(catalog.as_ref(), &table, |table| updates(table, change)).await?;
     Ok(Outcome::done())
 }
@@ -96,9 +100,13 @@ fn set(updates: HashMap<String, String>) -> TableUpdate {
     TableUpdate::SetProperties { updates }
 }
 
+/// Those that have a value.
+fn given(properties: &[(String, Option<OptionValue>)]) -> Vec<(String, OptionValue)> {
+    properties.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+}
+
 fn with_properties(metadata: &TableMetadata, properties: &[(String, Option<OptionValue>)]) -> Result<Vec<TableUpdate>> {
-    let given: Vec<(String, OptionValue)> = properties.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
-    let parsed = TableProperties::parse(&given, metadata.current_schema())?;
+    let parsed = TableProperties::parse(&given(properties), metadata.current_schema())?;
     let mut updates = Vec::new();
     for (name, value) in properties {
         match (name.as_str(), value) {

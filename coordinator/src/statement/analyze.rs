@@ -10,6 +10,7 @@ use nunatak_engine::analyze::{self, Measured};
 use nunatak_engine::error::{from_datafusion, suggest};
 use nunatak_engine::files::OptionValue;
 use nunatak_engine::scan::IcebergTable;
+use nunatak_engine::sql::column_place;
 
 use super::{Outcome, StatementContext};
 
@@ -46,7 +47,8 @@ fn chosen(all: Vec<Measured>, properties: &[(String, OptionValue)]) -> Result<Ve
         return Err(wrong("analyze property 'columns' must be an array of texts").with_hint("write columns = ARRAY['a', 'b']"));
     };
     let find = |name: &String| {
-        all.iter().find(|column| column.name == *name).cloned().ok_or_else(|| {
+        let place = column_place(name, all.iter().map(|column| column.name.as_str()));
+        place.and_then(|place| all.get(place)).cloned().ok_or_else(|| {
             let unknown = wrong(format!("the table has no column '{name}' of a type whose values can be counted"));
             suggest(unknown, name, all.iter().map(|column| column.name.as_str()))
         })

@@ -1,12 +1,13 @@
 //! `DELETE`, `UPDATE` and `MERGE`: finds out the rows, writes new ones and what deletes the old ones, commits both. When other writers were faster, all of it
 //! again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use datafusion::logical_expr::LogicalPlan;
 use nunatak_catalog::Table;
 use nunatak_catalog::commit::{self, CommitError, Isolation, Retries, RetryPolicy, RowDelta};
 use nunatak_catalog::properties::invalid;
+use nunatak_catalog::snapshot::ancestors;
 use nunatak_catalog::spec::{FormatVersion, TableMetadata};
 use nunatak_core::Result;
 use nunatak_engine::scan::IcebergTable;
@@ -17,6 +18,9 @@ use nunatak_engine::write::{
 
 use super::{Outcome, StatementContext, insert, parameters};
 use crate::query::Prepared;
+
+/// How often it is looked at what others have added meanwhile, before a statement runs again.
+const LOOKS_MAX: usize = 10;
 
 pub(super) async fn run(mut context: StatementContext, change: Change) -> Result<Outcome> {
     let mut planned = context.planner.plan_change(&change).await?;
@@ -81,14 +85,41 @@ async fn attempt(context: &StatementContext, change: &Change, planned: ChangePla
     if delta.is_empty() {
         return Ok(0);
     }
-    match commit::row_delta(catalog.as_ref(), base, delta.clone(), isolation, &context.summary(base)).await {
-        Ok(_) => Ok(count),
-        Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(error)),
-        Err(error) => {
-            discard_delta(base, &delta).await;
-            Err(error)
+    let summary = context.summary(base);
+    let (mut isolation, mut looks) = (isolation, 0);
+    loop {
+        let error = match commit::row_delta(catalog.as_ref(), base, delta.clone(), isolation, &summary).await {
+            Ok(_) => return Ok(count),
+            Err(CommitError::Unknown(error)) => return Err(CommitError::Unknown(error)),
+            Err(error) => error,
+        };
+        let is_conflict = matches!(error, CommitError::Conflict(_)) && isolation != Isolation::Snapshot && looks < LOOKS_MAX;
+        looks += 1;
+        let harmless = if is_conflict { harmless(context, change, base).await.map(Isolation::SerializableSince) } else { None };
+        match harmless.filter(|since| *since != isolation) {
+            Some(since) => isolation = since,
+            None => {
+                discard_delta(base, &delta).await;
+                return Err(error);
+            }
         }
     }
+}
+
+/// The snapshot up to which others have only added rows since that the change would have left alone, by what is known of their files: then it need not run again.
+async fn harmless(context: &StatementContext, change: &Change, base: &Table) -> Option<i64> {
+    let condition = change.own_condition()?;
+    let name = context.resolve(change.target().ok()?).ok()?;
+    let now = context.engine.catalog(&name.catalog).ok()?.load_table(&base.name).await.ok()??;
+    if now.metadata.uuid() != base.metadata.uuid() {
+        return None;
+    }
+    let now = Table { branch: base.branch.clone(), ..now };
+    let (head, before) = (now.head_id()?, base.head_id());
+    let since = ancestors(&now.metadata, Some(head)).map(|snapshot| snapshot.snapshot_id()).take_while(|id| Some(*id) != before);
+    let since: HashSet<i64> = since.collect();
+    let (_, files) = context.planner.files_of(&now, Some(condition)).await.ok()?;
+    (!files.files.iter().any(|entry| since.contains(&entry.snapshot_id))).then_some(head)
 }
 
 /// Runs the plan of a change: what is to be committed of it, and how many rows it has changed.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::Query;
 use nunatak_catalog::evolution::check_defaults;
+use nunatak_catalog::properties::{check_places, name_places};
 use nunatak_catalog::spec::{Schema, TableMetadata, TableMetadataBuilder};
 use nunatak_catalog::{Catalog, Table, commit};
 use nunatak_core::{Code, Error, Result};
@@ -71,10 +72,17 @@ async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: 
         Some(location) => location,
         None => catalog.stage_location(&name.in_catalog()).await?,
     };
-    TableMetadataBuilder::new(schema, properties.spec, properties.sort_order, location, properties.format_version, properties.iceberg)
+    let given = properties.iceberg.clone();
+    let metadata = TableMetadataBuilder::new(schema, properties.spec, properties.sort_order, location, properties.format_version, properties.iceberg)
         .and_then(TableMetadataBuilder::build)
         .map(|built| built.metadata)
-        .map_err(|error| Error::new(Code::InvalidTableProperty, error.to_string()))
+        .map_err(|error| Error::new(Code::InvalidTableProperty, error.to_string()))?;
+    if name_places(&given) {
+        let storage = catalog.staged_storage(&name.in_catalog(), metadata.location()).await?;
+        let staged = Table::new(name.in_catalog(), Arc::new(metadata.clone()), None, storage);
+        check_places(catalog.as_ref(), &staged, &given).await?;
+    }
+    Ok(metadata)
 }
 
 /// Plans the query of `AS`, with the names of the columns that are given: its rows, and the table's schema.

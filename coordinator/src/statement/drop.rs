@@ -40,6 +40,9 @@ pub(super) async fn rename(context: &StatementContext, name: &ObjectName, to: &O
     let (name, to) = both_names(context, name, to)?;
     let catalog = context.engine.catalog(&name.catalog)?;
     if catalog.load_table(&name.in_catalog()).await?.is_none() {
+        if catalog.load_view(&name.in_catalog()).await?.is_some() {
+            return Err(Error::new(Code::TableNotFound, format!("'{}' is a view", name.table)).with_hint("ALTER VIEW ... RENAME TO renames it"));
+        }
         return missing(context, if_exists, &name).await;
     }
     catalog.rename_table(&name.in_catalog(), &to.in_catalog()).await?;
@@ -52,9 +55,10 @@ pub(super) async fn rename_view(context: &StatementContext, name: &ObjectName, t
     Ok(Outcome::done())
 }
 
-/// What is renamed, and how it is called then.
+/// What is renamed, and how it is called then: in its own catalog and schema where the new name says no other.
 fn both_names(context: &StatementContext, name: &ObjectName, to: &ObjectName) -> Result<(QualifiedName, QualifiedName)> {
-    let (name, to) = (context.resolve(name)?, context.resolve(to)?);
+    let name = context.resolve(name)?;
+    let to = QualifiedName::resolve(to, &name.catalog, Some(&name.schema))?;
     to.check_new()?;
     if name.catalog != to.catalog {
         return Err(Error::not_supported(format!("'{}' can't be renamed from catalog '{}' to '{}'", name.table, name.catalog, to.catalog)));

@@ -2,6 +2,7 @@
 
 mod alter;
 mod analyze;
+mod catalog;
 mod change;
 mod copy;
 mod create_table;
@@ -38,7 +39,7 @@ use nunatak_engine::write::{Sample, WriteTarget};
 use self::explain::Analysis;
 pub(crate) use self::procedure::SMALL_BYTES;
 use crate::execution::{Execution, Planned};
-use crate::query::{Coordinator, Options, Prepared, Registry, RowStream, Session, SessionChange, Settings, StatementKind};
+use crate::query::{Catalogs, Coordinator, Options, Prepared, Registry, RowStream, Session, SessionChange, Settings, StatementKind};
 
 /// What a statement runs in.
 pub(crate) struct StatementContext {
@@ -51,6 +52,7 @@ pub(crate) struct StatementContext {
     id: QueryId,
     options: Arc<Options>,
     running: Registry,
+    catalogs: Arc<Catalogs>,
     /// Where it is told what its writes have measured, if somebody asks.
     analysis: Option<Arc<Analysis>>,
 }
@@ -58,9 +60,10 @@ pub(crate) struct StatementContext {
 impl StatementContext {
     pub(crate) fn new(coordinator: &Coordinator, session: &Session, id: QueryId, parameters: Option<RecordBatch>) -> Result<Self> {
         let settings = Settings::from_properties(&session.properties)?;
+        let engine = coordinator.catalogs.engine();
         Ok(Self {
-            planner: planner(&coordinator.engine, session, &settings),
-            engine: Arc::clone(&coordinator.engine),
+            planner: planner(&engine, session, &settings),
+            engine,
             execution: coordinator.execution.clone(),
             session: session.clone(),
             settings,
@@ -68,6 +71,7 @@ impl StatementContext {
             id,
             options: Arc::clone(&coordinator.options),
             running: coordinator.running.clone(),
+            catalogs: Arc::clone(&coordinator.catalogs),
             analysis: None,
         })
     }
@@ -178,9 +182,12 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::Call(call) => procedure::call(context, *call).await,
         Statement::RenameView { name, to } => drop::rename_view(&context, &name, &to).await,
         Statement::DropView { name, if_exists } => drop::view(&context, &name, if_exists).await,
-        Statement::CreateView { name, or_replace, comment, invoker, query, text, .. } => {
-            view::create(&context, view::NewView { name, or_replace, comment, invoker, query: *query, text }).await
+        Statement::CreateView { name, or_replace, if_not_exists, columns, comment, invoker, query, text, .. } => {
+            view::create(&context, view::NewView { name, or_replace, if_not_exists, columns, comment, invoker, query: *query, text }).await
         }
+        Statement::CreateCatalog(create) => catalog::create(&context, create).await,
+        Statement::DropCatalog { name, if_exists } => catalog::drop(&context, &name, if_exists).await,
+        Statement::CommentOnView { name, comment } => view::comment_on(&context, &name, comment).await,
         Statement::CreateSchema { name, if_not_exists, properties } => schema::create(&context, &name, if_not_exists, &properties).await,
         Statement::DropSchema { name, if_exists } => schema::drop(&context, &name, if_exists).await,
         Statement::Analyze { name, properties } => analyze::run(context, &name, &properties).await,
@@ -207,10 +214,13 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         | Statement::DropTable { .. }
         | Statement::RenameTable { .. }
         | Statement::AlterTable { .. }
+        | Statement::CreateCatalog(_)
+        | Statement::DropCatalog { .. }
         | Statement::CreateSchema { .. }
         | Statement::DropSchema { .. }
         | Statement::CreateView { .. }
         | Statement::RenameView { .. }
+        | Statement::CommentOnView { .. }
         | Statement::DropView { .. }
         | Statement::CopyInto(_)
         | Statement::Analyze { .. }

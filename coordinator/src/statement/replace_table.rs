@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
+use nunatak_catalog::adopted::ADOPTED;
 use nunatak_catalog::commit::{CommitError, Replacement, Retries, RetryPolicy, replace, replace_by_empty};
 use nunatak_catalog::evolution::check_defaults;
 use nunatak_catalog::name_mapping::{NAME_MAPPING, extended};
+use nunatak_catalog::properties::check_places;
 use nunatak_catalog::replaced_columns::replacing_schema;
 use nunatak_catalog::spec::{FormatVersion, Schema};
-use nunatak_catalog::{Catalog, Table};
+use nunatak_catalog::{Branch, Catalog, Table};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::sql::statement::CreateTable;
 use nunatak_engine::write::discard;
@@ -19,6 +21,11 @@ use super::table_properties::TableProperties;
 use super::{Outcome, StatementContext, Writer, insert};
 
 pub(super) async fn run(mut context: StatementContext, catalog: Arc<dyn Catalog>, base: Table, create: CreateTable) -> Result<Outcome> {
+    if base.is_audited() && context.settings.wap_branch() != Branch::Main {
+        // Its rows could wait, its columns and properties cannot.
+        return Err(Error::not_supported(format!("table '{}' cannot be replaced in a session whose changes of it wait to be published", base.name))
+            .with_hint("RESET SESSION wap_id or wap_branch to replace it at once; INSERT OVERWRITE replaces the rows alone, and waits"));
+    }
     let (plan, schema) = match &create.query {
         Some(query) => {
             let (plan, schema) = plan_query(&context, (**query).clone(), &create.columns).await?;
@@ -26,6 +33,8 @@ pub(super) async fn run(mut context: StatementContext, catalog: Arc<dyn Catalog>
         }
         None => (None, context.planner.new_schema(&create.columns)?),
     };
+    let given = TableProperties::parse(&create.properties, &schema)?.iceberg;
+    check_places(catalog.as_ref(), &base, &given).await?;
     let Some(plan) = plan else {
         replace_by_empty(catalog.as_ref(), &base, |now| replacement(now, &create, &schema)).await?;
         return Ok(Outcome::done());
@@ -100,6 +109,10 @@ fn replacement(base: &Table, create: &CreateTable, schema: &Schema) -> Result<Re
     if let Some(mapping) = metadata.properties().get(NAME_MAPPING) {
         // Files of snapshots from before may need it.
         properties.iceberg.insert(NAME_MAPPING.to_owned(), extended(mapping, &schema)?);
+    }
+    if let Some(adopted) = metadata.properties().get(ADOPTED) {
+        // So do snapshots from before have their files.
+        properties.iceberg.insert(ADOPTED.to_owned(), adopted.clone());
     }
     if let Some(comment) = &create.comment {
         properties.iceberg.insert("comment".to_owned(), comment.clone());

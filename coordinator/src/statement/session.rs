@@ -1,8 +1,8 @@
 //! `USE`, `SET SESSION` and `RESET SESSION`: checked here, kept by the front door.
 
 use datafusion::sql::sqlparser::ast::ObjectName;
-use nunatak_core::{Code, Error, Result};
-use nunatak_engine::error::suggest;
+use nunatak_core::Result;
+use nunatak_engine::sql::listing::schema_not_found;
 
 use super::{Outcome, StatementContext, schema};
 use crate::query::{SessionChange, check_name, check_property};
@@ -11,9 +11,7 @@ pub(super) async fn use_schema(context: &StatementContext, name: &ObjectName) ->
     let (catalog, schema) = schema::resolve(context, name)?;
     let entry = context.engine.catalog(&catalog)?;
     if schema != "information_schema" && entry.namespace(&schema).await?.is_none() {
-        let namespaces = entry.namespaces().await?;
-        let missing = Error::new(Code::SchemaNotFound, format!("schema '{schema}' does not exist"));
-        return Err(suggest(missing, &schema, namespaces.iter().map(|namespace| namespace.name.as_str())));
+        return Err(schema_not_found(entry.as_ref(), &schema).await);
     }
     Ok(Outcome::done().with_changes(vec![SessionChange::Use { catalog: Some(catalog), schema }]))
 }

@@ -8,11 +8,17 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use nunatak_catalog::unsupported::comment;
 use nunatak_core::{Error, Result};
 use nunatak_engine::scan::types::{arrow_to_iceberg_schema, trino_column_type};
+use nunatak_engine::sql::listing::{RelationKind, relations_of};
 use nunatak_engine::sql::statement::Show;
-use nunatak_engine::sql::{Statement, like_matches, parse, parts};
+use nunatak_engine::sql::{INFORMATION_TABLES, Statement, like_matches, parse, parts};
 
 use super::{Outcome, StatementContext, schema as schemas, show_create};
 use crate::query::PROPERTIES;
+
+/// The schema of the tables in which the server tells of itself.
+const SYSTEM: &str = "system";
+/// The schema of the listings that every catalog has.
+const INFORMATION_SCHEMA: &str = "information_schema";
 
 /// The names of the columns of each listing; all are text.
 fn columns(show: &Show) -> &'static [&'static str] {
@@ -61,9 +67,11 @@ fn singles(names: impl IntoIterator<Item = String>, like: Option<&str>) -> Rows 
 
 async fn schema_rows(context: &StatementContext, catalog: Option<&str>, like: Option<&str>) -> Result<Rows> {
     let catalog = context.engine.catalog(catalog.unwrap_or(&context.session.catalog))?;
-    let mut names: Vec<String> = catalog.namespaces().await?.into_iter().map(|namespace| namespace.name).collect();
-    names.push("information_schema".to_owned());
+    let mut names = catalog.namespace_names().await?;
+    names.push(INFORMATION_SCHEMA.to_owned());
+    names.extend(context.engine.system_tables().map(|_| SYSTEM.to_owned()));
     names.sort();
+    names.dedup();
     Ok(singles(names, like))
 }
 
@@ -78,10 +86,14 @@ async fn table_rows(context: &StatementContext, schema: Option<&ObjectName>, lik
         }
     };
     let catalog = context.engine.catalog(&catalog)?;
-    let mut names = catalog.tables(&schema).await?;
-    names.extend(catalog.views(&schema).await?);
-    names.sort();
-    Ok(singles(names, like))
+    if let (SYSTEM, Some(tables)) = (schema.as_str(), context.engine.system_tables()) {
+        return Ok(singles(tables.names().iter().map(|name| (*name).to_owned()), like));
+    }
+    if schema == INFORMATION_SCHEMA {
+        return Ok(singles(INFORMATION_TABLES.map(str::to_owned), like));
+    }
+    let relations = relations_of(catalog.as_ref(), &schema, &RelationKind::ALL).await?;
+    Ok(singles(relations.into_iter().map(|relation| relation.name.table), like))
 }
 
 /// The columns of whatever can stand in `FROM`: tables, views, metadata tables.

@@ -216,8 +216,8 @@ pub(super) fn sort_order(fields: &[String], schema: &Schema) -> Result<SortOrder
 
 /// `column [ASC|DESC] [NULLS FIRST|LAST]`. NULLs come first in ascending and last in descending order unless said otherwise, as in Trino.
 fn sort_field(text: &str, schema: &Schema) -> Result<SortField> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let upper: Vec<String> = words.iter().skip(1).map(|word| word.to_uppercase()).collect();
+    let (column, rest) = sorted_column(text);
+    let upper: Vec<String> = rest.split_whitespace().map(str::to_uppercase).collect();
     let mut rest = upper.iter().map(String::as_str).collect::<Vec<_>>().into_iter().peekable();
     let direction = match rest.peek() {
         Some(&"ASC") => rest.next().map(|_| SortDirection::Ascending),
@@ -232,13 +232,33 @@ fn sort_field(text: &str, schema: &Schema) -> Result<SortField> {
         ["NULLS", "LAST"] => NullOrder::Last,
         _ => return Err(wrong(format!("'{text}' is not a sort field")).with_hint("write 'column [ASC|DESC] [NULLS FIRST|LAST]'")),
     };
-    let column = words.first().ok_or_else(|| wrong("a sort field is empty"))?;
+    if column.is_empty() {
+        return Err(wrong("a sort field is empty"));
+    }
     Ok(SortField { source_id: field_id(column, schema)?, transform: Transform::Identity, direction, null_order })
+}
+
+/// The column of a sort field, and what stands behind it.
+fn sorted_column(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = match text.strip_prefix('"').and_then(|quoted| quoted.find('"')) {
+        // Both quotes belong to the column.
+        Some(end) => end + 2,
+        None => text.find(char::is_whitespace).unwrap_or(text.len()),
+    };
+    text.split_at(end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_to_sort_by_may_be_quoted() {
+        assert_eq!(sorted_column(" a DESC NULLS LAST "), ("a", " DESC NULLS LAST"));
+        assert_eq!(sorted_column("\"the id\" asc"), ("\"the id\"", " asc"));
+        assert_eq!([sorted_column("a"), sorted_column(""), sorted_column("\"a")], [("a", ""), ("", ""), ("\"a", "")]);
+    }
 
     #[test]
     fn transforms_in_both_orders() {

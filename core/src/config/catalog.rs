@@ -1,24 +1,31 @@
 //! `[catalog.NAME]`: the catalogs besides the embedded one, each in a section of its own.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fmt::Write as _;
 
 use figment::value::{Dict, Value};
 
 use super::layer::flatten;
 use super::{Invalid, Key};
+use crate::{Code, Error};
 
 /// The section whose sections are catalogs.
 pub(super) const SECTION: &str = "catalog";
 
-/// The keys that catalogs have besides properties of storage (`s3.endpoint` and others, by Iceberg's names).
+/// The keys that catalogs have besides properties of storage (`s3.endpoint` and others by Iceberg's names, `dfs.nameservices` and others by Hadoop's).
 pub(super) const KEYS: &[Key] = &[
-    Key { name: "type", description: "What kind of catalog it is: sql, hadoop or rest." },
-    Key { name: "uri", description: "Where it is: of a sql catalog sqlite:///path of its database, of a rest catalog the address of its server." },
+    Key { name: "type", description: "What kind of catalog it is: sql, hadoop, hive or rest." },
+    Key {
+        name: "uri",
+        description: "Where it is: of a sql catalog its database, sqlite:///path or postgresql://user@host/database, of a hive catalog thrift://host:9083 of its metastore, of a rest catalog the address of its server.",
+    },
     Key {
         name: "warehouse",
-        description: "Where its tables lie: a folder such as file:///data/lake, or s3://bucket/lake; of a rest catalog as its server has it.",
+        description: "Where its tables lie: a folder such as file:///data/lake, s3://bucket/lake or hdfs://namenode:8020/lake; of a rest catalog as its server has it.",
     },
+    Key { name: "clients", description: "How many connections a sql catalog has to its database at most." },
     // Of rest catalogs, by the names that Iceberg has for them.
     Key { name: "audience", description: "For whom the token is, which a rest catalog asks for." },
     Key { name: "credential", description: "The id and the secret of a client of OAuth2: id:secret." },
@@ -34,7 +41,12 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "view-endpoints-supported", description: "Whether a rest catalog that does not say has views." },
 ];
 
-const KINDS: &str = "sql, hadoop, rest";
+/// What stands for a secret.
+const HIDDEN: &str = "***";
+
+const KINDS: &str = "sql, hadoop, hive, rest";
+/// What the keys begin with that say what clients of our REST server may do with a catalog.
+const SERVED: &str = "rest-server.";
 
 /// A catalog.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,8 +59,19 @@ pub struct Catalog {
     pub uri: Option<String>,
     /// Where its tables lie.
     pub warehouse: Option<String>,
-    /// Properties of its storage and, of a rest catalog, of itself, by Iceberg's names. They are not checked here.
+    /// What clients of our REST server may do with it.
+    pub served: Served,
+    /// Properties of its storage and, of a hive, rest or sql catalog, of itself, by Iceberg's names. They are not checked here.
     pub storage: BTreeMap<String, String>,
+}
+
+/// What clients of our REST server may do with a catalog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// They only read it (`rest-server.read-only`).
+    pub read_only: bool,
+    /// They get the credentials of its storage if they ask for some (`rest-server.vend-credentials`).
+    pub vend_credentials: bool,
 }
 
 /// Kinds of catalogs.
@@ -58,37 +81,76 @@ pub enum CatalogKind {
     Sql,
     /// Folders of a file system, as Java's `HadoopCatalog` has them.
     Hadoop,
+    /// A Hive Metastore, as Java's `HiveCatalog` has it.
+    Hive,
     /// A server that speaks the Iceberg REST protocol.
     Rest,
 }
 
+impl Catalog {
+    /// A catalog that has no section, with its properties as they were written, its type among them.
+    ///
+    /// Errors: `CONFIGURATION_INVALID` for what is wrong in a section too.
+    pub fn from_properties(name: &str, written: &BTreeMap<String, String>) -> crate::Result<Self> {
+        if let Some(unknown) = written.keys().find(|property| !is_key(property)) {
+            let hint = format!("did you mean '{}'?", nearest_key(unknown));
+            return Err(Error::new(Code::ConfigurationInvalid, format!("catalogs have no property '{unknown}'")).with_hint(hint));
+        }
+        check_one(name, written.clone()).map_err(|invalid| Error::new(Code::ConfigurationInvalid, format!("{}: {}", invalid.key, invalid.why)))
+    }
+}
+
 impl fmt::Debug for Catalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let storage: BTreeMap<&str, &str> = self.storage.iter().map(|(name, value)| (name.as_str(), shown(name, value))).collect();
+        let storage: BTreeMap<&str, Cow<'_, str>> = self.storage.iter().map(|(name, value)| (name.as_str(), shown(name, value))).collect();
         f.debug_struct("Catalog")
             .field("name", &self.name)
             .field("kind", &self.kind)
-            .field("uri", &self.uri)
+            .field("uri", &self.uri.as_deref().map(|uri| shown("uri", uri)))
             .field("warehouse", &self.warehouse)
+            .field("served", &self.served)
             .field("storage", &storage)
             .finish()
     }
 }
 
-/// What may be seen of a property's value: nothing if its name tells that it is a secret.
-pub fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+/// What may be seen of a property's value: nothing if its name tells that it is a secret, and of an address all but the password in it.
+pub fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     let is_secret = ["secret", "token", "password", "key", "credential", "header."].iter().any(|word| name.contains(word));
-    if is_secret { "***" } else { value }
+    if is_secret { Cow::Borrowed(HIDDEN) } else { without_password(value) }
+}
+
+/// `scheme://user:password@host?password=...` without the passwords.
+fn without_password(value: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = value.split_once("://") else { return Cow::Borrowed(value) };
+    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    let mut shown = match place.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{scheme}://{user}:{HIDDEN}@{host}"),
+        _ => format!("{scheme}://{place}"),
+    };
+    for (number, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
+        shown.push(if number == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((name, _)) if name.contains("password") => shown.extend([name, "=", HIDDEN]),
+            _ => shown.push_str(pair),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// What may be seen of a value as it was written: a reference says only where a secret comes from.
-pub(super) fn shown_as_written<'a>(name: &str, value: &'a str) -> &'a str {
-    if value.starts_with("${") { value } else { shown(name, value) }
+pub(super) fn shown_as_written<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    if value.starts_with("${") { Cow::Borrowed(value) } else { shown(name, value) }
 }
 
 /// Whether a catalog can have a key: one of its own, or a property of storage.
 pub(super) fn is_key(name: &str) -> bool {
     name.contains('.') || KEYS.iter().any(|key| key.name == name)
+}
+
+/// The key of catalogs' own that looks most like `name`.
+pub(super) fn nearest_key(name: &str) -> &'static str {
+    KEYS.iter().map(|key| key.name).min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or_default()
 }
 
 /// The values of a section by key: `s3.endpoint`.
@@ -106,50 +168,112 @@ pub(super) fn flat(section: &Dict) -> BTreeMap<String, String> {
 
 /// The catalogs that the sections describe.
 pub(super) fn check(sections: &BTreeMap<String, Dict>) -> Result<Vec<Catalog>, Invalid> {
-    sections.iter().map(|(name, section)| check_one(name, section)).collect()
+    sections.iter().map(|(name, section)| check_one(name, flat(section))).collect()
 }
 
-fn check_one(name: &str, section: &Dict) -> Result<Catalog, Invalid> {
+fn check_one(name: &str, written: BTreeMap<String, String>) -> Result<Catalog, Invalid> {
     let key = |key: &str| format!("{SECTION}.{name}.{key}");
     if name.is_empty() || !name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_') {
         return Err(Invalid::new(format!("{SECTION}.{name}"), format!("'{name}' is not a name of lower-case letters, digits and '_'")));
     }
     let mut values = BTreeMap::new();
-    for (property, value) in flat(section) {
+    for (property, value) in written {
         let resolved = resolve(&value).map_err(|why| Invalid::new(key(&property), why))?;
         values.insert(property, resolved);
     }
     let kind = match values.remove("type").as_deref() {
         Some("sql") => CatalogKind::Sql,
         Some("hadoop") => CatalogKind::Hadoop,
+        Some("hive") => CatalogKind::Hive,
         Some("rest") => CatalogKind::Rest,
         Some(other) => return Err(Invalid::new(key("type"), format!("'{other}' is not one of {KINDS}"))),
         None => return Err(Invalid::new(key("type"), format!("it is missing; it is one of {KINDS}"))),
     };
     let (uri, warehouse) = (values.remove("uri"), values.remove("warehouse"));
     if warehouse.is_none() && kind != CatalogKind::Rest {
-        return Err(Invalid::new(key("warehouse"), "it is missing; a folder such as file:///data/lake, or s3://bucket/lake"));
+        return Err(Invalid::new(
+            key("warehouse"),
+            "it is missing; a folder such as file:///data/lake, s3://bucket/lake or hdfs://namenode:8020/lake",
+        ));
     }
     match (kind, &uri) {
         (CatalogKind::Rest, None) => return Err(Invalid::new(key("uri"), "it is missing; the address of a server such as http://127.0.0.1:8181")),
+        (CatalogKind::Hive, None) => {
+            return Err(Invalid::new(key("uri"), "it is missing; the address of a metastore such as thrift://127.0.0.1:9083"));
+        }
         (CatalogKind::Hadoop, Some(_)) => return Err(Invalid::new(key("uri"), "a hadoop catalog has none: it is its warehouse")),
-        (CatalogKind::Sql, Some(uri)) if !uri.starts_with("sqlite:") => {
-            return Err(Invalid::new(key("uri"), format!("'{uri}' is not the address of a database such as sqlite:///data/catalog.sqlite")));
+        (CatalogKind::Sql, Some(uri)) if !is_database(uri) => {
+            let why = "is not the address of a database such as sqlite:///data/catalog.sqlite or postgresql://user@host:5432/database";
+            return Err(Invalid::new(key("uri"), format!("'{}' {why}", shown("uri", uri))));
         }
         _ => {}
     }
-    Ok(Catalog { name: name.to_owned(), kind, uri, warehouse, storage: values })
+    let served = served(&mut values).map_err(|(name, why)| Invalid::new(key(&name), why))?;
+    Ok(Catalog { name: name.to_owned(), kind, uri, warehouse, served, storage: values })
 }
 
-/// A value, or what it refers to: `${ENV:NAME}` is a variable of the environment, `${FILE:/path}` the text of a file.
-fn resolve(value: &str) -> Result<String, String> {
-    let Some(reference) = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else { return Ok(value.to_owned()) };
+/// Takes out of the values what is for clients of our REST server. Errors: the key, and what is wrong with it.
+fn served(values: &mut BTreeMap<String, String>) -> Result<Served, (String, String)> {
+    let mut served = Served::default();
+    let keys: Vec<String> = values.keys().filter(|key| key.starts_with(SERVED)).cloned().collect();
+    for key in keys {
+        let value = values.remove(&key).unwrap_or_default();
+        let flag = match &key[SERVED.len()..] {
+            "read-only" => &mut served.read_only,
+            "vend-credentials" => &mut served.vend_credentials,
+            _ => return Err((key, format!("there are {SERVED}read-only and {SERVED}vend-credentials"))),
+        };
+        *flag = value.parse().map_err(|_| (key, format!("'{value}' is not true or false")))?;
+    }
+    Ok(served)
+}
+
+/// Whether an address is one that sql catalogs have, as others spell it too: `jdbc:postgresql://`, `postgresql+psycopg2://`.
+fn is_database(uri: &str) -> bool {
+    let uri = uri.strip_prefix("jdbc:").unwrap_or(uri);
+    let scheme = uri.split([':', '+']).next().unwrap_or_default();
+    ["sqlite", "postgresql", "postgres"].contains(&scheme) && uri.contains(':')
+}
+
+/// A value with what it refers to: `${ENV:NAME}` is a variable of the environment, `${FILE:/path}` the text of a file. Within the user and password of an address
+/// what they stand for is written as addresses have it.
+pub(super) fn resolve(value: &str) -> Result<String, String> {
+    if let Some(reference) = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'))
+        && !reference.contains('}')
+    {
+        return referred(reference);
+    }
+    let (mut resolved, mut rest) = (String::new(), value);
+    while let Some(start) = ["${ENV:", "${FILE:"].iter().filter_map(|opening| rest.find(*opening)).min() {
+        let Some(end) = rest[start..].find('}').map(|length| start + length) else { break };
+        resolved.push_str(&rest[..start]);
+        let text = referred(&rest[start + 2..end])?;
+        rest = &rest[end + 1..];
+        if resolved.contains("://") && rest.contains('@') {
+            for byte in text.bytes() {
+                match byte {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => resolved.push(char::from(byte)),
+                    _ => {
+                        let _ = write!(resolved, "%{byte:02X}");
+                    }
+                }
+            }
+        } else {
+            resolved.push_str(&text);
+        }
+    }
+    resolved.push_str(rest);
+    Ok(resolved)
+}
+
+/// What `ENV:NAME` or `FILE:/path` stands for.
+fn referred(reference: &str) -> Result<String, String> {
     match reference.split_once(':') {
         Some(("ENV", name)) => std::env::var(name).map_err(|_| format!("there is no environment variable {name}")),
         Some(("FILE", path)) => match std::fs::read_to_string(path) {
             Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => Err(format!("file '{path}' cannot be read: {error}")),
         },
-        _ => Err(format!("'{value}' is no reference such as ${{ENV:NAME}} or ${{FILE:/path}}")),
+        _ => Err(format!("'${{{reference}}}' is no reference such as ${{ENV:NAME}} or ${{FILE:/path}}")),
     }
 }

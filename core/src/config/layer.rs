@@ -94,8 +94,7 @@ impl Layer {
                 match rest.split_once('.') {
                     Some((_, name)) if catalog::is_key(name) => continue,
                     Some((of, name)) => {
-                        let known = catalog::KEYS.iter().map(|key| key.name);
-                        let nearest = known.min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or_default();
+                        let nearest = catalog::nearest_key(name);
                         return Err(refused(format!("unknown key '{key}', did you mean '{CATALOGS}{of}.{nearest}'?")));
                     }
                     None => return Err(refused(format!("'{key}' is a section, not a value"))),

@@ -5,6 +5,7 @@
 
 mod cache;
 mod catalog;
+mod etcd;
 mod execution;
 mod executor;
 mod layer;
@@ -12,6 +13,7 @@ mod log;
 mod machine;
 mod maintenance;
 mod print;
+mod rest_server;
 mod server;
 
 use std::borrow::Cow;
@@ -24,12 +26,14 @@ use figment::value::Dict;
 use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
-pub use catalog::{Catalog, CatalogKind, shown};
+pub use catalog::{Catalog, CatalogKind, Served, shown};
+pub use etcd::Etcd;
 pub use execution::Execution;
 pub use executor::Executor;
 use layer::Layer;
 pub use log::{Log, LogFormat};
 pub use maintenance::{Maintenance, QuietHours, TablePattern};
+pub use rest_server::RestServer;
 pub use server::Server;
 
 use crate::{Code, Error, Result};
@@ -45,8 +49,12 @@ pub struct Config {
     pub cache: Cache,
     /// Where an executor belongs, and how it ends.
     pub executor: Executor,
+    /// Where the state of a cluster of several coordinators is kept, if there is such a place.
+    pub etcd: Option<Etcd>,
     /// What keeping tables in order may do.
     pub maintenance: Maintenance,
+    /// Who may use the catalogs by the REST server.
+    pub rest_server: RestServer,
     /// What is logged, and how.
     pub log: Log,
     /// The catalogs that have sections, by name.
@@ -61,7 +69,9 @@ struct Raw {
     execution: execution::Raw,
     cache: cache::Raw,
     executor: executor::Raw,
+    etcd: etcd::Raw,
     maintenance: maintenance::Raw,
+    rest_server: rest_server::Raw,
     log: log::Raw,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     catalog: BTreeMap<String, Dict>,
@@ -82,7 +92,9 @@ pub const SECTIONS: &[(&str, &[Key])] = &[
     ("execution", execution::KEYS),
     ("cache", cache::KEYS),
     ("executor", executor::KEYS),
+    ("etcd", etcd::KEYS),
     ("maintenance", maintenance::KEYS),
+    ("rest_server", rest_server::KEYS),
     ("log", log::KEYS),
 ];
 
@@ -168,7 +180,9 @@ fn check(raw: Raw) -> Result<Config, Invalid> {
         execution: raw.execution.check()?,
         cache: raw.cache.check()?,
         executor: raw.executor.check()?,
+        etcd: raw.etcd.check()?,
         maintenance: raw.maintenance.check()?,
+        rest_server: raw.rest_server.check()?,
         log: raw.log.check()?,
         catalogs: catalog::check(&raw.catalog)?,
     })

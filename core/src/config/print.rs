@@ -8,6 +8,9 @@ use figment::value::{Dict, Value};
 use super::{Loaded, SECTIONS, catalog};
 use crate::units::ByteSize;
 
+/// The keys outside of catalogs that hold secrets.
+const SECRETS: [&str; 2] = ["etcd.password", "rest_server.tokens"];
+
 impl Loaded {
     /// The effective configuration as TOML; each line ends with a comment that says where its value comes from.
     pub fn to_toml(&self) -> String {
@@ -25,7 +28,7 @@ impl Loaded {
             let _ = writeln!(text, "\n[{section}]");
             let values = self.layers.extract_inner::<Dict>(&section).map(|section| catalog::flat(&section)).unwrap_or_default();
             for (name, value) in &values {
-                let shown = quoted(catalog::shown_as_written(name, value));
+                let shown = quoted(&catalog::shown_as_written(name, value));
                 let _ = writeln!(text, "{name} = {shown} # {}", origin(&self.layers, &format!("{section}.{name}")));
             }
         }
@@ -52,6 +55,7 @@ fn origin<'a>(layers: &'a Figment, path: &str) -> &'a str {
 /// A value as TOML writes it. All keys are text, numbers or booleans.
 fn value(layers: &Figment, path: &str) -> String {
     match layers.find_value(path) {
+        Ok(Value::String(_, text)) if SECRETS.contains(&path) && !text.is_empty() => quoted(&catalog::shown_as_written(path, &text)),
         Ok(Value::String(_, text)) => quoted(&text),
         Ok(Value::Num(_, number)) => number.to_u128().map_or_else(|| number.to_i128().unwrap_or_default().to_string(), |number| number.to_string()),
         Ok(Value::Bool(_, flag)) => flag.to_string(),

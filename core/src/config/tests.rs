@@ -158,6 +158,47 @@ fn catalogs_have_sections() {
 }
 
 #[test]
+fn passwords_in_addresses_are_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("secret"), "s3@cr3t\n").unwrap();
+    let text = format!(
+        "[catalog.pg]\ntype = 'sql'\nuri = 'postgresql://ada:${{FILE:{}/secret}}@h/lake?sslmode=require&password=s3@cr3t'\nwarehouse = '/w'\n\
+         [catalog.java]\ntype = 'sql'\nuri = 'jdbc:postgresql://h/lake'\nwarehouse = '/w'\njdbc.password = 's3@cr3t'\n",
+        directory.path().display()
+    );
+    let loaded = load(&Sources { file: Some(file(&directory, &text)), ..Sources::default() }).unwrap();
+    let [java, pg] = &loaded.config.catalogs[..] else { panic!("{:?}", loaded.config.catalogs) };
+    assert_eq!((java.uri.as_deref(), java.storage["jdbc.password"].as_str()), (Some("jdbc:postgresql://h/lake"), "s3@cr3t"));
+    assert_eq!(pg.uri.as_deref(), Some("postgresql://ada:s3%40cr3t@h/lake?sslmode=require&password=s3@cr3t"));
+    let (printed, debugged) = (loaded.to_toml(), format!("{loaded:?}"));
+    assert!(printed.contains("postgresql://ada:***@h/lake?sslmode=require&password=***") && debugged.contains("ada:***@h/lake"), "{printed}");
+    assert!(!printed.contains("cr3t") && !debugged.contains("cr3t"), "{printed}{debugged}");
+}
+
+#[test]
+fn who_may_use_the_rest_server() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("tokens"), "first-s3cr3t-token\n second-s3cr3t-token\n\n").unwrap();
+    let reference = format!("${{FILE:{}/tokens}}", directory.path().display());
+    let text =
+        format!("[rest_server]\ntokens = '{reference}'\n[catalog.a]\ntype = 'hadoop'\nwarehouse = '/w'\nrest-server.vend-credentials = true\n");
+    let loaded = load(&Sources { file: Some(file(&directory, &text)), ..Sources::default() }).unwrap();
+    assert_eq!(loaded.config.rest_server.tokens, ["first-s3cr3t-token", "second-s3cr3t-token"]);
+    assert!(!format!("{loaded:?}").contains("s3cr3t") && loaded.to_toml().contains(&reference));
+    let [catalog] = &loaded.config.catalogs[..] else { panic!("{:?}", loaded.config.catalogs) };
+    assert_eq!((catalog.served, catalog.storage.len()), (Served { read_only: false, vend_credentials: true }, 0));
+
+    let text = "[rest_server]\ntokens = 'a-s3cr3t-token-of-text'";
+    assert!(!load(&Sources { file: Some(file(&directory, text)), ..Sources::default() }).unwrap().to_toml().contains("s3cr3t"));
+    for (tokens, why) in
+        [(",", "there is no token in it"), ("short", "token 1 is shorter than 16 characters"), ("${ENV:NO_SUCH_VARIABLE}", "there is no")]
+    {
+        let refused = refusal(&Sources { file: Some(file(&directory, &format!("[rest_server]\ntokens = '{tokens}'"))), ..Sources::default() });
+        assert!(refused.contains("rest_server.tokens: ") && refused.contains(why), "{refused}");
+    }
+}
+
+#[test]
 fn wrong_catalogs_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     for (text, why) in [
@@ -169,9 +210,44 @@ fn wrong_catalogs_are_refused() {
         ("[catalog]\na = 'b'", "'catalog.a' is a section, not a value"),
         ("[catalog.a]\ntype = 'sql'\nuri = 'mysql://x'\nwarehouse = '/w'", "catalog.a.uri: 'mysql://x' is not the address"),
         ("[catalog.a]\ntype = 'rest'", "catalog.a.uri: it is missing; the address of a server"),
+        (
+            "[catalog.a]\ntype = 'hadoop'\nwarehouse = '/w'\nrest-server.read-only = 'no'",
+            "catalog.a.rest-server.read-only: 'no' is not true or false",
+        ),
+        ("[catalog.a]\ntype = 'hadoop'\nwarehouse = '/w'\nrest-server.readonly = true", "there are rest-server.read-only and"),
+        ("[catalog.a]\ntype = 'hive'\nwarehouse = '/w'", "catalog.a.uri: it is missing; the address of a metastore"),
         ("[catalog.a]\ntype = 'hadoop'\nwarehouse = '${ENV:NO_SUCH_VARIABLE}'", "there is no environment variable NO_SUCH_VARIABLE"),
     ] {
         let refused = refusal(&Sources { file: Some(file(&directory, text)), ..Sources::default() });
         assert!(refused.contains(why) && refused.contains("config file"), "{text}: {refused}");
+    }
+}
+
+#[test]
+fn etcd_is_a_list_of_servers_and_its_password_is_not_shown() {
+    let flag = |key, value: &str| Flag { flag: "--x", key, value: value.to_owned() };
+    assert_eq!(load(&Sources::default()).unwrap().config.etcd, None);
+    let flags = vec![
+        flag("etcd.endpoints", "http://h1:2379, h2:2379/"),
+        flag("etcd.prefix", "/lake/"),
+        flag("etcd.user", "engine"),
+        flag("etcd.password", "s3cr3t"),
+    ];
+    let loaded = load(&Sources { flags, ..Sources::default() }).unwrap();
+    let etcd = loaded.config.etcd.as_ref().unwrap();
+    assert_eq!(etcd.endpoints, ["http://h1:2379", "http://h2:2379"]);
+    assert_eq!((etcd.prefix.as_str(), etcd.server(), etcd.password.as_deref()), ("/lake", "h1:2379", Some("s3cr3t")));
+    assert!(!loaded.to_toml().contains("s3cr3t") && !format!("{loaded:?}").contains("s3cr3t"));
+
+    for (key, value, expected) in [
+        ("etcd.endpoints", "h1", "etcd.endpoints: 'h1' is not the address of a server such as http://10.0.0.1:2379"),
+        ("etcd.endpoints", "http://h1:1,https://h2:1", "etcd.endpoints: some are http:// and some are https://; all must be the same"),
+        ("etcd.ca", "/ca.pem", "etcd.ca: there are certificates only for servers at https://, see etcd.endpoints"),
+        ("etcd.prefix", "lake", "etcd.prefix: 'lake' does not begin with '/' and a name, such as /nunatak"),
+        ("etcd.password", "x", "etcd.user: it is missing; there is etcd.password"),
+    ] {
+        let flags = vec![flag("etcd.endpoints", "h1:1"), flag(key, value)];
+        let refused = refusal(&Sources { flags, ..Sources::default() });
+        assert!(refused.ends_with(expected), "{key} = {value}: {refused}");
     }
 }

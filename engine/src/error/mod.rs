@@ -3,6 +3,7 @@
 mod planning;
 mod type_texts;
 
+use std::cmp::Reverse;
 use std::error::Error as StdError;
 
 use datafusion::arrow::error::ArrowError;
@@ -13,6 +14,8 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use nunatak_core::{Code, Error, Location};
 
 use type_texts::in_trino_terms;
+
+use crate::sql::{OUTER, output_name};
 
 /// Turns an error of DataFusion into nunatak's. An error of ours that travelled inside comes out unchanged.
 pub fn from_datafusion(error: DataFusionError) -> Error {
@@ -108,13 +111,14 @@ fn with_diagnostic(error: Error, diagnostic: &Diagnostic) -> Error {
 fn from_schema_error(error: SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
-            let missing = Error::new(Code::ColumnNotFound, format!("column '{}' does not exist", field.flat_name()));
-            suggest(missing, &field.name, names.iter().copied())
+            let names: Vec<&str> = valid_fields.iter().map(|column| output_name(&column.name)).collect();
+            let flat = field.flat_name();
+            let written = flat.strip_prefix(OUTER).and_then(|name| name.strip_prefix('.')).unwrap_or(&flat);
+            let missing = Error::new(Code::ColumnNotFound, format!("column '{}' does not exist", output_name(written)));
+            suggest(missing, output_name(&field.name), names.iter().copied())
         }
-        SchemaError::AmbiguousReference { field } => {
-            Error::new(Code::AmbiguousName, format!("column '{}' is ambiguous", field.name)).with_hint("write the table's name or alias before it")
-        }
+        SchemaError::AmbiguousReference { field } => Error::new(Code::AmbiguousName, format!("column '{}' is ambiguous", output_name(&field.name)))
+            .with_hint("write the table's name or alias before it"),
         SchemaError::DuplicateQualifiedField { qualifier, name } => {
             Error::new(Code::DuplicateColumnName, format!("column '{qualifier}.{name}' occurs twice")).with_hint("give one of them an alias")
         }
@@ -161,8 +165,8 @@ fn arrow_code(error: &ArrowError) -> Code {
     match error {
         ArrowError::DivideByZero => Code::DivisionByZero,
         ArrowError::ArithmeticOverflow(_) => Code::NumericValueOutOfRange,
+        ArrowError::CastError(text) if text.starts_with("Cannot cast to Decimal") => Code::NumericValueOutOfRange,
         ArrowError::CastError(_) | ArrowError::ParseError(_) => Code::InvalidCastArgument,
-        ArrowError::InvalidArgumentError(text) if text.contains("too large to store in a Decimal") => Code::InvalidCastArgument,
         ArrowError::ComputeError(_) | ArrowError::InvalidArgumentError(_) => Code::InvalidFunctionArgument,
         ArrowError::NotYetImplemented(_) => Code::NotSupported,
         ArrowError::ParquetError(_) => Code::IcebergBadData,
@@ -178,6 +182,11 @@ pub fn from_arrow(error: &ArrowError) -> Error {
     if let Some(full) = no_space(&error.to_string()) {
         return full;
     }
+    if let ArrowError::CastError(text) | ArrowError::InvalidArgumentError(text) = error
+        && let Some(text) = out_of_range(text)
+    {
+        return Error::new(Code::NumericValueOutOfRange, in_trino_terms(&text));
+    }
     let code = arrow_code(error);
     let text = match error {
         ArrowError::DivideByZero => "division by zero".to_owned(),
@@ -189,6 +198,19 @@ pub fn from_arrow(error: &ArrowError) -> Error {
         other => other.to_string(),
     };
     Error::new(code, in_trino_terms(&text))
+}
+
+/// What is said of a number that a type has no place for, if that is what Arrow's text is about.
+fn out_of_range(text: &str) -> Option<String> {
+    if let Some((value, wanted)) = text.strip_prefix("Can't cast value ").and_then(|rest| rest.split_once(" to type ")) {
+        return Some(format!("cannot cast {value} to {wanted}")).filter(|_| !value.eq_ignore_ascii_case("nan"));
+    }
+    let parts = [" is too large to store in a Decimal", " is too small to store in a Decimal"].iter().find_map(|said| text.split_once(said));
+    let (value, (_, rest)) = parts.and_then(|(value, rest)| Some((value, rest.split_once(" of precision ")?)))?;
+    // The bound behind it has the scale.
+    let (precision, bound) = rest.split_once(". ")?;
+    let scale = bound.rsplit(' ').next()?.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    Some(format!("cannot cast {value} to decimal({precision},{scale})"))
 }
 
 fn from_parquet(error: ParquetError) -> Error {
@@ -217,15 +239,44 @@ fn lower_first(text: &str) -> String {
     }
 }
 
+/// How many names are compared with the one that was written, letter by letter in their order. Of more, those that have most letters in common with it.
+const COMPARED_MAX: usize = 500;
+
 /// The name most like `wanted`, if one is like it at all: for "did you mean".
 fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
+    let names = with_most_in_common(&wanted, names.into_iter().collect());
     names
         .into_iter()
         .map(|name| (strsim::jaro_winkler(&wanted, &name.to_lowercase()), name))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, name)| name)
+}
+
+/// Up to [`COMPARED_MAX`] of the names. What two names have in common is most of how much alike they are, and is quick to see.
+fn with_most_in_common<'a>(wanted: &str, names: Vec<&'a str>) -> Vec<&'a str> {
+    if names.len() <= COMPARED_MAX {
+        return names;
+    }
+    let mut letters = [0_u8; 256];
+    wanted.bytes().for_each(|letter| letters[usize::from(letter)] = letters[usize::from(letter)].saturating_add(1));
+    let likeness = |name: &str| {
+        let mut left = letters;
+        let in_common = |letter: u8| {
+            let left = &mut left[usize::from(letter.to_ascii_lowercase())];
+            let had = *left > 0;
+            *left = left.saturating_sub(1);
+            had
+        };
+        let common = 1_000 * name.bytes().map(in_common).filter(|common| *common).count();
+        common / wanted.len().max(1) + common / name.len().max(1)
+    };
+    let mut ranked: Vec<_> = names.into_iter().map(|name| (Reverse(likeness(name)), name)).collect();
+    ranked.select_nth_unstable(COMPARED_MAX);
+    ranked.truncate(COMPARED_MAX);
+    ranked.sort_unstable();
+    ranked.into_iter().map(|(_, name)| name).collect()
 }
 
 /// Asks "did you mean ...?" with the one of `names` that looks most like `wanted`; if none does, the error keeps the hint that it has.
@@ -251,6 +302,17 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_do_not_fit_are_out_of_range() {
+        let integer = from_arrow(&ArrowError::CastError("Can't cast value 3000000000 to type Int32".into()));
+        assert_eq!(integer.to_string(), "NUMERIC_VALUE_OUT_OF_RANGE: cannot cast 3000000000 to integer");
+        let large = ArrowError::InvalidArgumentError("1000.00 is too large to store in a Decimal128 of precision 5. Max is 999.99".into());
+        assert_eq!(from_arrow(&large).to_string(), "NUMERIC_VALUE_OUT_OF_RANGE: cannot cast 1000.00 to decimal(5,2)");
+        let small = ArrowError::InvalidArgumentError("-12 is too small to store in a Decimal128 of precision 1. Min is -9".into());
+        assert_eq!(from_arrow(&small).to_string(), "NUMERIC_VALUE_OUT_OF_RANGE: cannot cast -12 to decimal(1,0)");
+        assert_eq!(from_arrow(&ArrowError::CastError("Cannot cast string 'x' to value of Int64 type".into())).code(), Code::InvalidCastArgument);
+    }
+
+    #[test]
     fn a_syntax_error_has_its_place() {
         let error = from_parser(ParserError::ParserError("Expected: an expression, found: FROM at Line: 2, Column: 8".into()));
         assert_eq!(error.to_string(), "SYNTAX_ERROR: line 2:8: expected: an expression, found: FROM");
@@ -260,5 +322,15 @@ mod tests {
     fn nearest_name_is_near() {
         assert_eq!(nearest("flight", ["flights", "weather"]), Some("flights"));
         assert_eq!(nearest("zzz", ["flights", "weather"]), None);
+    }
+
+    #[test]
+    fn nearest_of_many_names_is_near() {
+        let names: Vec<String> = (0..20_000).map(|n| format!("events_of_{n}")).chain(["customers".to_owned()]).collect();
+        let nearest = |wanted: &str| nearest(wanted, names.iter().map(String::as_str));
+        assert_eq!(nearest("costumers"), Some("customers"));
+        assert_eq!(nearest("Customer"), Some("customers"));
+        assert_eq!(nearest("event_of_17345"), Some("events_of_17345"));
+        assert_eq!(nearest("zzz"), None);
     }
 }

@@ -5,6 +5,7 @@ use nunatak_core::{Code, Error};
 
 use super::lower_first;
 use super::type_texts::in_trino_terms;
+use crate::sql::output_name;
 
 /// Texts that need only their code.
 const CODES: &[(&str, Code)] = &[
@@ -17,6 +18,7 @@ const CODES: &[(&str, Code)] = &[
     ("ncompatible inputs for Union", Code::TypeMismatch),
     ("queries have different number of columns", Code::TypeMismatch),
     ("annot automatically convert", Code::TypeMismatch),
+    ("ypes don't match and no valid cast exists", Code::TypeMismatch),
     ("xpected LIMIT to be an integer", Code::TypeMismatch),
     ("nconsistent data length across values list", Code::TypeMismatch),
     ("must appear in the GROUP BY clause or be used in an aggregate function", Code::ExpressionNotAggregate),
@@ -29,6 +31,30 @@ const CODES: &[(&str, Code)] = &[
     ("specified more than once", Code::DuplicateNamedQuery),
     ("ubquery returned more than one row", Code::SubqueryMultipleRows),
     ("nsupported date_trunc granularity", Code::InvalidFunctionArgument),
+];
+
+/// What is not supported of subqueries that name columns of the query around them, by what DataFusion's texts say of it.
+const SUBQUERIES: &[(&str, &str)] = &[
+    (
+        "orrelated scalar subquery must be aggregated",
+        "a subquery for one value that names columns of the query around it must be an aggregation, as max(...)",
+    ),
+    (
+        "GROUP BY clause in a scalar correlated subquery",
+        "a subquery for one value that names columns of the query around it can be grouped only by what these are compared with",
+    ),
+    (
+        "orrelated scalar subquery can only be used in",
+        "a subquery for one value that names columns of the query around it is supported in SELECT and WHERE, not here",
+    ),
+    ("orrelated scalar subquery in the GROUP BY", "a subquery for one value that names columns of the query around it is not supported in GROUP BY"),
+    (
+        "ccessing outer reference columns is not allowed",
+        "a subquery names columns of the query around it in INTERSECT, EXCEPT or an outer join, which is not supported",
+    ),
+    ("ubquery can only be used in", "IN and EXISTS with a subquery are supported in SELECT, WHERE and HAVING, not here"),
+    ("nsupported Subquery plan", "this subquery that names columns of the query around it is not supported"),
+    ("a mixed of outer references and inner columns", "a window function in a subquery names columns of the query around it, which is not supported"),
 ];
 
 /// The error for a text of DataFusion's planner.
@@ -55,7 +81,16 @@ pub(super) fn from_not_implemented(message: &str) -> Error {
         return Error::new(Code::ExpressionNotScalar, "a window function is not allowed here").with_hint("filter its result in an outer query");
     }
     if message.contains("does not support logical expression InSubquery") || message.contains("does not support logical expression Exists") {
-        return Error::not_supported("IN and EXISTS with a subquery are supported in WHERE and HAVING, not here");
+        return Error::not_supported(
+            "IN and EXISTS with a subquery are supported in SELECT, WHERE and HAVING, and only with conditions by AND for columns of the query around them",
+        )
+        .with_hint("write a join");
+    }
+    if message.contains("does not support logical expression ScalarSubquery") {
+        return Error::not_supported(
+            "a subquery that is aggregated for each row of the query around it is supported only if '=' ties the two together",
+        )
+        .with_hint("write a join, and GROUP BY");
     }
     Error::not_supported(message)
 }
@@ -79,7 +114,7 @@ fn not_grouped(message: &str) -> Option<Error> {
     if !rest.starts_with(" must appear in the GROUP BY clause or must be part of an aggregate function") {
         return None;
     }
-    let column = column.rsplit('.').next().unwrap_or(column);
+    let column = output_name(column.rsplit('.').next().unwrap_or(column));
     Some(Error::new(Code::ExpressionNotAggregate, format!("column '{column}' must be in GROUP BY or within an aggregate function")))
 }
 
@@ -98,6 +133,9 @@ fn others(message: &str) -> Option<Error> {
     }
     if message.starts_with("Too many columns! The subquery should only return one column") {
         return Some(Error::not_supported("a subquery of several columns is not supported here"));
+    }
+    if let Some((_, what)) = SUBQUERIES.iter().find(|(part, _)| message.contains(part)) {
+        return Some(Error::not_supported(*what).with_hint("write a join"));
     }
     let name = message.strip_prefix("Field ")?.strip_suffix(" not found in struct")?;
     Some(Error::new(Code::ColumnNotFound, format!("field '{name}' does not exist")))

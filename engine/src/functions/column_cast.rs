@@ -9,11 +9,12 @@ use datafusion::common::{DFSchema, ScalarValue, exec_err, not_impl_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 use nunatak_core::Error;
 
-use super::rename_fields::cast_by_position;
+use super::number_cast;
+use super::rename_fields::{cast_by_position, renamed};
 use crate::error::{from_datafusion, into_datafusion};
 use crate::rules::exact_float;
 use crate::scan::types::plain_type;
@@ -37,17 +38,51 @@ pub fn cast_to_column(value: Expr, column: &Field, input: &DFSchema) -> Result<E
 
 /// The same; `place` is where the value goes in the words of an error. A value that is written out is cast at once.
 pub fn cast_at(value: Expr, data_type: &DataType, place: &str, input: &DFSchema) -> Result<Expr> {
-    match cast_by_position(value, &plain_type(data_type), input)? {
+    let wanted = plain_type(data_type);
+    // What has no type is a parameter without a value.
+    if let Ok(from) = value.get_type(input) {
+        check(&from, &wanted).map_err(|error| failed(Some(place), error))?;
+    }
+    match cast_by_position(value, &wanted, input)? {
         // Parameters are told by the casts around them.
         Expr::Cast(Cast { expr, field }) if !matches!(*expr, Expr::Placeholder(_)) => match *expr {
             Expr::Literal(value, _) if !field.data_type().is_nested() => {
-                let exact = exact_float(&value, field.data_type()).map_or_else(|| value.cast_to(field.data_type()), Ok);
+                let exact = exact_float(&value, field.data_type()).map_or_else(|| cast_scalar(value, field.data_type()), Ok);
                 Ok(Expr::Literal(exact.map_err(|error| failed(Some(place), error))?, None))
             }
             value => Ok(function().call(vec![value, lit(ScalarValue::try_from(field.data_type())?), lit(place)])),
         },
         same => Ok(same),
     }
+}
+
+fn cast_scalar(value: ScalarValue, to: &DataType) -> Result<ScalarValue> {
+    if !number_cast::is_needed(&value.data_type(), to) {
+        return value.cast_to(to);
+    }
+    match number_cast::cast_value(&ColumnarValue::Scalar(value), to, false)? {
+        ColumnarValue::Scalar(value) => Ok(value),
+        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0),
+    }
+}
+
+/// That values of a type can be cast to another, rows by the position of their fields.
+///
+/// Errors: `TYPE_MISMATCH`.
+pub fn check(from: &DataType, to: &DataType) -> Result<()> {
+    let from = renamed(from, to);
+    // As DataFusion checks its own casts.
+    let can_cast = match requires_nested_struct_cast(&from, to) {
+        true => validate_data_type_compatibility("", &from, to).is_ok(),
+        false => can_cast_types(&from, to),
+    };
+    if can_cast && !is_no_number(&from, to) { Ok(()) } else { not_impl_err!("Unsupported CAST from {from} to {to}") }
+}
+
+/// Whether the values are none that a column of numbers takes. Arrow counts days and moments, and makes numbers of truth values.
+fn is_no_number(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Boolean, Date32, Date64, Time32, Time64, Timestamp};
+    to.is_numeric() && matches!(from, Boolean | Date32 | Date64 | Time32(_) | Time64(_) | Timestamp(..))
 }
 
 /// The columns of a plan, by position, with the names and the types of these, apart from what the types say of the fields within.
@@ -86,12 +121,7 @@ impl ScalarUDFImpl for ColumnCast {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         let [from, to, _] = arguments else { return exec_err!("{NAME} takes a value, a type and a place") };
-        // As DataFusion checks its own casts.
-        let can_cast = match requires_nested_struct_cast(from, to) {
-            true => validate_data_type_compatibility("", from, to).is_ok(),
-            false => can_cast_types(from, to),
-        };
-        if can_cast { Ok(to.clone()) } else { not_impl_err!("Unsupported CAST from {from} to {to}") }
+        check(from, to).map(|()| to.clone())
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -100,7 +130,12 @@ impl ScalarUDFImpl for ColumnCast {
             ColumnarValue::Scalar(place) => place.try_as_str().flatten(),
             ColumnarValue::Array(_) => None,
         };
-        value.cast_to(arguments.return_field.data_type(), None).map_err(|error| failed(place, error))
+        let to = arguments.return_field.data_type();
+        let cast = match number_cast::is_needed(&value.data_type(), to) {
+            true => number_cast::cast_value(value, to, false),
+            false => value.cast_to(to, None),
+        };
+        cast.map_err(|error| failed(place, error))
     }
 }
 
@@ -135,6 +170,10 @@ mod tests {
     fn literals_are_cast_at_once() {
         let written = |value| cast_at(value, &DataType::Int32, "column 'n', row 2", &DFSchema::empty());
         assert_eq!(written(lit("7")).unwrap(), lit(7_i32));
+        assert_eq!(written(lit(1.5)).unwrap(), lit(2_i32));
+        let refused = cast_at(lit(true), &DataType::Date32, "column 'n', row 2", &DFSchema::empty()).unwrap_err();
+        assert_eq!(from_datafusion(refused).to_string(), "TYPE_MISMATCH: column 'n', row 2: cannot cast boolean to date");
         assert_eq!(from_datafusion(written(lit("x")).unwrap_err()).code(), Code::InvalidCastArgument);
+        assert_eq!(from_datafusion(written(lit(true)).unwrap_err()).to_string(), "TYPE_MISMATCH: column 'n', row 2: cannot cast boolean to integer");
     }
 }

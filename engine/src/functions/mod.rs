@@ -1,6 +1,13 @@
-//! Functions of our own. They go to every session that makes or runs plans: executors find them by their names.
+//! Functions of our own, some in place of DataFusion's of that name. They go to every session that makes or runs plans: executors find them by their names.
 
+pub mod array_numbers;
 pub mod column_cast;
+pub mod date_bin;
+pub mod date_trunc;
+pub mod interval_order;
+pub mod now;
+pub mod nullable;
+pub mod number_cast;
 pub mod range_of;
 pub mod rename_fields;
 pub mod single_value;
@@ -17,8 +24,10 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| vec![thet
 
 /// All scalar functions, the partition transforms included.
 pub fn scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    let others = [zorder::function(), rename_fields::function(), column_cast::function(), range_of::range_of(), range_of::hash_of()];
-    transform::functions::all().iter().map(Arc::clone).chain(others)
+    let casts = [rename_fields::function(), column_cast::function(), number_cast::function(), nullable::function()];
+    let times = [date_bin::function(), date_trunc::function(), interval_order::function(), now::function()];
+    let others = [zorder::function(), range_of::range_of(), range_of::hash_of()];
+    transform::functions::all().iter().map(Arc::clone).chain(casts).chain(times).chain(others).chain(array_numbers::all().iter().map(Arc::clone))
 }
 
 /// All aggregate functions.

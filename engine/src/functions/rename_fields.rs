@@ -32,7 +32,7 @@ pub fn cast_by_position(value: Expr, to: &DataType, input: &DFSchema) -> Result<
 }
 
 /// The type `from` with the field names of `to`, where rows have as many fields and not the same names.
-fn renamed(from: &DataType, to: &DataType) -> DataType {
+pub(super) fn renamed(from: &DataType, to: &DataType) -> DataType {
     match (from, to) {
         (DataType::Struct(from), DataType::Struct(to)) if from.len() == to.len() => {
             let find = |field: &FieldRef| to.iter().find(|to| to.name() == field.name());

@@ -12,7 +12,7 @@ use nunatak_core::{Code, Error};
 
 use crate::error::into_datafusion;
 
-const NAME: &str = "single_value";
+const NAME: &str = "$single_value";
 
 /// The function.
 pub fn function() -> Arc<AggregateUDF> {

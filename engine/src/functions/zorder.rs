@@ -16,7 +16,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 /// A column, and what bounds its values.
 const ARGUMENTS_PER_COLUMN: usize = 3;
 
-const NAME: &str = "iceberg_zorder";
+const NAME: &str = "$zorder";
 
 static FUNCTION: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(ZOrder { signature: Signature::variadic_any(Volatility::Immutable) })));

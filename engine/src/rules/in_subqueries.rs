@@ -7,14 +7,17 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinType, ScalarValue, not_impl_err};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
-use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, not, when};
 use datafusion::optimizer::AnalyzerRule;
+
+use super::correlated_subqueries::{self, named, prepared};
+use super::subqueries_as_values;
 
 /// The rule.
 #[derive(Debug)]
@@ -24,15 +27,17 @@ impl AnalyzerRule for InSubqueries {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let plan = plan.transform_up_with_subqueries(|node| match node {
             LogicalPlan::Filter(Filter { predicate, input, .. }) => {
-                let changed = in_condition(predicate, input.schema(), true)?;
+                let changed = prepared(predicate)?.transform_data(|predicate| in_condition(predicate, input.schema(), true))?;
                 let filter = Filter::try_new(changed.data, input)?;
                 Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), changed.transformed))
             }
             LogicalPlan::Join(join) => joined(join),
+            node @ LogicalPlan::Projection(_) => subqueries_as_values::projected(node),
+            node @ LogicalPlan::Aggregate(_) => subqueries_as_values::aggregated(node),
             other => Ok(Transformed::no(other)),
         });
         let plan = plan.data()?;
-        check(&plan)?;
+        correlated_subqueries::check(&plan)?;
         Ok(plan)
     }
 
@@ -44,61 +49,18 @@ impl AnalyzerRule for InSubqueries {
 /// The condition of a join, which is that of a filter above it where rows without a partner are gone.
 fn joined(mut join: Join) -> Result<Transformed<LogicalPlan>> {
     let Some(condition) = join.filter.take() else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
-    let changed = in_condition(condition.clone(), &merge_schema(&[&join.left, &join.right]), true)?;
+    let schema = merge_schema(&[&join.left, &join.right]);
+    let condition = prepared(condition)?;
+    let changed = in_condition(condition.data.clone(), &schema, true)?;
     if !changed.transformed {
-        join.filter = Some(condition);
-        return Ok(Transformed::no(LogicalPlan::Join(join)));
+        join.filter = Some(condition.data);
+        return Ok(Transformed::new_transformed(LogicalPlan::Join(join), condition.transformed));
     }
     if join.join_type != JoinType::Inner {
         return not_impl_err!("IN with a subquery is supported in ON of an inner join, and elsewhere alone, without NOT; here it is not");
     }
     let filter = Filter::try_new(changed.data, Arc::new(LogicalPlan::Join(join)))?;
     Ok(Transformed::yes(LogicalPlan::Filter(filter)))
-}
-
-/// DataFusion takes several marks within a correlated subquery for one and the same: `EXISTS` and `IN` that do not stand alone there.
-fn check(plan: &LogicalPlan) -> Result<()> {
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expression| {
-            expression.apply(|part| {
-                let (Expr::Exists(Exists { subquery, .. }) | Expr::InSubquery(InSubquery { subquery, .. }) | Expr::ScalarSubquery(subquery)) = part
-                else {
-                    return Ok(TreeNodeRecursion::Continue);
-                };
-                if !subquery.outer_ref_columns.is_empty() && marks(&subquery.subquery)? > 1 {
-                    return not_impl_err!(
-                        "several IN or EXISTS within OR, NOT or CASE are not supported in a subquery that names columns of the query around it"
-                    );
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })
-    .map(|_| ())
-}
-
-/// How many subqueries of the conditions of a plan, not of those in it, do not stand alone.
-fn marks(plan: &LogicalPlan) -> Result<usize> {
-    let mut count = 0;
-    plan.apply(|node| {
-        if let LogicalPlan::Filter(Filter { predicate, .. }) = node {
-            for condition in split_conjunction(predicate) {
-                let alone = match condition {
-                    Expr::Not(inner) => inner.as_ref(),
-                    other => other,
-                };
-                if matches!(alone, Expr::Exists(_) | Expr::InSubquery(_)) {
-                    continue;
-                }
-                condition.apply(|part| {
-                    count += usize::from(matches!(part, Expr::Exists(_) | Expr::InSubquery(_)));
-                    Ok(TreeNodeRecursion::Continue)
-                })?;
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(count)
 }
 
 /// A condition of which only matters whether it is true, `alone` if nothing else makes a row of it.
@@ -131,7 +93,7 @@ fn is_plain_not_in(condition: &Expr) -> bool {
 }
 
 /// An expression whose value may be asked for.
-fn anywhere(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(super) fn anywhere(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     expression.transform_up(|part| match part {
         Expr::InSubquery(membership) => written_out(membership, schema).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
@@ -141,6 +103,7 @@ fn anywhere(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 /// True if there is a match; NULL if there might be one, if it were known what a NULL stands for; else false.
 fn written_out(membership: InSubquery, schema: &DFSchema) -> Result<Expr> {
     let InSubquery { expr: value, subquery, negated } = membership;
+    // Without a projection at its end, DataFusion names the columns of a union twice.
     let subquery = named(subquery)?;
     let element = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
     let (outer, references) = outer(value.as_ref().clone(), schema)?;
@@ -164,16 +127,6 @@ fn written_out(membership: InSubquery, schema: &DFSchema) -> Result<Expr> {
     }
     let is_in = cases.otherwise(lit(false))?;
     Ok(if negated { not(is_in) } else { is_in })
-}
-
-/// A subquery with a projection at its end: without one, DataFusion names the columns of a union twice.
-fn named(subquery: Subquery) -> Result<Subquery> {
-    if !matches!(*subquery.subquery, LogicalPlan::Union(_) | LogicalPlan::Distinct(_)) {
-        return Ok(subquery);
-    }
-    let element = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
-    let rows = LogicalPlanBuilder::new_from_arc(Arc::clone(&subquery.subquery)).project([element.alias("in_value")])?.build()?;
-    Ok(subquery.with_plan(Arc::new(rows)))
 }
 
 /// An expression as a subquery sees it, and the columns that are of the query around it.

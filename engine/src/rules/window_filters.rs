@@ -11,7 +11,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::map_expressions;
 
 /// Aggregates that see NULLs, or the order of all rows.
-const NOT_BLIND: [&str; 6] = ["array_agg", "first_value", "last_value", "nth_value", "any_value", "single_value"];
+const NOT_BLIND: [&str; 6] = ["array_agg", "first_value", "last_value", "nth_value", "any_value", "$single_value"];
 
 /// `sum(x) FILTER (WHERE c) OVER w` becomes `sum(CASE WHEN c THEN x END) OVER w`: these aggregates leave NULLs out.
 #[derive(Debug, Default)]

@@ -23,7 +23,19 @@ pub struct Range {
 
 /// The range of a column of `data_type` whose transformed values lie between `lower` and `upper`.
 pub fn source_range(transform: &Transform, data_type: &DataType, lower: Option<&PrimitiveLiteral>, upper: Option<&PrimitiveLiteral>) -> Range {
+    let lower = lower.filter(|lower| !matches!(transform, Transform::Truncate(width) if may_be_wrapped(*width, lower, upper)));
     Range { min: lower.and_then(|lower| first_of(transform, data_type, lower)), max: upper.and_then(|upper| last_of(transform, data_type, upper)) }
+}
+
+/// Whether among whole numbers that were cut there may be some that are the least of their type: cut further down they come out at its other end, in Java too.
+fn may_be_wrapped(width: u32, lower: &PrimitiveLiteral, upper: Option<&PrimitiveLiteral>) -> bool {
+    let room = i64::from(width) - 1;
+    match (lower, upper) {
+        (PrimitiveLiteral::Int(_), Some(PrimitiveLiteral::Int(upper))) => i64::from(*upper) + room > i64::from(i32::MAX),
+        (PrimitiveLiteral::Long(_), Some(PrimitiveLiteral::Long(upper))) => upper.checked_add(room).is_none(),
+        (PrimitiveLiteral::Int(_) | PrimitiveLiteral::Long(_), _) => true,
+        _ => false,
+    }
 }
 
 /// The smallest source value that the transform turns into `value`.
@@ -175,6 +187,21 @@ mod tests {
         assert_eq!((whole.min, whole.max), (text("ab"), text("ab")));
         assert_eq!(next_prefix("a\u{10ffff}").as_deref(), Some("b"));
         assert_eq!(next_prefix("\u{10ffff}"), None);
+    }
+
+    #[test]
+    fn the_least_numbers_are_cut_to_large_ones() {
+        let cut = i32::MIN.wrapping_sub(i32::MIN.rem_euclid(10));
+        assert_eq!(cut, 2_147_483_646);
+        let at = |value| Some(ScalarValue::Int32(Some(value)));
+        let wrapped = range(Transform::Truncate(10), &DataType::Int32, PrimitiveLiteral::Int(cut));
+        assert_eq!((wrapped.min, wrapped.max), (None, at(i32::MAX)));
+        // Of a manifest that has a file with them among others.
+        let (lower, upper) = (PrimitiveLiteral::Int(-10), PrimitiveLiteral::Int(cut));
+        assert_eq!(source_range(&Transform::Truncate(10), &DataType::Int32, Some(&lower), Some(&upper)).min, None);
+        assert_eq!(source_range(&Transform::Truncate(10), &DataType::Int32, Some(&lower), Some(&PrimitiveLiteral::Int(2_147_483_630))).min, at(-10));
+        let long = range(Transform::Truncate(1000), &DataType::Int64, PrimitiveLiteral::Long(i64::MAX - 500));
+        assert_eq!((long.min, long.max), (None, Some(ScalarValue::Int64(Some(i64::MAX)))));
     }
 
     #[test]

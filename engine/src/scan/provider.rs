@@ -91,6 +91,12 @@ impl ScanContext {
         &self.storages
     }
 
+    /// Forgets parsed manifests and deletes. What is read of data files is kept: they never change.
+    pub fn clear(&self) {
+        self.manifest_cache.clear();
+        self.deletes.clear();
+    }
+
     /// The cache of parsed manifests.
     pub fn manifest_cache(&self) -> &ManifestCache {
         &self.manifest_cache

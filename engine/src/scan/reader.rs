@@ -16,6 +16,7 @@ use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricB
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nunatak_catalog::name_mapping::NAME_MAPPING;
+use nunatak_catalog::storage::error::describe;
 use nunatak_core::{Code, Error};
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::ARROW_SCHEMA_META_KEY;
@@ -204,7 +205,10 @@ impl FooterReader {
         let path = &self.object.location;
         match error {
             object_store::Error::NotFound { .. } => Error::new(Code::IcebergMissingData, format!("data file '{path}' does not exist")),
-            _ => Error::new(Code::IcebergFilesystemError, format!("data file '{path}' cannot be read: {error}")),
+            _ => match describe(error, path.as_ref()) {
+                described if described.code() != Code::IcebergFilesystemError => described,
+                _ => Error::new(Code::IcebergFilesystemError, format!("data file '{path}' cannot be read: {error}")),
+            },
         }
     }
 

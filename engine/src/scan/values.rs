@@ -109,7 +109,10 @@ pub fn default_literal(field: &spec::NestedField) -> Option<String> {
         data_type if data_type.is_numeric() || *data_type == DataType::Boolean => text,
         DataType::Date32 => format!("DATE {}", quoted()),
         DataType::Time64(_) => format!("TIME {}", quoted()),
-        DataType::Timestamp(..) => format!("TIMESTAMP '{}'", text.replace('T', " ").trim_end_matches('Z')),
+        DataType::Timestamp(_, zone) => {
+            let zone = if zone.is_some() { " +00:00" } else { "" };
+            format!("TIMESTAMP '{}{zone}'", text.replace('T', " ").trim_end_matches('Z'))
+        }
         DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) => format!("X{}", quoted()),
         _ => quoted(),
     })

@@ -3,6 +3,7 @@
 //! DataFusion's own hooks for them are not used: they see filters that are left when subqueries have become joins, and none would be all rows.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -10,6 +11,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::ast::{AssignmentTarget, FromTable, SetExpr, TableFactor, UpdateTableFromKind};
+use nunatak_catalog::spec::NestedField;
 use nunatak_core::{Code, Error, Result};
 
 use super::names::{normalized, parts};
@@ -19,6 +21,7 @@ use super::{Statement, parse};
 use crate::error::{from_datafusion, suggest};
 use crate::functions::column_cast::cast_to_column;
 use crate::scan::types::{field_names, table_schema};
+use crate::scan::values::default_literal;
 use crate::scan::{HiddenColumn, IcebergTable};
 
 /// A statement that changes rows of a table.
@@ -72,6 +75,15 @@ impl Change {
         }
     }
 
+    /// The condition by which it chooses its rows, if nothing but these and that condition says what becomes of them: no other table, and no subquery.
+    pub fn own_condition(&self) -> Option<&ast::Expr> {
+        match self {
+            Self::Delete(delete) => delete.selection.as_ref().filter(|_| !has_query(&**delete)),
+            Self::Update(update) if update.from.is_none() => update.selection.as_ref().filter(|_| !has_query(&**update)),
+            Self::Update(_) | Self::Merge(_) | Self::Truncate(_) => None,
+        }
+    }
+
     fn relation(&self) -> Option<&TableFactor> {
         match self {
             Self::Delete(delete) => {
@@ -109,6 +121,19 @@ impl Change {
             Self::Merge(_) => "of MERGE only MERGE INTO table [AS alias] USING relation ON condition WHEN ... is supported",
         })
     }
+}
+
+/// Whether there is a query in a statement.
+fn has_query(statement: &impl ast::Visit) -> bool {
+    struct Finder;
+    impl ast::Visitor for Finder {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _query: &ast::Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    statement.visit(&mut Finder).is_break()
 }
 
 /// The query for the rows of a `DELETE`.
@@ -195,6 +220,26 @@ fn is_default(value: &ast::Expr) -> bool {
     matches!(value, ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
 }
 
+/// Puts what `DEFAULT` stands for in its place.
+pub(super) fn set_default(value: &mut ast::Expr, field: &NestedField) -> Result<()> {
+    if !is_default(value) {
+        return Ok(());
+    }
+    let Some(default) = default_literal(field) else {
+        *value = ast::Expr::Value(ast::Value::Null.into());
+        return Ok(());
+    };
+    let Statement::Query(mut query) = parse(&format!("SELECT {default}"))? else {
+        return Err(Error::internal("a query was parsed as something else"));
+    };
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let Some(ast::SelectItem::UnnamedExpr(parsed)) = select.projection.pop()
+    {
+        *value = parsed;
+    }
+    Ok(())
+}
+
 /// The values that an `UPDATE` gives, by column.
 fn assigned(update: &ast::Update, relation: &str, columns: &[String]) -> Result<HashMap<String, ast::Expr>> {
     let mut values = HashMap::new();
@@ -264,20 +309,22 @@ pub(super) fn typed(mut value: Expr, field: &arrow::datatypes::FieldRef, input: 
     Ok(cast_to_column(value, field, input)?.alias(field.name()))
 }
 
-/// Gives rows among the values of a clause of `MERGE` the field names of their columns.
-pub(super) fn name_rows(action: &mut ast::MergeAction, table: &IcebergTable) {
+/// Gives rows among the values of a clause of `MERGE` the field names of their columns, and `DEFAULT` its value.
+pub(super) fn name_values(action: &mut ast::MergeAction, table: &IcebergTable) -> Result<()> {
     let fields = table.iceberg_schema().as_struct().fields();
     let names = field_names(table.iceberg_schema().as_struct());
     let name = |column: Option<String>, value: &mut ast::Expr| {
         if let Some(place) = names.iter().position(|name| Some(name) == column.as_ref()) {
             name_fields(value, &fields[place].field_type);
+            return set_default(value, &fields[place]);
         }
+        Ok(())
     };
     match action {
         ast::MergeAction::Update(update) => {
             for assignment in &mut update.assignments {
                 if let AssignmentTarget::ColumnName(target) = &assignment.target {
-                    name(parts(target).pop(), &mut assignment.value);
+                    name(parts(target).pop(), &mut assignment.value)?;
                 }
             }
         }
@@ -287,11 +334,12 @@ pub(super) fn name_rows(action: &mut ast::MergeAction, table: &IcebergTable) {
                 false => insert.columns.iter().map(|column| parts(column).pop()).collect(),
             };
             if let ast::MergeInsertKind::Values(values) = &mut insert.kind {
-                for row in &mut values.rows {
-                    row.content.iter_mut().zip(&named).for_each(|(value, column)| name(column.clone(), value));
+                for (value, column) in values.rows.iter_mut().flat_map(|row| row.content.iter_mut().zip(&named)) {
+                    name(column.clone(), value)?;
                 }
             }
         }
         ast::MergeAction::Delete { .. } => {}
     }
+    Ok(())
 }

@@ -8,29 +8,77 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{
-    AssignmentTarget, Expr, Ident, JoinConstraint, JoinOperator, MergeAction, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr,
-    Statement, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, AssignmentTarget, Expr, Ident, JoinConstraint, MergeAction, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr,
+    Statement, Subscript, TableAlias, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
-use nunatak_core::Result;
+use nunatak_core::{Code, Error, Result};
 
+use super::join_using::constraint_mut;
+use super::parse;
 use super::select_items::output_name;
 use crate::error::from_datafusion;
 
 /// The names of columns and of fields within them.
 #[derive(Debug, Default)]
-pub(super) struct ColumnNames(HashSet<String>);
+pub(super) struct ColumnNames {
+    all: HashSet<String>,
+    /// Those of rows, and of arrays of rows.
+    rows: HashSet<String>,
+    /// Those of others.
+    others: HashSet<String>,
+}
 
 impl ColumnNames {
     /// Those of tables with these schemas.
     pub(super) fn of(schemas: impl IntoIterator<Item = SchemaRef>) -> Self {
-        let mut names = HashSet::new();
-        schemas.into_iter().for_each(|schema| schema.fields().iter().for_each(|field| collect(field, &mut names)));
-        Self(names)
+        let mut names = Self::default();
+        schemas.into_iter().for_each(|schema| schema.fields().iter().for_each(|field| names.add(field)));
+        names
+    }
+
+    /// Whether a column or field has this name.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.all.contains(name)
     }
 
     /// Whether a name is another spelling of one of these.
     fn is_spelling(&self, name: &Ident) -> bool {
-        name.quote_style.is_some() && !self.0.contains(&name.value) && self.0.contains(&name.value.to_lowercase())
+        name.quote_style.is_some() && self.is_spelling_of_other(&name.value)
+    }
+
+    fn is_spelling_of_other(&self, name: &str) -> bool {
+        !self.all.contains(name) && self.all.contains(&name.to_lowercase())
+    }
+
+    fn add(&mut self, field: &Field) {
+        self.all.insert(field.name().clone());
+        let named = if is_row(field.data_type()) { &mut self.rows } else { &mut self.others };
+        named.insert(field.name().to_lowercase());
+        match field.data_type() {
+            DataType::Struct(fields) => fields.iter().for_each(|field| self.add(field)),
+            DataType::List(element) | DataType::Map(element, _) => self.add(element),
+            _ => {}
+        }
+    }
+
+    /// Spells the fields in `row['field']` as the row does. What stands so behind a map is a key.
+    fn respell_fields(&self, root: &Expr, accesses: &mut [AccessExpr]) {
+        let mut row = column(root).map(|name| name.value.to_lowercase());
+        for access in accesses {
+            match access {
+                AccessExpr::Dot(Expr::Identifier(name)) => row = Some(name.value.to_lowercase()),
+                AccessExpr::Subscript(Subscript::Index { index: Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(field), .. }) }) => {
+                    let of_row = row.as_ref().is_some_and(|row| self.rows.contains(row) && !self.others.contains(row));
+                    if of_row && self.is_spelling_of_other(field) {
+                        *field = field.to_lowercase();
+                    }
+                    row = of_row.then(|| field.to_lowercase());
+                }
+                // An element of an array.
+                AccessExpr::Subscript(Subscript::Index { index: Expr::Value(_) }) => {}
+                _ => row = None,
+            }
+        }
     }
 
     /// Spells a name as its column does, if there is one.
@@ -70,7 +118,7 @@ impl ColumnNames {
     /// The same for all columns that a statement names, and for those that it makes under such a name: whoever uses them means the same.
     pub(super) fn respell_all(&self, statement: &mut Statement) {
         let mut relations = Relations(HashSet::new());
-        let _: ControlFlow<()> = Visit::visit(&*statement, &mut relations);
+        let _: ControlFlow<()> = statement.visit(&mut relations);
         let _: ControlFlow<()> = statement.visit(&mut Respeller { names: self, relations: relations.0 });
     }
 }
@@ -110,6 +158,25 @@ impl OutputNames {
     }
 }
 
+/// The plan of a view, whose text is `sql`, with no other columns than those that the view had when it was made: what its tables have got since is not in its `*`.
+///
+/// Errors: `INVALID_VIEW` if a column of its `*` is gone.
+pub fn frozen(plan: LogicalPlan, view: &str, sql: &str, columns: &[String]) -> Result<LogicalPlan> {
+    let known = plan.schema().columns();
+    let place = |name: &String| known.iter().position(|column| output_name(&column.name).to_lowercase() == name.to_lowercase());
+    // Texts of other engines may give their columns other names than the view has.
+    if let Some(gone) = columns.iter().find(|name| place(name).is_none())
+        && matches!(parse(sql), Ok(super::Statement::Query(query)) if has_star(&query.body))
+    {
+        return Err(Error::new(Code::InvalidView, format!("view '{view}' has a column '{gone}', which what it reads no longer has"))
+            .with_hint("CREATE OR REPLACE VIEW makes it of the columns that are there now"));
+    }
+    let places: Option<Vec<usize>> = columns.iter().map(place).collect();
+    let Some(places) = places.filter(|places| !places.is_empty() && places.len() < known.len()) else { return Ok(plan) };
+    let kept: Vec<PlannedExpr> = places.into_iter().map(|place| PlannedExpr::Column(known[place].clone())).collect();
+    LogicalPlanBuilder::from(plan).project(kept).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+}
+
 /// A view's plan with the names that queries have for its columns: as those of a table, in lower case where that keeps them apart.
 pub(super) fn folded(plan: LogicalPlan) -> Result<LogicalPlan> {
     let columns = plan.schema().columns();
@@ -126,6 +193,17 @@ pub(super) fn folded(plan: LogicalPlan) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan).project(folded).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
 }
 
+/// Whether a query's columns are, in part, those of what it reads.
+fn has_star(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))),
+        SetExpr::Query(query) => has_star(&query.body),
+        SetExpr::SetOperation { left, .. } => has_star(left),
+        SetExpr::Table(_) => true,
+        _ => false,
+    }
+}
+
 /// The names of a query's columns up to the first of which there may be several.
 fn spelled(body: &SetExpr) -> Vec<Option<String>> {
     match body {
@@ -140,12 +218,11 @@ fn spelled(body: &SetExpr) -> Vec<Option<String>> {
     }
 }
 
-fn collect(field: &Field, names: &mut HashSet<String>) {
-    names.insert(field.name().clone());
-    match field.data_type() {
-        DataType::Struct(fields) => fields.iter().for_each(|field| collect(field, names)),
-        DataType::List(element) | DataType::Map(element, _) => collect(element, names),
-        _ => {}
+fn is_row(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(_) => true,
+        DataType::List(element) => is_row(element.data_type()),
+        _ => false,
     }
 }
 
@@ -170,16 +247,16 @@ fn column(expression: &Expr) -> Option<&Ident> {
 /// Finds the names that stand for relations: before a column's name they are not those of rows.
 struct Relations(HashSet<String>);
 
-impl Visitor for Relations {
+impl VisitorMut for Relations {
     type Break = ();
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         self.0.extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|table| table.alias.name.value.clone()));
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { name, .. } = factor {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, .. } = &*factor {
             self.0.extend(name.0.iter().filter_map(ObjectNamePart::as_ident).map(|part| part.value.clone()));
         }
         self.0.extend(alias(factor).map(|alias| alias.name.value.clone()));
@@ -188,19 +265,7 @@ impl Visitor for Relations {
 }
 
 /// The name that a relation has in its query.
-fn alias(factor: &TableFactor) -> Option<&TableAlias> {
-    match factor {
-        TableFactor::Table { alias, .. }
-        | TableFactor::Derived { alias, .. }
-        | TableFactor::UNNEST { alias, .. }
-        | TableFactor::Function { alias, .. }
-        | TableFactor::TableFunction { alias, .. }
-        | TableFactor::NestedJoin { alias, .. } => alias.as_ref(),
-        _ => None,
-    }
-}
-
-fn alias_mut(factor: &mut TableFactor) -> Option<&mut TableAlias> {
+fn alias(factor: &mut TableFactor) -> Option<&mut TableAlias> {
     match factor {
         TableFactor::Table { alias, .. }
         | TableFactor::Derived { alias, .. }
@@ -208,20 +273,6 @@ fn alias_mut(factor: &mut TableFactor) -> Option<&mut TableAlias> {
         | TableFactor::Function { alias, .. }
         | TableFactor::TableFunction { alias, .. }
         | TableFactor::NestedJoin { alias, .. } => alias.as_mut(),
-        _ => None,
-    }
-}
-
-/// The columns after `USING`.
-fn joined_by(join: &mut JoinOperator) -> Option<&mut Vec<ObjectName>> {
-    match join {
-        JoinOperator::Join(JoinConstraint::Using(columns))
-        | JoinOperator::Inner(JoinConstraint::Using(columns))
-        | JoinOperator::Left(JoinConstraint::Using(columns))
-        | JoinOperator::LeftOuter(JoinConstraint::Using(columns))
-        | JoinOperator::Right(JoinConstraint::Using(columns))
-        | JoinOperator::RightOuter(JoinConstraint::Using(columns))
-        | JoinOperator::FullOuter(JoinConstraint::Using(columns)) => Some(columns),
         _ => None,
     }
 }
@@ -246,7 +297,7 @@ impl VisitorMut for Respeller<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        alias_mut(factor).into_iter().for_each(|alias| self.columns_of(alias));
+        alias(factor).into_iter().for_each(|alias| self.columns_of(alias));
         ControlFlow::Continue(())
     }
 
@@ -258,6 +309,7 @@ impl VisitorMut for Respeller<'_> {
                 let is_column = |(place, part): &(usize, &mut Ident)| *place == last || !self.relations.contains(&part.value);
                 parts.iter_mut().enumerate().filter(is_column).for_each(|(_, part)| self.names.respell(part));
             }
+            Expr::CompoundFieldAccess { root, access_chain } => self.names.respell_fields(root, access_chain),
             _ => {}
         }
         ControlFlow::Continue(())
@@ -270,7 +322,11 @@ impl VisitorMut for Respeller<'_> {
             }
         }
         let joins = select.from.iter_mut().flat_map(|item| &mut item.joins);
-        joins.filter_map(|join| joined_by(&mut join.join_operator)).flatten().for_each(|column| self.names.respell_last(column));
+        for join in joins {
+            if let Some(JoinConstraint::Using(columns)) = constraint_mut(&mut join.join_operator) {
+                columns.iter_mut().for_each(|column| self.names.respell_last(column));
+            }
+        }
         ControlFlow::Continue(())
     }
 }
@@ -306,6 +362,14 @@ mod tests {
         assert_eq!(respelled(sql), r#"SELECT "T"."userid" AS "userid" FROM t AS "T" JOIN u USING("userid") ORDER BY "userid""#);
         let sql = r#"SELECT "r"."placeId" AS x, "Total"."Total" FROM t AS "Total" WHERE "A" = 1"#;
         assert_eq!(respelled(sql), r#"SELECT "r"."placeid" AS x, "Total"."total" FROM t AS "Total" WHERE "A" = 1"#);
+    }
+
+    #[test]
+    fn fields_of_rows_are_found_by_any_spelling() {
+        assert_eq!(
+            respelled(r#"SELECT "R"['placeId'], r['nope'], total['placeId'] FROM t"#),
+            r#"SELECT "r"['placeid'], r['nope'], total['placeId'] FROM t"#
+        );
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Statement,
-    TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions, visit_expressions,
+    ExcludeSelectItem, Expr, Ident, JoinConstraint, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Statement, TableFactor,
+    TableWithJoins, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions, visit_expressions,
 };
 use nunatak_core::{Error, Result};
 
+use super::join_using::constraint_mut;
 use super::names::{normalized, parts};
 use crate::scan::HiddenColumn;
 
@@ -81,7 +82,7 @@ struct Relation {
 impl<F: Fn(&ObjectName) -> Vec<HiddenColumn>> Excluder<F> {
     fn exclude(&self, select: &mut Select) -> Result<()> {
         let mut from = From { relations: Vec::new(), joined_by_name: false, natural: false };
-        select.from.iter().for_each(|item| self.collect(item, &mut from));
+        select.from.iter_mut().for_each(|item| self.collect(item, &mut from));
         if from.relations.iter().all(|relation| relation.hidden.is_empty()) {
             return Ok(());
         }
@@ -96,7 +97,8 @@ impl<F: Fn(&ObjectName) -> Vec<HiddenColumn>> Excluder<F> {
                     let table = parts(&name).pop();
                     let relation = from.relations.iter().find(|relation| relation.name.as_ref().map(normalized) == table);
                     let hidden = relation.map_or(&[][..], |relation| &relation.hidden);
-                    items.push(SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), excluding(options, hidden)));
+                    items
+                        .push(SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), excluding(options, names_of(hidden))));
                 }
                 other => items.push(other),
             }
@@ -105,11 +107,11 @@ impl<F: Fn(&ObjectName) -> Vec<HiddenColumn>> Excluder<F> {
         Ok(())
     }
 
-    fn collect(&self, item: &TableWithJoins, from: &mut From) {
-        self.collect_factor(&item.relation, from);
-        for join in &item.joins {
-            self.collect_factor(&join.relation, from);
-            match constraint(&join.join_operator) {
+    fn collect(&self, item: &mut TableWithJoins, from: &mut From) {
+        self.collect_factor(&mut item.relation, from);
+        for join in &mut item.joins {
+            self.collect_factor(&mut join.relation, from);
+            match constraint_mut(&mut join.join_operator) {
                 Some(JoinConstraint::Natural) => from.natural = true,
                 Some(JoinConstraint::Using(_)) => from.joined_by_name = true,
                 _ => {}
@@ -117,7 +119,7 @@ impl<F: Fn(&ObjectName) -> Vec<HiddenColumn>> Excluder<F> {
         }
     }
 
-    fn collect_factor(&self, factor: &TableFactor, from: &mut From) {
+    fn collect_factor(&self, factor: &mut TableFactor, from: &mut From) {
         match factor {
             TableFactor::NestedJoin { table_with_joins, alias: None } => self.collect(table_with_joins, from),
             TableFactor::Table { name, alias: Some(alias), .. } => {
@@ -135,19 +137,6 @@ impl<F: Fn(&ObjectName) -> Vec<HiddenColumn>> Excluder<F> {
     }
 }
 
-fn constraint(join: &JoinOperator) -> Option<&JoinConstraint> {
-    match join {
-        JoinOperator::Join(constraint)
-        | JoinOperator::Inner(constraint)
-        | JoinOperator::Left(constraint)
-        | JoinOperator::LeftOuter(constraint)
-        | JoinOperator::Right(constraint)
-        | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => Some(constraint),
-        _ => None,
-    }
-}
-
 /// What a `SELECT` reads from.
 struct From {
     relations: Vec<Relation>,
@@ -160,7 +149,7 @@ impl From {
     /// `*` without hidden columns.
     fn without_hidden(&self, options: WildcardAdditionalOptions) -> Result<Vec<SelectItem>> {
         if let [only] = self.relations.as_slice() {
-            return Ok(vec![SelectItem::Wildcard(excluding(options, &only.hidden))]);
+            return Ok(vec![SelectItem::Wildcard(excluding(options, names_of(&only.hidden)))]);
         }
         let names: Option<Vec<&Ident>> = self.relations.iter().map(|relation| relation.name.as_ref()).collect();
         let plain = options == WildcardAdditionalOptions::default() || options.to_string().is_empty();
@@ -168,7 +157,7 @@ impl From {
             Some(names) => {
                 let item = |(name, relation): (&Ident, &Relation)| {
                     let name = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![name.clone()]));
-                    SelectItem::QualifiedWildcard(name, excluding(WildcardAdditionalOptions::default(), &relation.hidden))
+                    SelectItem::QualifiedWildcard(name, excluding(WildcardAdditionalOptions::default(), names_of(&relation.hidden)))
                 };
                 Ok(names.into_iter().zip(&self.relations).map(item).collect())
             }
@@ -178,8 +167,14 @@ impl From {
     }
 }
 
-fn excluding(mut options: WildcardAdditionalOptions, hidden: &[HiddenColumn]) -> WildcardAdditionalOptions {
-    if hidden.is_empty() {
+fn names_of(columns: &[HiddenColumn]) -> impl Iterator<Item = &'static str> {
+    columns.iter().map(|column| column.name())
+}
+
+/// The options of a `*` that leaves out these columns too.
+pub(super) fn excluding<N: Into<String>>(mut options: WildcardAdditionalOptions, columns: impl IntoIterator<Item = N>) -> WildcardAdditionalOptions {
+    let mut columns = columns.into_iter().map(|column| ObjectName::from(vec![Ident::with_quote('"', column)])).peekable();
+    if columns.peek().is_none() {
         return options;
     }
     let mut excluded: Vec<ObjectName> = match options.opt_exclude.take() {
@@ -187,7 +182,7 @@ fn excluding(mut options: WildcardAdditionalOptions, hidden: &[HiddenColumn]) ->
         Some(ExcludeSelectItem::Single(name)) => vec![name],
         Some(ExcludeSelectItem::Multiple(names)) => names,
     };
-    excluded.extend(hidden.iter().map(|column| ObjectName::from(vec![Ident::with_quote('"', column.name())])));
+    excluded.extend(columns);
     options.opt_exclude = Some(ExcludeSelectItem::Multiple(excluded));
     options
 }

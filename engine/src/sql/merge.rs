@@ -11,9 +11,12 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::logical_plan::dml::{MergeIntoAction, MergeIntoClause, MergeIntoClauseKind, MergeIntoOp};
 use datafusion::logical_expr::{Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, TableFactor};
 use nunatak_core::Result;
 
 use super::changes::{WRITTEN, has_row_ids, typed};
+use super::names::{QualifiedName, normalized};
+use super::relations::TARGETS_CATALOG;
 use crate::error::from_datafusion;
 use crate::scan::types::table_schema;
 use crate::scan::{HiddenColumn, IcebergTable};
@@ -21,6 +24,16 @@ use crate::scan::{HiddenColumn, IcebergTable};
 /// Names of columns that no statement can name.
 const IN_SOURCE: &str = "\u{1}source";
 const CLAUSE: &str = "\u{1}clause";
+
+/// Makes the alias of the table its name, since DataFusion refuses subqueries that name columns of a table by an alias. Gives the name that the table had, and what its new one means.
+pub(super) fn name_target(merge: &mut ast::Merge) -> Option<(ObjectName, QualifiedName)> {
+    let TableFactor::Table { name, alias, .. } = &mut merge.table else { return None };
+    let alias = alias.take_if(|alias| alias.columns.is_empty())?.name;
+    let target = QualifiedName { catalog: TARGETS_CATALOG.to_owned(), schema: TARGETS_CATALOG.to_owned(), table: normalized(&alias) };
+    let catalog = Ident { value: TARGETS_CATALOG.to_owned(), quote_style: Some('"'), span: alias.span };
+    let named = ObjectName::from(vec![catalog.clone(), catalog, alias]);
+    Some((std::mem::replace(name, named), target))
+}
 
 /// The rows that a `MERGE` changes. `name` is the table as the expressions of `merge` name it; `table` is that table with its hidden columns.
 pub(super) fn rows(name: &TableReference, table: &Arc<IcebergTable>, source: LogicalPlan, merge: MergeIntoOp) -> Result<LogicalPlan> {

@@ -2,15 +2,19 @@
 
 mod changes;
 mod column_case;
+mod conditions;
 mod dialect;
 mod functions;
 mod hidden_columns;
 mod information_schema;
 mod insert_values;
+mod join_using;
+pub mod listing;
 mod merge;
 mod names;
 mod nested_values;
 mod options;
+mod outer_names;
 mod outward;
 mod overwrite;
 mod parse;
@@ -28,10 +32,15 @@ pub mod statement;
 mod system_tables;
 mod temporal_types;
 mod types;
+mod values;
 
 pub use changes::{Change, ChangePlan};
-pub use names::{QualifiedName, like_matches, parts};
+pub use column_case::frozen;
+pub use information_schema::INFORMATION_TABLES;
+pub(crate) use join_using::JoinUsing;
+pub use names::{QualifiedName, column_place, like_matches, parts};
 pub use options::option_text;
+pub(crate) use outer_names::OUTER;
 pub use outward::{outward_batch, outward_schema, outward_table_schema};
 pub use parse::{SQL_BYTES_MAX, parse};
 pub use planner::{InsertPlan, Planner, PlannerSession};

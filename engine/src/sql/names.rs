@@ -40,6 +40,17 @@ pub fn parts(name: &ObjectName) -> Vec<String> {
         .collect()
 }
 
+/// The place of the column among these that a text such as `userId` or `"userId"` names: in its own spelling, or else in any.
+pub fn column_place<'a>(text: &str, mut columns: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
+    let text = text.trim();
+    let name = match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => text.to_owned(),
+    };
+    let exact = columns.clone().position(|column| column == name);
+    exact.or_else(|| columns.position(|column| column.to_lowercase() == name.to_lowercase()))
+}
+
 /// A name with its catalog and schema.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QualifiedName {
@@ -108,16 +119,35 @@ impl From<ResolvedTableReference> for QualifiedName {
 
 /// Whether `text` matches an SQL LIKE pattern (`%`, `_`; `\` before one of them takes it literally), ignoring case.
 pub fn like_matches(pattern: Option<&str>, text: &str) -> bool {
-    fn matches(pattern: &[char], text: &[char]) -> bool {
-        match pattern {
-            [] => text.is_empty(),
-            ['%', rest @ ..] => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
-            ['\\', literal @ ('%' | '_' | '\\'), rest @ ..] => text.first() == Some(literal) && matches(rest, &text[1..]),
-            [wanted, rest @ ..] => text.first().is_some_and(|found| *wanted == '_' || wanted == found) && matches(rest, &text[1..]),
-        }
-    }
     let characters = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
     pattern.is_none_or(|pattern| matches(&characters(pattern), &characters(text)))
+}
+
+/// In a time that goes with the product of both lengths: a `%` takes as little as it can, and one character more when what follows does not match.
+fn matches(pattern: &[char], text: &[char]) -> bool {
+    let (mut wanted, mut found) = (pattern, text);
+    // What follows the last `%`, and the text from where on it is looked for.
+    let mut behind_any: Option<(&[char], &[char])> = None;
+    loop {
+        let step = match (wanted, found) {
+            ([], []) => return true,
+            (['%', rest @ ..], _) => {
+                behind_any = Some((rest, found));
+                behind_any
+            }
+            (['\\', literal @ ('%' | '_' | '\\'), rest @ ..], [first, others @ ..]) => (literal == first).then_some((rest, others)),
+            ([one, rest @ ..], [first, others @ ..]) => (*one == '_' || one == first).then_some((rest, others)),
+            _ => None,
+        };
+        (wanted, found) = match (step, behind_any) {
+            (Some(step), _) => step,
+            (None, Some((rest, [_, left @ ..]))) => {
+                behind_any = Some((rest, left));
+                (rest, left)
+            }
+            _ => return false,
+        };
+    }
 }
 
 /// The tables a query has looked up, as DataFusion's planner wants to find them.
@@ -216,7 +246,15 @@ impl SchemaProvider for LookedUpSchema {
 
 #[cfg(test)]
 mod tests {
-    use super::{QualifiedName, like_matches};
+    use super::{QualifiedName, column_place, like_matches};
+
+    #[test]
+    fn columns_are_named_in_any_spelling() {
+        let place = |text: &str| column_place(text, ["a", "A", "userId", "odd \" name"].into_iter());
+        assert_eq!([place("a"), place("A"), place("\"A\"")], [Some(0), Some(1), Some(1)]);
+        assert_eq!([place("USERID"), place(" \"userid\" "), place("\"odd \"\" name\"")], [Some(2), Some(2), Some(3)]);
+        assert_eq!([place("nope"), place(""), place("\"")], [None, None, None]);
+    }
 
     #[test]
     fn names_that_mean_something_else_are_not_for_new_tables() {
@@ -233,5 +271,10 @@ mod tests {
         assert!(like_matches(Some(r"a\_b"), "a_b"));
         assert!(!like_matches(Some(r"a\_b"), "axb"));
         assert!(!like_matches(Some("fl"), "flights"));
+        assert!(like_matches(Some("%a%b_"), "xabaab!"));
+        assert!(!like_matches(Some("%a%b_"), "xabaab"));
+        assert!(like_matches(Some(r"%\%"), "100%") && !like_matches(Some(r"%\%"), "100"));
+        assert!(like_matches(Some("%"), "") && !like_matches(Some("_%"), "") && like_matches(Some(""), ""));
+        assert!(!like_matches(Some(&"%a".repeat(30)), &"a".repeat(29)) && like_matches(Some(&"%a".repeat(30)), &"a".repeat(31)));
     }
 }

@@ -94,8 +94,9 @@ fn parse_argument(parser: &mut Parser<'_>) -> Parsed<(Option<String>, OptionValu
 pub(super) fn parse_comment_on(parser: &mut Parser<'_>) -> Parsed<Statement> {
     expect_word(parser, "ON")?;
     let of_column = take_word(parser, "COLUMN");
-    if !of_column && !take_word(parser, "TABLE") {
-        return refused(parser, "COMMENT ON", &["VIEW"], "TABLE or COLUMN after ON");
+    let of_view = !of_column && take_word(parser, "VIEW");
+    if !of_column && !of_view && !take_word(parser, "TABLE") {
+        return parser.expected("TABLE, VIEW or COLUMN after ON", parser.peek_token());
     }
     let mut name = parser.parse_object_name(false)?;
     let column = match of_column {
@@ -105,6 +106,9 @@ pub(super) fn parse_comment_on(parser: &mut Parser<'_>) -> Parsed<Statement> {
     };
     expect_word(parser, "IS")?;
     let text = if parser.parse_keyword(Keyword::NULL) { None } else { Some(parser.parse_literal_string()?) };
+    if of_view {
+        return Ok(Statement::CommentOnView { name, comment: text });
+    }
     let change = match column {
         Some(column) => {
             let path = parts(&ObjectName(vec![column]));

@@ -1,4 +1,4 @@
-//! `CREATE` and `DROP` of tables, schemas and views, with Trino's properties and types.
+//! `CREATE` and `DROP` of tables, schemas, views and catalogs, with Trino's properties and types.
 
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -10,12 +10,12 @@ use nunatak_core::Location;
 use super::options::option_value;
 use super::parse::take_word;
 use super::parse_alter::parse_alter;
-use super::statement::{ColumnDefinition, CreateTable, Statement};
+use super::statement::{ColumnDefinition, CreateCatalog, CreateTable, Statement};
 use super::types::parse_type;
 use crate::files::OptionValue;
 
 /// What else Trino creates and drops.
-const NOT_YET: [&str; 5] = ["MATERIALIZED", "ROLE", "CATALOG", "FUNCTION", "BRANCH"];
+const NOT_YET: [&str; 4] = ["MATERIALIZED", "ROLE", "FUNCTION", "BRANCH"];
 
 type Parsed<T> = Result<T, ParserError>;
 
@@ -62,7 +62,19 @@ fn parse_create(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> 
         let name = parser.parse_object_name(false)?;
         return Ok(Statement::CreateSchema { name, if_not_exists, properties: parse_properties(parser)? });
     }
-    refused(parser, "CREATE", &NOT_YET, "TABLE, VIEW or SCHEMA after CREATE")
+    if !or_replace && take_word(parser, "CATALOG") {
+        return parse_create_catalog(parser);
+    }
+    refused(parser, "CREATE", &NOT_YET, "TABLE, VIEW, SCHEMA or CATALOG after CREATE")
+}
+
+fn parse_create_catalog(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let if_not_exists = parse_if_not_exists(parser);
+    let name = super::names::normalized(&parser.parse_identifier()?);
+    parser.expect_keyword(Keyword::USING)?;
+    let kind = super::names::normalized(&parser.parse_identifier()?);
+    let comment = parse_comment(parser)?;
+    Ok(Statement::CreateCatalog(CreateCatalog { name, if_not_exists, kind, comment, properties: parse_properties(parser)? }))
 }
 
 /// The error for another thing than those `wanted`: Trino's `others` are not there yet.
@@ -82,7 +94,16 @@ pub(super) fn parse_if_not_exists(parser: &mut Parser<'_>) -> bool {
 }
 
 fn parse_create_view(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> {
+    let if_not_exists = parse_if_not_exists(parser);
+    if or_replace && if_not_exists {
+        return Err(ParserError::ParserError("CREATE OR REPLACE VIEW and IF NOT EXISTS exclude each other".to_owned()));
+    }
     let name = parser.parse_object_name(false)?;
+    let mut columns = Vec::new();
+    if parser.consume_token(&Token::LParen) {
+        columns = parser.parse_comma_separated(|parser| Ok(super::names::normalized(&parser.parse_identifier()?)))?;
+        parser.expect_token(&Token::RParen)?;
+    }
     let comment = parse_comment(parser)?;
     let invoker =
         parser.parse_keyword(Keyword::SECURITY) && parser.expect_one_of_keywords(&[Keyword::DEFINER, Keyword::INVOKER])? == Keyword::INVOKER;
@@ -90,7 +111,7 @@ fn parse_create_view(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statem
     let start = parser.peek_token_ref().span.start;
     let start = Location { line: start.line, column: start.column };
     let query = parser.parse_query()?;
-    Ok(Statement::CreateView { name, or_replace, comment, invoker, query, text: String::new(), start })
+    Ok(Statement::CreateView { name, or_replace, if_not_exists, columns, comment, invoker, query, text: String::new(), start })
 }
 
 fn parse_create_table(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<Statement> {
@@ -168,8 +189,12 @@ pub(super) fn parse_properties(parser: &mut Parser<'_>) -> Parsed<Vec<(String, O
 }
 
 fn parse_drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    if take_word(parser, "CATALOG") {
+        let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+        return Ok(Statement::DropCatalog { name: super::names::normalized(&parser.parse_identifier()?), if_exists });
+    }
     let Some(kind) = parser.parse_one_of_keywords(&[Keyword::TABLE, Keyword::VIEW, Keyword::SCHEMA]) else {
-        return refused(parser, "DROP", &NOT_YET, "TABLE, VIEW or SCHEMA after DROP");
+        return refused(parser, "DROP", &NOT_YET, "TABLE, VIEW, SCHEMA or CATALOG after DROP");
     };
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let name = parser.parse_object_name(false)?;

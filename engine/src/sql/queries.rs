@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, Fetch, FunctionArguments, Ident, LimitClause, ObjectNamePart, Query, SetExpr, Statement,
-    UnaryOperator, Value, ValueWithSpan, Values, VisitMut, VisitorMut,
+    CastKind, DataType, ExactNumberInfo, Expr, Fetch, FunctionArguments, Ident, LimitClause, ObjectNamePart, Query, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 use nunatak_core::{Error, Result};
 
 use super::names::normalized;
 use super::temporal_types::type_literal;
+use super::values;
 
 /// What a session says of itself.
 pub(super) struct SessionNames<'a> {
@@ -19,9 +20,9 @@ pub(super) struct SessionNames<'a> {
 }
 
 /// Turns `FETCH FIRST n ROWS ONLY` into a limit, numbers with an exponent into doubles, and `current_user`, `current_catalog`, `current_schema` and `version()`
-/// into their values; literals get their types. `node` is a statement or a part of one.
+/// into their values; literals get their types, and `VALUES` with subqueries become a union. `node` is a statement or a part of one.
 pub(super) fn adapt(node: &mut impl VisitMut, session: SessionNames<'_>) -> Result<()> {
-    match node.visit(&mut Adapter { session, inserts: false }) {
+    match node.visit(&mut Adapter { session }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -29,22 +30,14 @@ pub(super) fn adapt(node: &mut impl VisitMut, session: SessionNames<'_>) -> Resu
 
 struct Adapter<'a> {
     session: SessionNames<'a>,
-    /// Whether the next query is what is inserted, whose `VALUES` have the types of the table.
-    inserts: bool,
 }
 
 impl VisitorMut for Adapter<'_> {
     type Break = Error;
 
-    fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Error> {
-        self.inserts = matches!(statement, Statement::Insert(_));
-        ControlFlow::Continue(())
-    }
-
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        let is_inserted = std::mem::take(&mut self.inserts);
-        if let (SetExpr::Values(values), false) = (query.body.as_mut(), is_inserted) {
-            doubles_beside_doubles(values);
+        if let Err(error) = values::split(&mut query.body) {
+            return ControlFlow::Break(error);
         }
         let Some(fetch) = query.fetch.take() else { return ControlFlow::Continue(()) };
         match limit(fetch, query.limit_clause.take()) {
@@ -90,25 +83,6 @@ fn as_double(expression: &mut Expr) {
     if let Some(text) = number(expression).filter(|text| text.contains(['e', 'E'])) {
         let text = Box::new(Expr::Value(Value::SingleQuotedString(std::mem::take(text)).into()));
         *expression = Expr::Cast { kind: CastKind::Cast, expr: text, data_type: DataType::Double(ExactNumberInfo::None), array: false, format: None };
-    }
-}
-
-/// Makes doubles of the numbers of a column of `VALUES` that has one: DataFusion finds the common type of the rows before any rule for types sees them.
-fn doubles_beside_doubles(values: &mut Values) {
-    let width = values.rows.iter().map(|row| row.content.len()).max().unwrap_or_default();
-    for column in 0..width {
-        let mut numbers: Vec<&mut String> = values.rows.iter_mut().filter_map(|row| signed_number(row.content.get_mut(column)?)).collect();
-        if numbers.iter().any(|text| text.contains(['e', 'E'])) {
-            numbers.iter_mut().filter(|text| !text.contains(['e', 'E'])).for_each(|text| text.push_str("e0"));
-        }
-    }
-}
-
-/// The text of a number with or without a sign.
-fn signed_number(expression: &mut Expr) -> Option<&mut String> {
-    match expression {
-        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } | Expr::Nested(expr) => signed_number(expr),
-        expression => number(expression),
     }
 }
 

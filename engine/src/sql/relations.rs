@@ -30,6 +30,9 @@ pub(super) const CHANGES_CATALOG: &str = "\u{2}";
 /// The catalog and the schema under which the queries of `INSERT` are found, by number.
 pub(super) const SOURCES_CATALOG: &str = "\u{3}";
 
+/// The catalog and the schema under which the table of a `MERGE` is found by its alias.
+pub(super) const TARGETS_CATALOG: &str = "\u{4}";
+
 /// What was taken out of a statement, by numbers that no other statement of the query (a view's text) uses.
 #[derive(Default)]
 pub(super) struct Relations {

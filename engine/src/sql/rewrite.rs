@@ -18,7 +18,28 @@ const AFTER_VALUES: [&str; 8] = ["ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "
 /// a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let tokens: Vec<_> = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
-    with_parentheses(with_table_queries(with_versions(with_numbers(tokens))))
+    with_parentheses(with_table_queries(with_versions(with_numbers(with_columns_first(tokens)))))
+}
+
+/// `INSERT INTO t PARTITION (...) (a, b)`, as Spark has it, becomes `INSERT INTO t (a, b) PARTITION (...)`.
+fn with_columns_first(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    const QUERY: [&str; 4] = ["SELECT", "WITH", "VALUES", "TABLE"];
+    let Some(insert) = tokens.iter().position(|token| is_word(token, "INSERT")) else { return tokens };
+    let before_query = |token: &TokenWithSpan| !QUERY[..3].iter().any(|word| is_word(token, word));
+    let Some(partition) = (insert..tokens.len()).take_while(|&at| before_query(&tokens[at])).find(|&at| is_word(&tokens[at], "PARTITION")) else {
+        return tokens;
+    };
+    let Some(end) = closing(&tokens, partition + 1) else { return tokens };
+    let names_columns = match tokens.get(end + 1..end + 3) {
+        Some([opening, first]) => {
+            opening.token == Token::LParen && matches!(first.token, Token::Word(_)) && !QUERY.iter().any(|word| is_word(first, word))
+        }
+        _ => false,
+    };
+    if let Some(last) = closing(&tokens, end + 1).filter(|_| names_columns) {
+        tokens[partition..=last].rotate_left(end + 1 - partition);
+    }
+    tokens
 }
 
 fn with_numbers(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -187,6 +208,20 @@ mod tests {
             ("insert into t values array[1, 2], array[]", "insert into t values ( array [ 1 , 2 ] ) , ( array [ ] )"),
         ] {
             assert_eq!(rewritten(sql), expected);
+        }
+    }
+
+    #[test]
+    fn columns_stand_before_partitions() {
+        assert_eq!(rewritten("insert into t partition (k = f(1)) (a, b) select 1"), "insert into t ( a , b ) partition ( k = f ( 1 ) ) select 1");
+        for sql in [
+            "insert into t partition ( k = 1 ) select 2",
+            "insert into t partition ( k = 1 ) ( select 2 )",
+            "insert into t ( a ) partition ( k = 1 ) select 2",
+            "insert into t select count ( * ) over ( partition by k ) ( a )",
+            "select x from t partition ( k = 1 ) ( a )",
+        ] {
+            assert_eq!(rewritten(sql), sql);
         }
     }
 

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, Ident, Select, SelectIte
 use super::names::normalized;
 
 /// Stands before the name of a column that has none, and behind the name of a column that is selected again.
-const MARK: char = '\u{1}';
+pub(super) const MARK: char = '\u{1}';
 
 /// Gives every unnamed or repeated item of every `SELECT` a name of its own.
 pub(super) fn name_all(statement: &mut Statement) {

@@ -51,6 +51,15 @@ pub enum Statement {
     Execute(Box<Execute>),
     /// `CALL [catalog.]system.procedure(...)`.
     Call(Box<Call>),
+    /// `CREATE CATALOG [IF NOT EXISTS] c USING type [COMMENT text] [WITH (...)]`.
+    CreateCatalog(CreateCatalog),
+    /// `DROP CATALOG [IF EXISTS] c`.
+    DropCatalog {
+        /// The catalog.
+        name: String,
+        /// Whether a missing catalog is fine.
+        if_exists: bool,
+    },
     /// `CREATE SCHEMA [IF NOT EXISTS] s [WITH (...)]`.
     CreateSchema {
         /// The schema.
@@ -73,6 +82,10 @@ pub enum Statement {
         name: ast::ObjectName,
         /// Whether a view of that name is replaced.
         or_replace: bool,
+        /// Whether one that is there already is fine.
+        if_not_exists: bool,
+        /// The names of its columns, if they are not those of its query.
+        columns: Vec<String>,
         /// What `COMMENT` said.
         comment: Option<String>,
         /// Whether `SECURITY INVOKER` was said: it reads what whoever asks may read, and not what its owner may.
@@ -90,6 +103,13 @@ pub enum Statement {
         name: ast::ObjectName,
         /// Its new name.
         to: ast::ObjectName,
+    },
+    /// `COMMENT ON VIEW v IS 'text'`.
+    CommentOnView {
+        /// The view.
+        name: ast::ObjectName,
+        /// The text; `None` for NULL.
+        comment: Option<String>,
     },
     /// `DROP VIEW [IF EXISTS] v`.
     DropView {
@@ -157,6 +177,21 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     /// Whether the query's rows are written (`WITH NO DATA` says not).
     pub with_data: bool,
+}
+
+/// A new catalog.
+#[derive(Clone, Debug)]
+pub struct CreateCatalog {
+    /// Its name.
+    pub name: String,
+    /// Whether a catalog that exists is fine.
+    pub if_not_exists: bool,
+    /// What kind of catalog it is, as `USING` says.
+    pub kind: String,
+    /// What `COMMENT` said.
+    pub comment: Option<String>,
+    /// Its properties.
+    pub properties: Vec<(String, OptionValue)>,
 }
 
 /// A call of a procedure that maintains a table.

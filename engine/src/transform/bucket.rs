@@ -64,7 +64,8 @@ pub(crate) fn significant_from(value: i128) -> usize {
     16 - bits.div_ceil(8)
 }
 
-fn murmur3(bytes: &[u8]) -> i32 {
+/// The 32-bit hash of bytes.
+pub(crate) fn murmur3(bytes: &[u8]) -> i32 {
     const C1: u32 = 0xcc9e_2d51;
     const C2: u32 = 0x1b87_3593;
     let scramble = |block: u32| block.wrapping_mul(C1).rotate_left(15).wrapping_mul(C2);

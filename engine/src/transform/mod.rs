@@ -11,7 +11,7 @@ use arrow::datatypes::DataType;
 use nunatak_catalog::spec::Transform;
 use nunatak_core::{Error, Result};
 
-pub(crate) use bucket::significant_from;
+pub(crate) use bucket::{murmur3, significant_from};
 pub(crate) use truncate::prefix;
 
 /// Applies `transform` to every value of `array`. NULL stays NULL. Buckets, years, months and hours come as `Int32`, days as `Date32`, the others

@@ -68,7 +68,7 @@ impl DisplayAs for IcebergWriteExec {
     fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match kind {
             DisplayFormatType::TreeRender => write!(f, "table={}", self.shape.table),
-            _ => write!(f, "IcebergWriteExec: table={}, folder={}", self.shape.table, self.shape.folder),
+            _ => write!(f, "IcebergWriteExec: table={}, folder={}", self.shape.table, self.shape.locations.folder),
         }
     }
 }

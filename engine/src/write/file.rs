@@ -25,10 +25,7 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     pub(super) fn create(shape: Arc<WriteShape>, number: usize, partition: &Partition, name: &str) -> Result<Self> {
-        let location = match partition.folder.as_str() {
-            "" => format!("{}/{name}", shape.folder),
-            folder => format!("{}/{folder}/{name}", shape.folder),
-        };
+        let location = shape.locations.file(&partition.folder, name);
         let upload = Upload::new(&shape.storage, &location)?;
         let uploaded = upload.bytes();
         // An embedded Arrow schema would override the Parquet types and hide the field ids from readers.

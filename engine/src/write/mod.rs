@@ -49,7 +49,7 @@ pub use properties::check_property;
 pub use ranges::Sample;
 pub use replaced::replaced_partitions;
 pub use report::Written;
-pub use rewrite::{Chosen, compactable, remaining_rows, replacing, rows_of, with_rewritten, zorder_columns};
+pub use rewrite::{Chosen, compactable, remaining_rows, replacing, rows_of, with_rewritten, without_unused_deletes, zorder_columns};
 pub use row_deletes::{all_rows, row_deletes};
 pub use unfinished::Unfinished;
 pub(crate) use value::encode;

@@ -18,6 +18,7 @@ use crate::error::{from_datafusion, suggest};
 use crate::functions::zorder;
 use crate::scan::types::field_names;
 use crate::scan::{HiddenColumn, IcebergTable, ScanContext, ScanFiles};
+use crate::sql::column_place;
 
 /// What is left of the data files in which `delta` deletes rows, as rows for [`Rows::Rewritten`](super::Rows::Rewritten). The delta's files of deletes are read, so
 /// they must not be removed before the rows are; no snapshot needs to have them.
@@ -67,6 +68,12 @@ pub fn replacing(files: &ScanFiles, rewritten: Vec<DataFile>, sequence_number: O
     }
 }
 
+/// The removal of files of deletes that apply to none of `files` any more, which are all files of a snapshot: when rows are written again without what was deleted of
+/// them, deletes by value and those of several data files stay behind.
+pub fn without_unused_deletes(files: &ScanFiles) -> RowDelta {
+    RowDelta { removed_deletes: files.deletes.unused(files.files.iter()), ..RowDelta::default() }
+}
+
 /// A file that compaction may write again.
 struct Candidate<'a> {
     entry: &'a Arc<FileEntry>,
@@ -92,7 +99,7 @@ pub async fn zorder_columns(table: &IcebergTable, names: &[String]) -> Result<Ve
     let schema = TableProvider::schema(table);
     let statistics = TableProvider::statistics(table);
     let column = |name: &String| {
-        let position = schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+        let position = column_place(name, schema.fields().iter().map(|field| field.name().as_str())).ok_or_else(|| {
             let missing = Error::new(Code::ColumnNotFound, format!("column '{name}' does not exist"));
             suggest(missing, name, schema.fields().iter().map(|field| field.name().as_str()))
         })?;

@@ -15,18 +15,21 @@ use nunatak_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use roaring::RoaringTreemap;
 
 use super::changes::DeletedRows;
 use super::discard_at;
-use super::location::{data_folder, file_name};
+use super::location::{Locations, file_name};
 use super::upload::from_parquet;
-use crate::scan::deletes::position_delete_schema;
+use crate::scan::deletes::{FILE_PATH_ID, POSITION_ID, position_delete_schema};
 use crate::scan::{IcebergTable, ScanContext, file_number};
 
 /// How many files are read or written at the same time.
 const FILES_MAX: usize = 8;
+/// What the footer of a file of position deletes says of its columns, as in Java's files.
+const SCHEMA_OF_DELETES: &str = r#"{"type":"struct","schema-id":0,"fields":[{"id":2147483546,"name":"file_path","required":true,"type":"string"},{"id":2147483545,"name":"pos","required":true,"type":"long"}]}"#;
 
 /// A data file with rows that are deleted.
 struct Touched {
@@ -119,24 +122,24 @@ async fn touched(table: &IcebergTable, scan: &ScanContext, mut rows: BTreeMap<i6
     stream::iter(touched).buffered(FILES_MAX).try_collect().await
 }
 
-/// The folder of the data file, if it is one of the table's, else that of the table's data.
-fn folder<'a>(of_table: &'a str, data_file: &'a str) -> &'a str {
+/// Beside the data file, if that lies where the table's files go, else where a new one would.
+fn beside(locations: &Locations, data_file: &str, name: &str) -> String {
     match data_file.rsplit_once('/') {
-        Some((folder, _)) if folder.starts_with(of_table) => folder,
-        _ => of_table,
+        Some((folder, _)) if folder.starts_with(&locations.folder) => format!("{folder}/{name}"),
+        _ => locations.file("", name),
     }
 }
 
 /// A file of position deletes for each data file.
 async fn position_deletes(table: &IcebergTable, files: &[Touched], query_id: &str) -> Result<Vec<(i32, DataFile)>> {
-    let of_table = data_folder(&table.table().metadata);
+    let locations = Locations::of(&table.table().metadata)?;
     let named: Vec<(&Touched, String)> = files
         .iter()
         .enumerate()
         .map(|(number, file)| {
             let name = file_name(number, query_id, 0);
             let name = name.strip_suffix(".parquet").unwrap_or(&name);
-            (file, format!("{}/{name}-deletes.parquet", folder(&of_table, file.path())))
+            (file, beside(&locations, file.path(), &format!("{name}-deletes.parquet")))
         })
         .collect();
     let paths: Vec<String> = named.iter().map(|(_, path)| path.clone()).collect();
@@ -152,9 +155,14 @@ async fn position_delete_file(table: &IcebergTable, file: &Touched, path: String
     let bytes = encoded(file, &path)?;
     let size = bytes.len() as u64;
     table.table().storage.write(&path, bytes.into()).await?;
-    let name = HashMap::from([(crate::scan::deletes::FILE_PATH_ID, Datum::string(file.path()))]);
+    // The position has bounds too, as in Java's files: Trino shows no `$entries` without them.
+    let bounds = |position: Option<u64>| {
+        let position = i64::try_from(position.unwrap_or_default()).unwrap_or(i64::MAX);
+        HashMap::from([(FILE_PATH_ID, Datum::string(file.path())), (POSITION_ID, Datum::long(position))])
+    };
     let mut builder = described(file, path, size);
-    builder.file_format(DataFileFormat::Parquet).record_count(file.added.len()).lower_bounds(name.clone()).upper_bounds(name);
+    builder.file_format(DataFileFormat::Parquet).record_count(file.added.len());
+    builder.lower_bounds(bounds(file.added.min())).upper_bounds(bounds(file.added.max()));
     Ok((file.entry.spec_id, built(&builder)?))
 }
 
@@ -164,7 +172,10 @@ fn encoded(file: &Touched, path: &str) -> Result<Vec<u8>> {
     let failed = |error| from_parquet(error, path);
     let fields = position_delete_schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(false)).collect::<Vec<_>>();
     let schema = Arc::new(Schema::new(fields));
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let said =
+        [("iceberg.schema", SCHEMA_OF_DELETES), ("delete-type", "position")].map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).set_key_value_metadata(Some(said.to_vec())).build();
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options).map_err(failed)?;
     let positions: Vec<i64> = file.added.iter().map(|position| i64::try_from(position).unwrap_or(i64::MAX)).collect();
@@ -180,7 +191,8 @@ fn encoded(file: &Touched, path: &str) -> Result<Vec<u8>> {
 /// A deletion vector for each data file, all in one file.
 async fn vectors(table: &IcebergTable, files: &[Touched], query_id: &str) -> Result<Vec<(i32, DataFile)>> {
     let name = file_name(0, query_id, 0);
-    let path = format!("{}/{}-deletes.puffin", data_folder(&table.table().metadata), name.strip_suffix(".parquet").unwrap_or(&name));
+    let name = format!("{}-deletes.puffin", name.strip_suffix(".parquet").unwrap_or(&name));
+    let path = Locations::of(&table.table().metadata)?.file("", &name);
     let contents: Vec<(String, RoaringTreemap)> = files.iter().map(|file| (file.path().to_owned(), file.deleted.clone())).collect();
     let written = async {
         let (placed, size) = deletion_vector::write(&table.table().storage, &path, &contents).await?;

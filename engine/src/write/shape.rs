@@ -9,7 +9,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::changes::LEADING_COLUMNS;
 use super::file_schema::FileSchema;
-use super::location::data_folder;
+use super::location::Locations;
 use super::metrics_mode::MetricsModes;
 use super::partition::Partitioner;
 use super::properties::Properties;
@@ -22,7 +22,7 @@ pub(super) struct WriteShape {
     pub(super) table: String,
     pub(super) write: String,
     pub(super) storage: Arc<Storage>,
-    pub(super) folder: String,
+    pub(super) locations: Locations,
     pub(super) schema: FileSchema,
     pub(super) spec_id: i32,
     pub(super) sort_order_id: i32,
@@ -53,7 +53,7 @@ impl WriteShape {
             table: target.table.name.to_string(),
             write: target.name.clone(),
             storage: target.table.storage.clone(),
-            folder: data_folder(metadata),
+            locations: Locations::of(metadata).map_err(|error| error.with_context("table", target.table.name.to_string()))?,
             parquet: properties.parquet(&schema.parquet, &metrics, iceberg_schema)?,
             target_file_bytes: properties.target_file_bytes()?,
             clustered: !order.is_unsorted() || !matches!(target.order, RowOrder::OfTable),

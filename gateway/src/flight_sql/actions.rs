@@ -1,7 +1,5 @@
 //! DoAction: prepared statements, cancellation, session options; and a clear refusal of the others.
 
-use std::time::Instant;
-
 use arrow_flight::sql::{
     ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, Any, Command,
     ProstMessageExt,
@@ -12,7 +10,6 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use prost::Message;
 use tonic::{Response, Status};
-use uuid::Uuid;
 
 use super::sessions::Caller;
 use super::{Service, command, status};
@@ -52,14 +49,14 @@ impl Service {
             }
             "CancelFlightInfo" => {
                 let request: CancelFlightInfoRequest = decode(&action)?;
-                let status = self.cancel(caller, &request.info.unwrap_or_default())?;
+                let status = self.cancel(caller, &request.info.unwrap_or_default()).await?;
                 Ok(caller.answer(one(CancelFlightInfoResult::new(status).encode_to_vec())))
             }
             "CancelQuery" => {
                 let request: ActionCancelQueryRequest = unpack(&action)?;
                 let info = FlightInfo::decode(request.info).map_err(|error| unreadable(&action, &error))?;
                 // The two messages share their numbers.
-                let result = ActionCancelQueryResult { result: self.cancel(caller, &info)?.into() };
+                let result = ActionCancelQueryResult { result: self.cancel(caller, &info).await?.into() };
                 Ok(caller.answer(one(result.as_any().encode_to_vec())))
             }
             "SetSessionOptions" => {
@@ -67,17 +64,20 @@ impl Service {
                 Ok(caller.answer(one(result.encode_to_vec())))
             }
             "GetSessionOptions" => Ok(caller.answer(one(Self::get_session_options(caller).encode_to_vec()))),
-            "CloseSession" => Ok(Caller::farewell(one(self.close_session(caller).encode_to_vec()))),
+            "CloseSession" => Ok(Caller::farewell(one(self.close_session(caller).await.encode_to_vec()))),
             other => Err(refusal(other)),
         }
     }
 
     /// Cancels the query that a flight info was given for.
-    fn cancel(&self, caller: &Caller, info: &FlightInfo) -> Result<CancelStatus, Status> {
-        let now = Instant::now();
-        let tickets = info.endpoint.iter().filter_map(|endpoint| statement_ticket(&endpoint.ticket.as_ref()?.ticket));
-        let cancelled = tickets.filter_map(|ticket| self.executions.cancel(ticket, &caller.owner.user, &self.coordinator, now)).last();
-        cancelled.ok_or_else(|| status::no_such("the query", "it may have ended"))
+    async fn cancel(&self, caller: &Caller, info: &FlightInfo) -> Result<CancelStatus, Status> {
+        let mut cancelled = None;
+        for endpoint in &info.endpoint {
+            if let Some(ticket) = endpoint.ticket.as_ref().and_then(|ticket| statement_ticket(&ticket.ticket)) {
+                cancelled = self.executions.cancel(&ticket, &caller.owner.user, &self.coordinator).await?.or(cancelled);
+            }
+        }
+        cancelled.ok_or_else(|| status::no_such("the query", "it may have ended, or run at another coordinator: end its stream there"))
     }
 }
 
@@ -94,9 +94,9 @@ fn refusal(action: &str) -> Status {
     }
 }
 
-fn statement_ticket(ticket: &Bytes) -> Option<Uuid> {
+fn statement_ticket(ticket: &Bytes) -> Option<Bytes> {
     match command(ticket).ok()? {
-        Command::TicketStatementQuery(ticket) => Uuid::from_slice(&ticket.statement_handle).ok(),
+        Command::TicketStatementQuery(ticket) => Some(ticket.statement_handle),
         _ => None,
     }
 }

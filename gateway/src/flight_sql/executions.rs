@@ -1,20 +1,27 @@
 //! Tickets: statements that were planned and wait for their rows to be asked for, and those whose rows are being sent.
 //!
-//! A statement starts when its ticket is handed in, and a ticket is good for one run: an update must not run twice because a client asked twice.
+//! A statement starts when its ticket is handed in, to whichever coordinator. The ticket of an update is good for one run, which is claimed from all coordinators: it must not
+//! run twice because a client asked twice.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow_flight::CancelStatus;
+use bytes::Bytes;
 use dashmap::DashMap;
-use nunatak_coordinator::query::{Coordinator, Session};
+use dashmap::mapref::entry::Entry;
+use nunatak_coordinator::query::{Coordinator, Session, SessionStore, TICKET_TTL};
+use nunatak_core::expiring::{Expiring, Renewal, lock};
 use nunatak_core::id::QueryId;
+use nunatak_core::{Code, Error};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use uuid::Uuid;
 
-use super::sessions::Owner;
-use crate::expiring::{Expiring, Renewal, lock};
+use super::carried::Carried;
+use super::sessions::{Owner, is_recent};
+use super::status;
 use crate::limits;
 
 /// A statement with all that its run needs.
@@ -32,7 +39,14 @@ pub(super) struct Statement {
 pub(super) struct Executions(Arc<Inner>);
 
 struct Inner {
-    waiting: Mutex<Expiring<Statement>>,
+    /// The address of this coordinator.
+    here: Arc<str>,
+    /// Who knows which tickets were used.
+    claims: Arc<dyn SessionStore>,
+    /// Statements whose tickets do not carry them.
+    held: Mutex<Expiring<Carried>>,
+    /// Tickets that must not run any more.
+    cancelled: Mutex<Expiring<()>>,
     running: DashMap<Uuid, Arc<State>>,
 }
 
@@ -50,52 +64,122 @@ pub(super) struct Run {
 }
 
 impl Executions {
-    /// None yet.
-    pub(super) fn new() -> Self {
-        let waiting = Mutex::new(Expiring::new(limits::TICKET_TTL, Renewal::Never, limits::TICKETS_MAX));
-        Self(Arc::new(Inner { waiting, running: DashMap::new() }))
+    /// None yet. `here` is the address of this coordinator.
+    pub(super) fn new(here: Arc<str>, claims: Arc<dyn SessionStore>) -> Self {
+        let held = Mutex::new(Expiring::new(TICKET_TTL, Renewal::Never, limits::HELD_MAX));
+        let cancelled = Mutex::new(Expiring::new(TICKET_TTL, Renewal::Never, limits::CANCELLED_MAX));
+        Self(Arc::new(Inner { here, claims, held, cancelled, running: DashMap::new() }))
     }
 
-    /// A ticket for a statement.
-    pub(super) fn issue(&self, statement: Statement, now: Instant) -> Uuid {
-        let ticket = Uuid::new_v4();
-        lock(&self.0.waiting).insert(ticket, statement, now);
-        ticket
+    /// A ticket for a statement: the statement itself, or its name where it stays here.
+    pub(super) fn issue(&self, statement: Carried) -> Carried {
+        // Of an update whose run could not be claimed from all, one coordinator alone decides.
+        if statement.can_travel() && (!statement.is_update || self.0.claims.can_claim()) {
+            return statement;
+        }
+        let stub = statement.stub(&self.0.here);
+        if let Some((id, _)) = Carried::read(&stub.write()) {
+            lock(&self.0.held).insert(id, statement, Instant::now());
+        }
+        stub
     }
 
     /// Takes a user's ticket back, for its statement to be run.
-    pub(super) fn redeem(&self, ticket: Uuid, user: &str, now: Instant) -> Option<(Statement, Run)> {
-        let mut waiting = lock(&self.0.waiting);
-        waiting.get(ticket, now).filter(|statement| statement.owner.user == user)?;
-        let statement = waiting.remove(ticket, now)?;
-        // Still under the lock: a cancellation finds the ticket either waiting or running.
-        let run = self.start(ticket, user);
-        Some((statement, run))
+    pub(super) async fn redeem(&self, ticket: &Bytes, user: &str) -> Result<(Carried, Run), Status> {
+        let (id, carried) = Carried::read(ticket).ok_or_else(no_such_ticket)?;
+        // From now on a cancellation finds it running.
+        let run = self.start(id, user).ok_or_else(no_such_ticket)?;
+        let (statement, is_to_be_claimed) = match &carried.holder {
+            Some(holder) if **holder != *self.0.here => return Err(held_elsewhere("the ticket", holder)),
+            // Taken out, it cannot be taken again.
+            Some(_) => (self.take_held(id, user).ok_or_else(no_such_ticket)?, false),
+            None if carried.user != user => return Err(no_such_ticket()),
+            None => {
+                let is_update = carried.is_update;
+                (carried, is_update)
+            }
+        };
+        if lock(&self.0.cancelled).get(id, Instant::now()).is_some() {
+            let error = Error::new(Code::UserCanceled, "the query was cancelled before it started");
+            return Err(status::failed(&error, user, None));
+        }
+        if is_to_be_claimed && !self.claim(id, user).await? {
+            return Err(no_such_ticket());
+        }
+        Ok((statement, run))
+    }
+
+    fn take_held(&self, ticket: Uuid, user: &str) -> Option<Carried> {
+        let now = Instant::now();
+        let mut held = lock(&self.0.held);
+        held.get(ticket, now).filter(|statement| statement.user == user)?;
+        held.remove(ticket, now)
+    }
+
+    /// Claims the one run of a ticket from all coordinators. Gives whether it was to be had.
+    async fn claim(&self, ticket: Uuid, user: &str) -> Result<bool, Status> {
+        if !is_recent(ticket, TICKET_TTL, self.0.claims.since()) {
+            return Ok(false);
+        }
+        self.0.claims.claim(ticket).await.map_err(|error| status::failed(&error.with_hint("ask for the statement again"), user, None))
     }
 
     /// A run without a ticket.
     pub(super) fn start_unticketed(&self, user: &str) -> Run {
-        self.start(Uuid::new_v4(), user)
+        let run = self.run(Uuid::now_v7(), user);
+        self.0.running.insert(run.ticket, Arc::clone(&run.state));
+        run
     }
 
-    /// Cancels what a user's ticket stands for; `None` where it stands for nothing, or nothing any more.
-    pub(super) fn cancel(&self, ticket: Uuid, user: &str, coordinator: &Coordinator, now: Instant) -> Option<CancelStatus> {
-        if self.redeem(ticket, user, now).is_some() {
-            return Some(CancelStatus::Cancelled);
+    /// Cancels what a user's ticket stands for; `None` where it stands for nothing that this coordinator knows of, or nothing any more.
+    pub(super) async fn cancel(&self, ticket: &Bytes, user: &str, coordinator: &Coordinator) -> Result<Option<CancelStatus>, Status> {
+        let Some((id, carried)) = Carried::read(ticket) else { return Ok(None) };
+        if carried.holder.is_some() && self.take_held(id, user).is_some() {
+            return Ok(Some(CancelStatus::Cancelled));
         }
-        let state = self.0.running.get(&ticket).filter(|state| state.user == user)?.clone();
-        state.cancelled.cancel();
-        if let Some(query) = state.query.get() {
-            coordinator.cancel(query);
+        // Before it is looked for: a run that begins meanwhile sees it.
+        lock(&self.0.cancelled).insert(id, (), Instant::now());
+        let running = self.0.running.get(&id).filter(|state| state.user == user).map(|state| Arc::clone(state.value()));
+        if let Some(state) = running {
+            state.cancelled.cancel();
+            if let Some(query) = state.query.get() {
+                coordinator.cancel(query);
+            }
+            return Ok(Some(CancelStatus::Cancelling));
         }
-        Some(CancelStatus::Cancelling)
+        let is_over = if carried.holder.is_some() || carried.user != user {
+            true
+        } else if carried.is_update {
+            !self.claim(id, user).await?
+        } else {
+            // It may run elsewhere.
+            coordinator.may_have_peers()
+        };
+        Ok((!is_over).then_some(CancelStatus::Cancelled))
     }
 
-    fn start(&self, ticket: Uuid, user: &str) -> Run {
+    /// Begins a run; `None` if there is one of the same ticket.
+    fn start(&self, ticket: Uuid, user: &str) -> Option<Run> {
+        let Entry::Vacant(entry) = self.0.running.entry(ticket) else { return None };
+        let run = self.run(ticket, user);
+        entry.insert(Arc::clone(&run.state));
+        Some(run)
+    }
+
+    fn run(&self, ticket: Uuid, user: &str) -> Run {
         let state = Arc::new(State { user: user.to_owned(), cancelled: CancellationToken::new(), query: OnceLock::new() });
-        self.0.running.insert(ticket, state.clone());
-        Run { ticket, state, executions: self.0.clone() }
+        Run { ticket, state, executions: Arc::clone(&self.0) }
     }
+}
+
+fn no_such_ticket() -> Status {
+    status::no_such("the ticket", "that of a statement which changes something can be used once: ask for the statement again")
+}
+
+/// What stays in another coordinator was asked for here.
+pub(super) fn held_elsewhere(what: &str, holder: &str) -> Status {
+    let error = Error::new(Code::NotFound, format!("{what} is of a statement that the coordinator at {holder} holds"));
+    status::of(&error.with_hint("ask that one, or ask here for the statement again"), None)
 }
 
 impl Run {
@@ -122,38 +206,51 @@ impl Drop for Run {
 
 #[cfg(test)]
 mod tests {
-    use super::super::headers::{Headers, Identity};
-    use super::super::sessions::Sessions;
+    use nunatak_state::EmbeddedSessions;
+
     use super::*;
 
-    fn statement() -> Result<Statement, tonic::Status> {
-        let headers = Headers { identity: Identity::User("ada".to_owned()), cookie: None, catalog: None, schema: None, properties: Vec::new() };
-        let caller = Sessions::new().resolve(&headers, |user| Session::new(user, "lake", None), Instant::now())?;
-        Ok(Statement { sql: "SELECT 1".to_owned(), session: caller.session, owner: caller.owner, parameters: None })
+    fn executions() -> Executions {
+        Executions::new("h:1".into(), Arc::new(EmbeddedSessions::new(TICKET_TTL)))
     }
 
-    #[test]
-    fn a_ticket_is_good_once_for_its_user_and_for_a_time() -> Result<(), tonic::Status> {
-        let executions = Executions::new();
-        let now = Instant::now();
-        let ticket = executions.issue(statement()?, now);
-        assert!(executions.redeem(ticket, "bob", now).is_none());
-        assert!(executions.redeem(ticket, "ada", now).is_some());
-        assert!(executions.redeem(ticket, "ada", now).is_none());
-        let ticket = executions.issue(statement()?, now);
-        assert!(executions.redeem(ticket, "ada", now + limits::TICKET_TTL).is_none());
+    fn statement(is_update: bool) -> Carried {
+        Carried::new("SELECT 1".to_owned(), is_update, &Session::new("ada", "lake", None))
+    }
+
+    fn code<T>(outcome: Result<T, Status>) -> Option<tonic::Code> {
+        outcome.err().map(|status| status.code())
+    }
+
+    #[tokio::test]
+    async fn an_updates_ticket_is_good_once_and_each_for_its_user() -> Result<(), Status> {
+        let (executions, missing) = (executions(), Some(tonic::Code::NotFound));
+        let long = || Carried::new("x".repeat(limits::HANDLE_BYTES_MAX), false, &Session::new("ada", "lake", None));
+        for (statement, is_good_once) in [(statement(true), true), (statement(false), false), (long(), true)] {
+            let ticket = executions.issue(statement.clone()).write();
+            assert_eq!(code(executions.redeem(&ticket, "bob").await), missing);
+            let (redeemed, run) = executions.redeem(&ticket, "ada").await?;
+            assert!(redeemed == statement);
+            assert_eq!(code(executions.redeem(&ticket, "ada").await), missing, "it runs");
+            drop(run);
+            assert_eq!(code(executions.redeem(&ticket, "ada").await), missing.filter(|_| is_good_once));
+        }
+        assert!(executions.0.running.is_empty());
         Ok(())
     }
 
-    #[test]
-    fn a_run_is_known_for_as_long_as_it_lives() -> Result<(), tonic::Status> {
-        let executions = Executions::new();
-        let now = Instant::now();
-        let ticket = executions.issue(statement()?, now);
-        let run = executions.redeem(ticket, "ada", now);
-        assert!(executions.0.running.contains_key(&ticket));
-        drop(run);
-        assert!(executions.0.running.is_empty());
+    #[tokio::test]
+    async fn every_coordinator_of_a_cluster_takes_what_travels() -> Result<(), Status> {
+        let claims: Arc<dyn SessionStore> = Arc::new(EmbeddedSessions::new(TICKET_TTL));
+        let (one, other) = (Executions::new("h:1".into(), Arc::clone(&claims)), Executions::new("h:2".into(), claims));
+        let ticket = one.issue(statement(true)).write();
+        drop(other.redeem(&ticket, "ada").await?);
+        assert_eq!(code(one.redeem(&ticket, "ada").await), Some(tonic::Code::NotFound), "the other one has run it");
+        let long = Carried::new("x".repeat(limits::HANDLE_BYTES_MAX), false, &Session::new("ada", "lake", None));
+        let ticket = one.issue(long).write();
+        let refused = other.redeem(&ticket, "ada").await.err().map(|status| status.message().to_owned());
+        assert!(refused.is_some_and(|text| text.contains("the coordinator at h:1 holds")));
+        drop(one.redeem(&ticket, "ada").await?);
         Ok(())
     }
 }

@@ -6,7 +6,6 @@ use arrow_flight::{BasicAuth, HandshakeRequest, HandshakeResponse};
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use prost::Message;
-use std::time::Instant;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -25,9 +24,8 @@ impl Service {
             Identity::Nobody => identity_of_payload(request.into_inner()).await?,
             identity => identity,
         };
-        let now = Instant::now();
-        let user = self.sessions.user(&identity, now)?;
-        let token = self.sessions.open(&user, now).to_string();
+        let user = self.sessions.user(&identity).await?;
+        let token = self.sessions.open(&user).await?.to_string();
         let header = MetadataValue::try_from(format!("Bearer {token}")).map_err(|error| status::defect("cannot write a token", error))?;
         let answer = HandshakeResponse { protocol_version: 0, payload: token.into() };
         let mut response = Response::new(stream::iter([Ok(answer)]).boxed());

@@ -5,6 +5,7 @@
 //! schema and one batch do.
 
 mod actions;
+mod carried;
 mod encode;
 mod executions;
 mod handshake;
@@ -19,7 +20,7 @@ mod statements;
 mod status;
 mod update;
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::sql::{Any, Command};
@@ -78,24 +79,27 @@ struct Service {
 impl Service {
     fn new(coordinator: Coordinator) -> NunatakResult<Self> {
         let metadata = Metadata::new().map_err(|error| Error::internal("cannot build the metadata of Flight SQL").with_source(error))?;
-        Ok(Self { coordinator, sessions: Sessions::new(), executions: Executions::new(), prepared: PreparedStatements::new(), metadata })
+        let store = coordinator.sessions();
+        let sessions = Sessions::new(Arc::clone(store));
+        let executions = Executions::new(Arc::clone(coordinator.flight()), Arc::clone(store));
+        Ok(Self { coordinator, sessions, executions, prepared: PreparedStatements::new(), metadata })
     }
 
     /// Who calls, in which session.
-    fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
+    async fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
         let headers = Headers::read(metadata)?;
         for (name, value) in &headers.properties {
             self.coordinator.check_session_property(name, value).map_err(|error| status::of(&error, None))?;
         }
-        self.sessions.resolve(&headers, |user| self.coordinator.default_session(user), Instant::now())
+        self.sessions.resolve(&headers, |user| self.coordinator.default_session(user)).await
     }
 
     /// The schema of what a command gives.
-    async fn schema(&self, caller: &Caller, command: Command) -> Result<arrow::datatypes::SchemaRef, Status> {
+    async fn schema(&self, caller: &Caller, command: Command) -> Result<Bytes, Status> {
         match command {
             Command::CommandStatementQuery(query) => self.statement_schema(caller, &query).await,
             Command::CommandPreparedStatementQuery(query) => self.prepared_schema(caller, &query.prepared_statement_handle).await,
-            other => self.metadata.schema(other),
+            other => encode::schema_bytes(self.metadata.schema(other)?.as_ref()),
         }
     }
 }
@@ -115,26 +119,28 @@ impl FlightService for Service {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let caller = self.caller(request.metadata())?;
+        let caller = self.caller(request.metadata()).await?;
         let descriptor = request.into_inner();
-        let (schema, ticket) = match command(&descriptor.cmd)? {
+        let (schema, endpoint) = match command(&descriptor.cmd)? {
             Command::CommandStatementQuery(query) => self.statement_info(&caller, query).await?,
             Command::CommandPreparedStatementQuery(query) => self.prepared_info(&caller, &query.prepared_statement_handle).await?,
-            other => (self.metadata.schema(other.clone())?, other.into_any()),
+            other => {
+                let schema = encode::schema_bytes(self.metadata.schema(other.clone())?.as_ref())?;
+                (schema, FlightEndpoint::new().with_ticket(Ticket::new(other.into_any().encode_to_vec())))
+            }
         };
-        let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.encode_to_vec()));
-        let info = FlightInfo { schema: encode::schema_bytes(&schema)?, ..FlightInfo::new() };
+        let info = FlightInfo { schema, ..FlightInfo::new() };
         Ok(caller.answer(info.with_endpoint(endpoint).with_descriptor(descriptor)))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let caller = self.caller(request.metadata())?;
+        let caller = self.caller(request.metadata()).await?;
         let schema = self.schema(&caller, command(&request.get_ref().cmd)?).await?;
-        Ok(caller.answer(SchemaResult { schema: encode::schema_bytes(&schema)? }))
+        Ok(caller.answer(SchemaResult { schema }))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let caller = self.caller(request.metadata())?;
+        let caller = self.caller(request.metadata()).await?;
         match command(&request.get_ref().ticket)? {
             Command::TicketStatementQuery(ticket) => self.statement_rows(&caller, &ticket).await,
             Command::CommandPreparedStatementQuery(query) => self.prepared_rows(&caller, &query.prepared_statement_handle).await,
@@ -143,12 +149,12 @@ impl FlightService for Service {
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let caller = self.caller(request.metadata())?;
+        let caller = self.caller(request.metadata()).await?;
         self.put(&caller, request.into_inner()).await
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let caller = self.caller(request.metadata())?;
+        let caller = self.caller(request.metadata()).await?;
         self.act(&caller, request.into_inner()).await
     }
 

@@ -1,120 +1,95 @@
 //! Prepared statements: made and closed by actions, bound by DoPut, run by ticket (queries) or DoPut (updates).
+//!
+//! A handle carries its statement, and the one that binding gives carries the values, too: so any coordinator takes it, and nothing of it is kept here. What is too long
+//! to travel is; and so are values that were bound, for clients that go on with the handle that they had.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use arrow_flight::sql::{ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any};
+use arrow_flight::FlightEndpoint;
+use arrow_flight::sql::{ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult};
 use bytes::Bytes;
-use nunatak_coordinator::query::{Session, StatementKind};
+use nunatak_coordinator::query::StatementKind;
 use nunatak_core::Error;
 use nunatak_core::error::Code;
+use nunatak_core::expiring::{Expiring, Renewal, lock};
 use tonic::{Response, Status};
 use uuid::Uuid;
 
+use super::carried::Carried;
 use super::encode::{self, DataStream};
-use super::executions::Statement;
-use super::sessions::{Caller, Owner};
+use super::executions::held_elsewhere;
+use super::sessions::Caller;
 use super::statements::statement_of;
 use super::{Service, status};
-use crate::expiring::{Expiring, Renewal, lock};
 use crate::limits;
 
-/// A prepared statement.
-#[derive(Clone, Debug)]
-pub(super) struct PreparedStatement {
-    sql: String,
-    owner: Owner,
-    /// The session that it was planned in.
-    session: Session,
-    schema: SchemaRef,
-    /// The values bound last.
-    bound: Option<RecordBatch>,
-}
-
-/// The prepared statements of all sessions.
-pub(super) struct PreparedStatements(Mutex<Inner>);
-
-struct Inner {
-    statements: Expiring<PreparedStatement>,
-    /// How many each session has.
-    counts: HashMap<Uuid, usize>,
+/// What is kept of prepared statements.
+pub(super) struct PreparedStatements {
+    /// Statements whose handles do not carry them.
+    held: Mutex<Expiring<Carried>>,
+    /// The values bound last, and by whom.
+    bound: Mutex<Expiring<(String, RecordBatch)>>,
 }
 
 impl PreparedStatements {
     /// None yet.
     pub(super) fn new() -> Self {
-        let statements = Expiring::new(limits::PREPARED_IDLE_MAX, Renewal::Use, limits::PREPARED_MAX);
-        Self(Mutex::new(Inner { statements, counts: HashMap::new() }))
-    }
-
-    fn add(&self, statement: PreparedStatement, now: Instant) -> Result<Uuid, Error> {
-        let mut inner = lock(&self.0);
-        let session = statement.owner.id;
-        if inner.count(session) >= limits::PREPARED_PER_SESSION_MAX {
-            let expired = inner.statements.expire(now);
-            inner.uncount(&expired);
-        }
-        if inner.count(session) >= limits::PREPARED_PER_SESSION_MAX {
-            let message = format!("the session has {} prepared statements", limits::PREPARED_PER_SESSION_MAX);
-            return Err(Error::new(Code::GenericInsufficientResources, message).with_hint("close those that are no longer used"));
-        }
-        let handle = Uuid::new_v4();
-        let gone = inner.statements.insert(handle, statement, now);
-        inner.uncount(&gone);
-        *inner.counts.entry(session).or_default() += 1;
-        Ok(handle)
-    }
-
-    fn get(&self, handle: &[u8], user: &str, now: Instant) -> Result<PreparedStatement, Status> {
-        self.with(handle, user, now, |statement| statement.clone())
-    }
-
-    fn bind(&self, handle: &[u8], user: &str, values: Option<RecordBatch>, now: Instant) -> Result<(), Status> {
-        self.with(handle, user, now, |statement| statement.bound = values)
-    }
-
-    fn with<T>(&self, handle: &[u8], user: &str, now: Instant, use_it: impl FnOnce(&mut PreparedStatement) -> T) -> Result<T, Status> {
-        let mut inner = lock(&self.0);
-        let statement = Uuid::from_slice(handle).ok().and_then(|handle| inner.statements.get(handle, now));
-        statement.filter(|statement| statement.owner.user == user).map(use_it).ok_or_else(no_such_statement)
-    }
-
-    /// Closes a statement. One that is gone already is closed as well.
-    fn close(&self, handle: &[u8], user: &str, now: Instant) {
-        if self.with(handle, user, now, |_| ()).is_err() {
-            return;
-        }
-        let mut inner = lock(&self.0);
-        let closed = Uuid::from_slice(handle).ok().and_then(|handle| inner.statements.remove(handle, now));
-        inner.uncount(closed.as_slice());
-    }
-
-    /// Closes all statements of a session.
-    pub(super) fn close_session(&self, owner: &Owner) {
-        let mut inner = lock(&self.0);
-        if inner.counts.remove(&owner.id).is_some() {
-            inner.statements.remove_where(|statement| statement.owner.id == owner.id);
+        Self {
+            held: Mutex::new(Expiring::new(limits::PREPARED_IDLE_MAX, Renewal::Use, limits::HELD_MAX)),
+            bound: Mutex::new(Expiring::new(limits::PREPARED_IDLE_MAX, Renewal::Use, limits::BOUND_MAX)),
         }
     }
-}
 
-impl Inner {
-    fn count(&self, session: Uuid) -> usize {
-        self.counts.get(&session).copied().unwrap_or_default()
+    /// The handle of a statement of the coordinator at `here`.
+    fn handle(&self, statement: Carried, here: &str) -> Bytes {
+        if statement.can_travel() {
+            return statement.write();
+        }
+        let handle = statement.stub(here).write();
+        if let Some((id, _)) = Carried::read(&handle) {
+            lock(&self.held).insert(id, statement, Instant::now());
+        }
+        handle
     }
 
-    fn uncount(&mut self, gone: &[PreparedStatement]) {
-        for statement in gone {
-            let session = statement.owner.id;
-            let left = self.count(session).saturating_sub(1);
-            if left == 0 {
-                self.counts.remove(&session);
-            } else {
-                self.counts.insert(session, left);
-            }
+    /// What a user's handle stands for.
+    fn get(&self, handle: &Bytes, user: &str, here: &str) -> Result<(Uuid, Carried), Status> {
+        let (id, carried) = Carried::read(handle).ok_or_else(no_such_statement)?;
+        let statement = match &carried.holder {
+            Some(holder) if holder != here => return Err(held_elsewhere("the prepared statement", holder)),
+            Some(_) => lock(&self.held).get(id, Instant::now()).cloned().ok_or_else(no_such_statement)?,
+            None => carried,
+        };
+        if statement.user == user { Ok((id, statement)) } else { Err(no_such_statement()) }
+    }
+
+    fn bind(&self, id: Uuid, user: &str, values: Option<RecordBatch>) {
+        let now = Instant::now();
+        let mut bound = lock(&self.bound);
+        match values {
+            Some(values) => drop(bound.insert(id, (user.to_owned(), values), now)),
+            None => drop(bound.remove(id, now)),
+        }
+    }
+
+    fn bound(&self, id: Uuid, user: &str) -> Option<RecordBatch> {
+        lock(&self.bound).get(id, Instant::now()).filter(|(owner, _)| owner == user).map(|(_, values)| values.clone())
+    }
+
+    /// Closes a statement. Of one that was closed before, or is kept nowhere, nothing is left.
+    fn close(&self, handle: &Bytes, user: &str) {
+        let now = Instant::now();
+        let Some((id, carried)) = Carried::read(handle) else { return };
+        let mut held = lock(&self.held);
+        let is_theirs = match carried.holder {
+            Some(_) => held.get(id, now).is_some_and(|statement| statement.user == user),
+            None => carried.user == user,
+        };
+        if is_theirs {
+            held.remove(id, now);
+            lock(&self.bound).remove(id, now);
         }
     }
 }
@@ -130,56 +105,68 @@ impl Service {
             return Err(status::unsupported("transactions are not supported: each statement is committed by itself"));
         }
         let plan = self.plan(&caller.session, &request.query).await?;
+        let rows_schema = encode::schema_bytes(&plan.schema)?;
         let dataset_schema = match plan.kind {
-            StatementKind::Query => encode::schema_bytes(&plan.schema)?,
+            StatementKind::Query => rows_schema.clone(),
             // By this JDBC's driver knows that it has to run the statement as an update.
             StatementKind::Update => Bytes::new(),
         };
         let parameter_schema = encode::schema_bytes(&plan.parameters)?;
-        let statement =
-            PreparedStatement { sql: request.query, owner: caller.owner.clone(), session: caller.session.clone(), schema: plan.schema, bound: None };
-        let handle = self.prepared.add(statement, Instant::now()).map_err(|error| status::failed(&error, &caller.owner.user, None))?;
-        let prepared_statement_handle = Bytes::copy_from_slice(handle.as_bytes());
+        let mut statement = Carried::new(request.query, plan.kind == StatementKind::Update, &caller.session);
+        statement.rows_schema = rows_schema;
+        let prepared_statement_handle = self.prepared.handle(statement, self.coordinator.flight());
         Ok(ActionCreatePreparedStatementResult { prepared_statement_handle, dataset_schema, parameter_schema })
     }
 
     /// Closes a prepared statement.
-    pub(super) fn close_prepared(&self, caller: &Caller, handle: &[u8]) {
-        self.prepared.close(handle, &caller.owner.user, Instant::now());
+    pub(super) fn close_prepared(&self, caller: &Caller, handle: &Bytes) {
+        self.prepared.close(handle, &caller.owner.user);
     }
 
-    /// Binds values to the parameters of a prepared statement.
-    pub(super) fn bind_prepared(&self, caller: &Caller, handle: &[u8], values: Option<RecordBatch>) -> Result<(), Status> {
-        self.prepared.bind(handle, &caller.owner.user, values, Instant::now())
-    }
-
-    /// The schema of a prepared statement's rows: planned again where the session has changed since, as names may now mean other tables.
-    pub(super) async fn prepared_schema(&self, caller: &Caller, handle: &[u8]) -> Result<SchemaRef, Status> {
-        let prepared = self.prepared.get(handle, &caller.owner.user, Instant::now())?;
-        if prepared.session == caller.session {
-            return Ok(prepared.schema);
+    /// Binds values to the parameters of a prepared statement, and gives the handle by which any coordinator knows of them.
+    pub(super) async fn bind_prepared(&self, caller: &Caller, handle: &Bytes, values: Option<RecordBatch>) -> Result<Bytes, Status> {
+        let (id, mut statement) = self.prepared(caller, handle)?;
+        self.prepared.bind(id, &caller.owner.user, values.clone());
+        let is_too_large = values.as_ref().is_some_and(|values| values.get_array_memory_size() > limits::HANDLE_BYTES_MAX);
+        if is_too_large || !statement.can_travel() {
+            return Ok(handle.clone());
         }
-        Ok(self.plan(&caller.session, &prepared.sql).await?.schema)
+        statement.bind(values).await?;
+        Ok(if statement.can_travel() { statement.write() } else { handle.clone() })
+    }
+
+    /// The schema of a prepared statement's rows.
+    pub(super) async fn prepared_schema(&self, caller: &Caller, handle: &Bytes) -> Result<Bytes, Status> {
+        let (_, prepared) = self.prepared(caller, handle)?;
+        self.rows_schema(caller, &prepared).await
     }
 
     /// The schema of a prepared statement's rows, and a ticket for them with the values that are bound now.
-    pub(super) async fn prepared_info(&self, caller: &Caller, handle: &[u8]) -> Result<(SchemaRef, Any), Status> {
-        let statement = self.bound_statement(caller, handle)?;
-        let schema = self.prepared_schema(caller, handle).await?;
-        Ok((schema, self.ticket(statement)))
+    pub(super) async fn prepared_info(&self, caller: &Caller, handle: &Bytes) -> Result<(Bytes, FlightEndpoint), Status> {
+        let (id, prepared) = self.prepared(caller, handle)?;
+        let values = self.bound_row(caller, id, &prepared).await?;
+        let schema = self.rows_schema(caller, &prepared).await?;
+        let mut statement = Carried::new(prepared.sql, prepared.is_update, &caller.session).of(&caller.owner);
+        statement.bind(values).await?;
+        Ok((schema, self.endpoint(statement)))
     }
 
     /// Runs a prepared statement that was asked for by its handle instead of a ticket.
-    pub(super) async fn prepared_rows(&self, caller: &Caller, handle: &[u8]) -> Result<Response<DataStream>, Status> {
-        let statement = self.bound_statement(caller, handle)?;
+    pub(super) async fn prepared_rows(&self, caller: &Caller, handle: &Bytes) -> Result<Response<DataStream>, Status> {
+        let (id, prepared) = self.prepared(caller, handle)?;
+        let values = self.bound_row(caller, id, &prepared).await?;
         let run = self.executions.start_unticketed(&caller.owner.user);
-        self.run(caller, statement, run).await
+        self.run(caller, statement_of(caller, prepared.sql, values), run).await
     }
 
     /// Runs a prepared statement as an update: once for each row of values, and gives the sum of the counts.
-    pub(super) async fn prepared_update(&self, caller: &Caller, handle: &[u8], values: Option<RecordBatch>) -> Result<i64, Status> {
-        let prepared = self.prepared.get(handle, &caller.owner.user, Instant::now())?;
-        let Some(values) = values.or(prepared.bound) else {
+    pub(super) async fn prepared_update(&self, caller: &Caller, handle: &Bytes, values: Option<RecordBatch>) -> Result<i64, Status> {
+        let (id, prepared) = self.prepared(caller, handle)?;
+        let values = match values {
+            Some(values) => Some(values),
+            None => self.bound_values(caller, id, &prepared).await?,
+        };
+        let Some(values) = values else {
             return self.count(statement_of(caller, prepared.sql, None)).await;
         };
         let mut sum = 0_i64;
@@ -191,11 +178,28 @@ impl Service {
         Ok(sum)
     }
 
-    fn bound_statement(&self, caller: &Caller, handle: &[u8]) -> Result<Statement, Status> {
-        let prepared = self.prepared.get(handle, &caller.owner.user, Instant::now())?;
-        let bound = prepared.bound.filter(|values| values.num_rows() > 0);
+    fn prepared(&self, caller: &Caller, handle: &Bytes) -> Result<(Uuid, Carried), Status> {
+        self.prepared.get(handle, &caller.owner.user, self.coordinator.flight())
+    }
+
+    /// Planned again where the session has changed since, as names may now mean other tables.
+    async fn rows_schema(&self, caller: &Caller, prepared: &Carried) -> Result<Bytes, Status> {
+        if prepared.claimed_session() == caller.session {
+            return Ok(prepared.rows_schema.clone());
+        }
+        encode::schema_bytes(&self.plan(&caller.session, &prepared.sql).await?.schema)
+    }
+
+    /// The values that the handle carries, or those that were bound here last.
+    async fn bound_values(&self, caller: &Caller, id: Uuid, prepared: &Carried) -> Result<Option<RecordBatch>, Status> {
+        Ok(prepared.values().await?.or_else(|| self.prepared.bound(id, &caller.owner.user)))
+    }
+
+    /// The same for a statement that gives rows.
+    async fn bound_row(&self, caller: &Caller, id: Uuid, prepared: &Carried) -> Result<Option<RecordBatch>, Status> {
+        let bound = self.bound_values(caller, id, prepared).await?.filter(|values| values.num_rows() > 0);
         match bound.as_ref().map(RecordBatch::num_rows) {
-            None | Some(1) => Ok(statement_of(caller, prepared.sql, bound)),
+            None | Some(1) => Ok(bound),
             Some(rows) => {
                 let message = format!("{rows} rows of values are bound to a statement that gives rows");
                 Err(status::of(&Error::new(Code::InvalidParameterUsage, message).with_hint("bind one row"), None))
@@ -212,50 +216,60 @@ fn no_such_statement() -> Status {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::datatypes::Schema;
+    use arrow::array::Int64Array;
+    use nunatak_coordinator::query::Session;
 
-    use super::super::headers::{Headers, Identity};
-    use super::super::sessions::Sessions;
     use super::*;
 
-    fn statement(sessions: &Sessions, user: &str) -> Result<PreparedStatement, Status> {
-        let headers = Headers { identity: Identity::User(user.to_owned()), cookie: None, catalog: None, schema: None, properties: Vec::new() };
-        let caller = sessions.resolve(&headers, |user| Session::new(user, "lake", None), Instant::now())?;
-        let schema = Arc::new(Schema::empty());
-        Ok(PreparedStatement { sql: "SELECT 1".to_owned(), owner: caller.owner, session: caller.session, schema, bound: None })
+    const HERE: &str = "h:1";
+
+    fn statement(sql: String) -> Carried {
+        Carried::new(sql, false, &Session::new("ada", "lake", None))
+    }
+
+    fn missing<T>(outcome: Result<T, Status>) -> Option<tonic::Code> {
+        outcome.err().map(|status| status.code())
     }
 
     #[test]
-    fn a_session_has_a_limit_that_closing_and_expiry_give_back() -> Result<(), Box<dyn std::error::Error>> {
-        let prepared = PreparedStatements::new();
-        let sessions = Sessions::new();
-        let (ada, bob) = (statement(&sessions, "ada")?, statement(&sessions, "bob")?);
-        let now = Instant::now();
-        let first = prepared.add(ada.clone(), now)?;
-        for _ in 1..limits::PREPARED_PER_SESSION_MAX {
-            prepared.add(ada.clone(), now)?;
-        }
-        assert_eq!(prepared.add(ada.clone(), now).err().map(|error| error.code()), Some(Code::GenericInsufficientResources));
-        prepared.add(bob, now)?;
-        prepared.close(first.as_bytes(), "bob", now);
-        assert!(prepared.add(ada.clone(), now).is_err());
-        prepared.close(first.as_bytes(), "ada", now);
-        prepared.add(ada.clone(), now)?;
-        prepared.add(ada.clone(), now + limits::PREPARED_IDLE_MAX)?;
-        assert_eq!(lock(&prepared.0).counts.len(), 1);
+    fn a_handle_is_its_users_wherever_it_is_brought() -> Result<(), Status> {
+        let (one, other) = (PreparedStatements::new(), PreparedStatements::new());
+        let handle = one.handle(statement("SELECT 1".to_owned()), HERE);
+        assert_eq!(other.get(&handle, "ada", "h:2")?.1.sql, "SELECT 1");
+        assert_eq!(missing(other.get(&handle, "bob", "h:2")), Some(tonic::Code::NotFound));
+        assert!(lock(&one.held).expire(Instant::now() + limits::PREPARED_IDLE_MAX).is_empty(), "nothing of it is kept");
         Ok(())
     }
 
     #[test]
-    fn a_handle_is_its_users_until_it_is_closed() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_long_statement_stays_until_it_is_closed() -> Result<(), Status> {
+        let (one, other) = (PreparedStatements::new(), PreparedStatements::new());
+        let long = "x".repeat(limits::HANDLE_BYTES_MAX);
+        let handle = one.handle(statement(long.clone()), HERE);
+        assert!(handle.len() < 100);
+        let elsewhere = other.get(&handle, "ada", "h:2").err().map(|status| status.message().to_owned());
+        assert!(elsewhere.is_some_and(|text| text.contains("the coordinator at h:1 holds")));
+        assert_eq!(missing(one.get(&handle, "bob", HERE)), Some(tonic::Code::NotFound));
+        one.close(&handle, "bob");
+        assert_eq!(one.get(&handle, "ada", HERE)?.1.sql, long);
+        one.close(&handle, "ada");
+        assert_eq!(missing(one.get(&handle, "ada", HERE)), Some(tonic::Code::NotFound));
+        Ok(())
+    }
+
+    #[test]
+    fn values_are_their_users_until_the_statement_is_closed() -> Result<(), Box<dyn std::error::Error>> {
         let prepared = PreparedStatements::new();
-        let now = Instant::now();
-        let ada = statement(&Sessions::new(), "ada")?;
-        let handle = prepared.add(ada.clone(), now)?;
-        assert!(prepared.get(handle.as_bytes(), "ada", now).is_ok());
-        assert!(prepared.get(handle.as_bytes(), "bob", now).is_err());
-        prepared.close_session(&ada.owner);
-        assert_eq!(prepared.get(handle.as_bytes(), "ada", now).err().map(|status| status.code()), Some(tonic::Code::NotFound));
+        let handle = prepared.handle(statement("SELECT ?".to_owned()), HERE);
+        let (id, _) = prepared.get(&handle, "ada", HERE)?;
+        let values = RecordBatch::try_from_iter([("$1", Arc::new(Int64Array::from(vec![1])) as _)])?;
+        prepared.bind(id, "ada", Some(values.clone()));
+        assert_eq!((prepared.bound(id, "ada"), prepared.bound(id, "bob")), (Some(values.clone()), None));
+        prepared.bind(id, "ada", None);
+        assert_eq!(prepared.bound(id, "ada"), None);
+        prepared.bind(id, "ada", Some(values));
+        prepared.close(&handle, "ada");
+        assert_eq!(prepared.bound(id, "ada"), None);
         Ok(())
     }
 }

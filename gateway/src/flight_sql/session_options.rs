@@ -4,12 +4,12 @@
 //! have.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
 
+use nunatak_coordinator::query::StoredSession;
 use nunatak_core::error::Code;
 use tonic::Status;
 
-use super::sessions::{Caller, Stored};
+use super::sessions::Caller;
 use super::{Service, status};
 
 /// `SessionOptionValue`.
@@ -113,7 +113,8 @@ impl Service {
             }
         }
         if !accepted.is_empty() {
-            self.sessions.update(&caller.owner, Instant::now(), |stored| accepted.into_iter().for_each(|(name, value)| set(stored, name, value)));
+            let change = |stored: &mut StoredSession| accepted.iter().for_each(|(name, value)| set(stored, name, value.clone()));
+            self.sessions.update(&caller.owner, &change).await?;
         }
         Ok(SetSessionOptionsResult { errors })
     }
@@ -129,11 +130,10 @@ impl Service {
         GetSessionOptionsResult { session_options }
     }
 
-    /// Ends the caller's session, with its prepared statements.
-    pub(super) fn close_session(&self, caller: &Caller) -> CloseSessionResult {
-        self.sessions.close(&caller.owner, Instant::now());
-        self.prepared.close_session(&caller.owner);
-        CloseSessionResult { status: CloseSessionStatus::Closed.into() }
+    /// Ends the caller's session.
+    pub(super) async fn close_session(&self, caller: &Caller) -> CloseSessionResult {
+        let status = if self.sessions.close(&caller.owner).await { CloseSessionStatus::Closed } else { CloseSessionStatus::Closing };
+        CloseSessionResult { status: status.into() }
     }
 
     /// The value of an option as text, `None` to unset it, or why it cannot be set.
@@ -163,15 +163,15 @@ impl Service {
     }
 }
 
-fn set(stored: &mut Stored, name: String, value: Option<String>) {
-    match (name.as_str(), value) {
+fn set(stored: &mut StoredSession, name: &str, value: Option<String>) {
+    match (name, value) {
         ("catalog", value) => stored.catalog = value,
         ("schema", value) => stored.schema = value,
         (_, Some(value)) => {
-            stored.properties.insert(name, value);
+            stored.properties.insert(name.to_owned(), value);
         }
         (_, None) => {
-            stored.properties.remove(&name);
+            stored.properties.remove(name);
         }
     }
 }
@@ -209,9 +209,9 @@ mod tests {
 
     #[test]
     fn an_option_without_a_value_is_unset() {
-        let mut stored = Stored { schema: Some("nyc".to_owned()), ..Stored::default() };
-        set(&mut stored, "schema".to_owned(), None);
-        set(&mut stored, "execution_mode".to_owned(), Some("local".to_owned()));
+        let mut stored = StoredSession { schema: Some("nyc".to_owned()), ..StoredSession::default() };
+        set(&mut stored, "schema", None);
+        set(&mut stored, "execution_mode", Some("local".to_owned()));
         assert_eq!((stored.schema.as_deref(), stored.properties.len()), (None, 1));
     }
 }

@@ -1,21 +1,20 @@
 //! Statements: planning them for a ticket, running them for a ticket, running updates for their count.
 
-use std::time::Instant;
-
 use arrow::array::{Array, Int64Array, RecordBatch};
-use arrow::datatypes::SchemaRef;
-use arrow_flight::sql::{Any, CommandStatementQuery, CommandStatementUpdate, ProstMessageExt, TicketStatementQuery};
+use arrow_flight::sql::{CommandStatementQuery, CommandStatementUpdate, ProstMessageExt, TicketStatementQuery};
+use arrow_flight::{FlightEndpoint, Ticket};
 use futures::{StreamExt, TryStreamExt};
-use nunatak_coordinator::query::{Prepared, Request, Running, Session, StatementKind};
+use nunatak_coordinator::query::{Prepared, Request, Running, Session, StatementKind, StoredSession};
 use nunatak_core::Error;
 use nunatak_core::error::Code;
+use prost::Message;
 use prost::bytes::Bytes;
 use tonic::{Response, Status};
-use uuid::Uuid;
 
+use super::carried::Carried;
 use super::encode::{self, DataStream};
 use super::executions::{Run, Statement};
-use super::sessions::{Caller, Owner};
+use super::sessions::{Caller, Owner, apply};
 use super::{Service, status};
 
 /// What Flight SQL wants where the number of changed rows is unknown.
@@ -28,28 +27,35 @@ impl Service {
     }
 
     /// The schema of a statement's rows.
-    pub(super) async fn statement_schema(&self, caller: &Caller, query: &CommandStatementQuery) -> Result<SchemaRef, Status> {
+    pub(super) async fn statement_schema(&self, caller: &Caller, query: &CommandStatementQuery) -> Result<Bytes, Status> {
         refuse_transaction(query.transaction_id.as_ref())?;
-        Ok(self.plan(&caller.session, &query.query).await?.schema)
+        encode::schema_bytes(&self.plan(&caller.session, &query.query).await?.schema)
     }
 
     /// The schema of a statement's rows, and a ticket for them. It does not start: an update may not run for being asked about.
-    pub(super) async fn statement_info(&self, caller: &Caller, query: CommandStatementQuery) -> Result<(SchemaRef, Any), Status> {
-        let schema = self.statement_schema(caller, &query).await?;
-        Ok((schema, self.ticket(statement_of(caller, query.query, None))))
+    pub(super) async fn statement_info(&self, caller: &Caller, query: CommandStatementQuery) -> Result<(Bytes, FlightEndpoint), Status> {
+        refuse_transaction(query.transaction_id.as_ref())?;
+        let plan = self.plan(&caller.session, &query.query).await?;
+        let statement = Carried::new(query.query, plan.kind == StatementKind::Update, &caller.session).of(&caller.owner);
+        Ok((encode::schema_bytes(&plan.schema)?, self.endpoint(statement)))
     }
 
-    /// A ticket for a statement, as the command that it is handed in with.
-    pub(super) fn ticket(&self, statement: Statement) -> Any {
-        let ticket = self.executions.issue(statement, Instant::now());
-        TicketStatementQuery { statement_handle: Bytes::copy_from_slice(ticket.as_bytes()) }.as_any()
+    /// A ticket for a statement, and who takes it: anyone, unless the statement stays in this coordinator.
+    pub(super) fn endpoint(&self, statement: Carried) -> FlightEndpoint {
+        let issued = self.executions.issue(statement);
+        let command = TicketStatementQuery { statement_handle: issued.write() }.as_any();
+        let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(command.encode_to_vec()));
+        match issued.holder {
+            Some(holder) if self.coordinator.may_have_peers() => endpoint.with_location(format!("grpc+tcp://{holder}")),
+            _ => endpoint,
+        }
     }
 
     /// Runs what a ticket stands for.
     pub(super) async fn statement_rows(&self, caller: &Caller, ticket: &TicketStatementQuery) -> Result<Response<DataStream>, Status> {
-        let redeemed =
-            Uuid::from_slice(&ticket.statement_handle).ok().and_then(|ticket| self.executions.redeem(ticket, &caller.owner.user, Instant::now()));
-        let (statement, run) = redeemed.ok_or_else(|| status::no_such("the ticket", "a ticket can be used once: ask for the statement again"))?;
+        let (carried, run) = self.executions.redeem(&ticket.statement_handle, &caller.owner.user).await?;
+        let (session, parameters) = (carried.session(&self.coordinator)?, carried.values().await?);
+        let statement = Statement { owner: carried.owner(&caller.owner), sql: carried.sql, session, parameters };
         self.run(caller, statement, run).await
     }
 
@@ -98,9 +104,11 @@ impl Service {
         let Statement { sql, session, owner, parameters } = statement;
         let Owner { user, .. } = &owner;
         let submitted = self.coordinator.submit(Request { sql, session, parameters }).await;
-        let running = submitted.map_err(|error| status::failed(&error, user, None))?;
-        if !running.session_changes.is_empty() {
-            self.sessions.update(&owner, Instant::now(), |stored| running.session_changes.iter().for_each(|change| stored.apply(change)));
+        let mut running = submitted.map_err(|error| status::failed(&error, user, None))?;
+        let changes = std::mem::take(&mut running.session_changes);
+        if !changes.is_empty() {
+            let change = |stored: &mut StoredSession| changes.iter().for_each(|change| apply(stored, change));
+            self.sessions.update(&owner, &change).await?;
         }
         Ok(running)
     }

@@ -31,8 +31,8 @@ impl Service {
             }
             Command::CommandPreparedStatementQuery(CommandPreparedStatementQuery { prepared_statement_handle }) => {
                 let values = parameters::read(stream::iter([Ok(first)]).chain(messages)).await?;
-                self.bind_prepared(caller, &prepared_statement_handle, values)?;
-                let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(prepared_statement_handle) };
+                let bound = self.bind_prepared(caller, &prepared_statement_handle, values).await?;
+                let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(bound) };
                 Ok(caller.answer(one(PutResult { app_metadata: result.encode_to_vec().into() })))
             }
             other => Err(unsupported_command(&other)),

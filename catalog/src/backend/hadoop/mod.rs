@@ -1,12 +1,13 @@
 //! A catalog that is nothing but folders: a schema is a folder of the warehouse, a table a folder of its schema, and its current metadata the file with the highest
 //! version, as in Java's `HadoopCatalog`.
 //!
-//! A commit makes the file of the next version, which succeeds for one of all writers that try: by a hard link on local files, by a conditional put on S3. There are no
-//! views, and a table keeps its name, since that is its place.
+//! A commit makes the file of the next version, which succeeds for one of all writers that try: by a hard link on local files, by a rename onto no other file on HDFS (as
+//! Java does it), by a conditional put on S3. There are no views, and a table keeps its name, since that is its place.
 
+mod known_tables;
 mod versions;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,14 +15,15 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use moka::future::Cache;
 use nunatak_core::{Code, Error, Result};
-use parking_lot::Mutex;
 
+use self::known_tables::KnownTables;
 use self::versions::VersionFile;
 use super::names::{check_part, namespace_exists, namespace_not_empty, namespace_not_found, table_exists, table_not_found, view_not_found};
 use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, metadata_file, metadata_weight, purge, update};
 use crate::commit::CommitError;
+use crate::properties::METADATA_PATH;
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
-use crate::storage::{Created, FolderContent, Storage};
+use crate::storage::{Created, FolderContent, Location, Storage};
 use crate::table::{Table, TableName, View};
 
 /// Holds the properties of a schema, and keeps the folder of an empty one where folders are nothing but the files in them. Java knows no properties, and passes it over.
@@ -47,8 +49,7 @@ pub struct HadoopCatalog {
     storage: Arc<Storage>,
     /// By location and tag: a table that is dropped and made again has files of the same names.
     metadata: Cache<String, Arc<TableMetadata>>,
-    /// Folders that were found to hold a table. As long as the folder is there, it is one.
-    known_tables: Mutex<HashSet<String>>,
+    known_tables: KnownTables,
 }
 
 impl fmt::Debug for HadoopCatalog {
@@ -68,7 +69,7 @@ impl HadoopCatalog {
             .max_capacity(METADATA_CACHE_BYTES_MAX)
             .weigher(|location: &String, metadata: &Arc<TableMetadata>| metadata_weight(location, metadata))
             .build();
-        Ok(Self { name: options.name, warehouse, storage: options.storage, metadata, known_tables: Mutex::default() })
+        Ok(Self { name: options.name, warehouse, storage: options.storage, metadata, known_tables: KnownTables::default() })
     }
 
     fn namespace_folder(&self, namespace: &str) -> String {
@@ -80,33 +81,75 @@ impl HadoopCatalog {
     }
 
     /// What lies in the folder of a schema. Errors: `SCHEMA_NOT_FOUND`.
-    async fn namespace(&self, namespace: &str) -> Result<FolderContent> {
+    async fn schema_content(&self, namespace: &str) -> Result<FolderContent> {
         let folder = self.namespace_folder(namespace);
-        match self.storage.list_folder(&folder).await? {
+        match self.listed(&folder).await? {
             Some(content) if !self.is_table(&folder).await? => Ok(content),
             _ => Err(namespace_not_found(namespace)),
         }
     }
 
+    /// That a schema is there. Errors: `SCHEMA_NOT_FOUND`.
+    async fn check_schema(&self, namespace: &str) -> Result<()> {
+        let folder = self.namespace_folder(namespace);
+        match self.storage.is_folder(&folder).await? && !self.is_table(&folder).await? {
+            true => Ok(()),
+            false => Err(namespace_not_found(namespace)),
+        }
+    }
+
+    /// What lies in a folder. Tables that it has no more are forgotten.
+    async fn listed(&self, folder: &str) -> Result<Option<FolderContent>> {
+        let content = self.storage.list_folder(folder).await?;
+        self.known_tables.keep(folder, content.as_ref().map(|content| content.folders.as_slice()).unwrap_or_default());
+        Ok(content)
+    }
+
     async fn is_table(&self, folder: &str) -> Result<bool> {
-        if self.known_tables.lock().contains(folder) {
+        if self.known_tables.has(folder) {
             return Ok(true);
         }
         let is_table = versions::is_table(&self.storage, folder).await?;
         if is_table {
-            self.known_tables.lock().insert(folder.to_owned());
+            self.known_tables.add(folder);
         }
         Ok(is_table)
     }
 
-    /// The folders in a folder with this content, each with whether it is a table, sorted by name.
-    async fn folders(&self, folder: &str, content: FolderContent) -> Result<Vec<(String, bool)>> {
-        let shown = content.folders.into_iter().filter(|name| !name.starts_with(['.', '_']));
-        let looks: Vec<_> =
-            shown.map(|name| async move { Ok::<_, Error>((name.clone(), self.is_table(&format!("{folder}/{name}")).await?)) }).collect();
-        let mut folders: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS_MAX).try_collect().await?;
-        folders.sort();
-        Ok(folders)
+    /// Which of these folders are tables, in their order.
+    async fn are_tables(&self, folders: &[String]) -> Result<Vec<bool>> {
+        let looks: Vec<_> = folders.iter().map(|folder| self.is_table(folder)).collect();
+        stream::iter(looks).buffered(LOOKS_MAX).try_collect().await
+    }
+
+    /// The names of all schemas, sorted. One level is looked at at a time, all of its folders together.
+    async fn schema_names(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut parents = vec![String::new()];
+        while !parents.is_empty() {
+            let lists: Vec<_> = parents.iter().map(|parent| self.children(parent)).collect();
+            let children: Vec<Vec<String>> = stream::iter(lists).buffer_unordered(LOOKS_MAX).try_collect().await?;
+            let children: Vec<String> = children.into_iter().flatten().collect();
+            let folders: Vec<String> = children.iter().map(|name| self.namespace_folder(name)).collect();
+            let are_tables = self.are_tables(&folders).await?;
+            parents = children.into_iter().zip(are_tables).filter(|(_, is_table)| !is_table).map(|(name, _)| name).collect();
+            names.extend(parents.iter().cloned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The names that the folders in a schema have as schemas; `parent` is empty for those at the top.
+    async fn children(&self, parent: &str) -> Result<Vec<String>> {
+        let folder = if parent.is_empty() { self.warehouse.clone() } else { self.namespace_folder(parent) };
+        let shown = shown(self.listed(&folder).await?.unwrap_or_default());
+        // SQL has no way to name a level with a dot in it.
+        let named = shown.filter(|name| !name.contains('.'));
+        Ok(named.map(|name| if parent.is_empty() { name } else { format!("{parent}.{name}") }).collect())
+    }
+
+    async fn found(&self, name: String) -> Result<Namespace> {
+        Ok(Namespace { properties: self.properties(&name).await?, name })
     }
 
     async fn properties(&self, namespace: &str) -> Result<BTreeMap<String, String>> {
@@ -131,6 +174,15 @@ impl HadoopCatalog {
         Ok(Table::new(name.clone(), metadata, Some(file.location), Arc::clone(&self.storage)))
     }
 
+    /// A table is found by its metadata.
+    fn check_metadata_path(&self, name: &TableName, metadata: &TableMetadata) -> Result<()> {
+        match metadata.properties().contains_key(METADATA_PATH) {
+            true => Err(Error::not_supported(format!("the metadata of table '{name}' of catalog '{}' cannot lie elsewhere", self.name))
+                .with_hint(format!("leave out the property {METADATA_PATH}; write.data.path says where data files go"))),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the file of a version; whether it is the one that was made.
     async fn make_version(&self, location: &str, metadata: &TableMetadata) -> Result<bool, CommitError> {
         let bytes = metadata_file::bytes(metadata, location)?;
@@ -153,23 +205,34 @@ impl Catalog for HadoopCatalog {
         &self.name
     }
 
+    fn clear(&self) {
+        self.metadata.invalidate_all();
+        self.known_tables.clear();
+    }
+
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        let mut namespaces = Vec::new();
-        let mut unseen = vec![String::new()];
-        while let Some(parent) = unseen.pop() {
-            let folder = if parent.is_empty() { self.warehouse.clone() } else { self.namespace_folder(&parent) };
-            let content = self.storage.list_folder(&folder).await?.unwrap_or_default();
-            for (folder, is_table) in self.folders(&folder, content).await? {
-                if is_table {
-                    continue;
-                }
-                let name = if parent.is_empty() { folder } else { format!("{parent}.{folder}") };
-                namespaces.push(Namespace { properties: self.properties(&name).await?, name: name.clone() });
-                unseen.push(name);
-            }
+        let reads: Vec<_> = self.schema_names().await?.into_iter().map(|name| self.found(name)).collect();
+        stream::iter(reads).buffered(LOOKS_MAX).try_collect().await
+    }
+
+    async fn namespace_names(&self) -> Result<Vec<String>> {
+        self.schema_names().await
+    }
+
+    async fn namespace(&self, name: &str) -> Result<Option<Namespace>> {
+        let levels: Vec<&str> = name.split('.').collect();
+        if levels.iter().any(|level| level.is_empty() || check_folder(level).is_err()) {
+            return Ok(None);
         }
-        namespaces.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(namespaces)
+        if !self.storage.is_folder(&self.namespace_folder(name)).await? {
+            return Ok(None);
+        }
+        // Folders within a table are no schemas.
+        let around: Vec<String> = (1..=levels.len()).map(|depth| self.namespace_folder(&levels[..depth].join("."))).collect();
+        match self.are_tables(&around).await?.contains(&true) {
+            true => Ok(None),
+            false => self.found(name.to_owned()).await.map(Some),
+        }
     }
 
     async fn create_namespace(&self, name: &str, properties: BTreeMap<String, String>) -> Result<()> {
@@ -182,7 +245,7 @@ impl Catalog for HadoopCatalog {
                 .with_hint("its place is the folder of its name in the warehouse; leave out the property location"));
         }
         let folder = self.namespace_folder(name);
-        if self.storage.list_folder(&folder).await?.is_some() {
+        if self.storage.is_folder(&folder).await? {
             return Err(namespace_exists(name));
         }
         self.storage.make_folder(&folder).await?;
@@ -195,8 +258,21 @@ impl Catalog for HadoopCatalog {
         Ok(())
     }
 
+    /// Of two that change them at once, the later one is right.
+    async fn set_namespace_properties(&self, name: &str, removals: &[String], updates: &BTreeMap<String, String>) -> Result<()> {
+        self.check_schema(name).await?;
+        if updates.contains_key("location") {
+            return Err(Error::not_supported(format!("schema '{name}' of catalog '{}' cannot lie elsewhere", self.name)));
+        }
+        let mut properties = self.properties(name).await?;
+        properties.retain(|key, _| !removals.contains(key));
+        properties.extend(updates.clone());
+        let json = serde_json::to_vec(&properties).map_err(|error| Error::internal(error.to_string()))?;
+        self.storage.write(&format!("{}/{NAMESPACE_FILE}", self.namespace_folder(name)), json.into()).await
+    }
+
     async fn drop_namespace(&self, name: &str) -> Result<()> {
-        let content = self.namespace(name).await?;
+        let content = self.schema_content(name).await?;
         let folder = self.namespace_folder(name);
         if !content.folders.is_empty() || content.files.iter().any(|file| file != NAMESPACE_FILE) {
             return Err(namespace_not_empty(name));
@@ -206,13 +282,16 @@ impl Catalog for HadoopCatalog {
     }
 
     async fn tables(&self, namespace: &str) -> Result<Vec<String>> {
-        let content = self.namespace(namespace).await?;
-        let folders = self.folders(&self.namespace_folder(namespace), content).await?;
-        Ok(folders.into_iter().filter(|(_, is_table)| *is_table).map(|(name, _)| name).collect())
+        let mut names: Vec<String> = shown(self.schema_content(namespace).await?).collect();
+        names.sort();
+        let folder = self.namespace_folder(namespace);
+        let folders: Vec<String> = names.iter().map(|name| format!("{folder}/{name}")).collect();
+        let are_tables = self.are_tables(&folders).await?;
+        Ok(names.into_iter().zip(are_tables).filter(|(_, is_table)| *is_table).map(|(name, _)| name).collect())
     }
 
     async fn views(&self, namespace: &str) -> Result<Vec<String>> {
-        self.namespace(namespace).await?;
+        self.check_schema(namespace).await?;
         Ok(Vec::new())
     }
 
@@ -224,14 +303,14 @@ impl Catalog for HadoopCatalog {
         match versions::current(&self.storage, &folder).await? {
             Some(file) => self.table_at(name, file).await.map(Some),
             None => {
-                self.known_tables.lock().remove(&folder);
+                self.known_tables.forget(&folder);
                 Ok(None)
             }
         }
     }
 
     async fn stage_location(&self, name: &TableName) -> Result<String> {
-        self.namespace(&name.namespace).await?;
+        self.check_schema(&name.namespace).await?;
         Ok(self.table_folder(name))
     }
 
@@ -242,12 +321,13 @@ impl Catalog for HadoopCatalog {
     async fn create_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table> {
         check_part(&name.table, "table")?;
         check_folder(&name.table)?;
-        self.namespace(&name.namespace).await?;
+        self.check_schema(&name.namespace).await?;
         let folder = self.table_folder(name);
         if metadata.location().trim_end_matches('/') != folder {
             return Err(Error::not_supported(format!("table '{name}' of catalog '{}' cannot lie at '{}'", self.name, metadata.location()))
                 .with_hint(format!("its place is '{folder}'; leave out the property location")));
         }
+        self.check_metadata_path(name, &metadata)?;
         if versions::current(&self.storage, &folder).await?.is_some() {
             return Err(table_exists(name));
         }
@@ -283,18 +363,36 @@ impl Catalog for HadoopCatalog {
         if built.metadata.location() != base.metadata.location() {
             return Err(CommitError::Failed(Error::not_supported(format!("table '{name}' of catalog '{}' cannot be moved", self.name))));
         }
+        let metadata_path = |metadata: &TableMetadata| metadata.properties().get(METADATA_PATH).cloned();
+        if metadata_path(&built.metadata) != metadata_path(&base.metadata) {
+            self.check_metadata_path(name, &built.metadata).map_err(CommitError::Failed)?;
+        }
         // By the table as it was: of two writers with the same base both have to make the same file, also where this corrects the property.
         let location = versions::location_of(&folder, current.version + 1, metadata_file::is_packed(&base.metadata).unwrap_or(false));
         if !self.make_version(&location, &built.metadata).await? {
             return Err(CommitError::Conflict(update::conflict(name)));
         }
         versions::set_hint(&self.storage, &folder, current.version + 1).await;
-        metadata_file::delete_expired(&self.storage, name, &built.metadata, &built.expired_metadata_logs).await;
-        Ok(Table { metadata: Arc::new(built.metadata), metadata_location: Some(location), ..base.clone() })
+        let table = Table { metadata: Arc::new(built.metadata), metadata_location: Some(location), ..base.clone() };
+        metadata_file::delete_expired(self, &table, &built.expired_metadata_logs).await;
+        Ok(table)
     }
 
-    /// A table is its folder, and none lies within another one.
-    async fn neighbours(&self, _table: &Table) -> Result<Vec<Table>> {
+    /// A table is its folder, and none lies within another one. Another place may lie in one.
+    async fn neighbours(&self, table: &Table) -> Result<Vec<Table>> {
+        let (place, warehouse) = (Location::parse(table.metadata.location())?, Location::parse(&self.warehouse)?);
+        let Some(below) = place.below(&warehouse).filter(|_| Location::parse(&self.table_folder(&table.name)).is_ok_and(|own| own != place)) else {
+            return Ok(Vec::new());
+        };
+        let folders: Vec<&str> = below.split('/').filter(|folder| !folder.is_empty()).collect();
+        for depth in 1..folders.len() {
+            let name = TableName::new(folders[..depth].join("."), folders[depth]);
+            if name != table.name
+                && let Some(around) = self.load_table(&name).await?
+            {
+                return Ok(vec![around]);
+            }
+        }
         Ok(Vec::new())
     }
 
@@ -315,7 +413,7 @@ impl Catalog for HadoopCatalog {
             _ => {}
         }
         self.storage.delete_folder(&folder).await?;
-        self.known_tables.lock().remove(&folder);
+        self.known_tables.forget(&folder);
         Ok(())
     }
 
@@ -342,6 +440,11 @@ impl Catalog for HadoopCatalog {
     async fn rename_view(&self, from: &TableName, _to: &TableName) -> Result<()> {
         Err(view_not_found(from))
     }
+}
+
+/// The folders that may be schemas or tables.
+fn shown(content: FolderContent) -> impl Iterator<Item = String> {
+    content.folders.into_iter().filter(|name| !name.starts_with(['.', '_']))
 }
 
 /// Names that are no name of a folder, or of one that nobody would find.

@@ -10,7 +10,7 @@ use super::client::{Call, Client, Reply, parse_uri};
 use super::http::{Fault, flag, invalid, number};
 use super::messages::{NameList, ServerConfig, filled};
 use super::paths::{self, Paths};
-use crate::storage::StorageProperties;
+use crate::storage::{StorageProperties, assumed_role};
 
 /// Properties of the catalog itself; those of [`auth`], `header.*` and those of storage are beside them.
 const PROPERTIES: [&str; 9] = [
@@ -69,7 +69,7 @@ impl Connection {
     ///
     /// Errors: `CATALOG_UNAVAILABLE`, `CATALOG_ACCESS_DENIED`, `ICEBERG_CATALOG_ERROR`.
     pub(super) async fn open(catalog: &str, uri: &Url, warehouse: Option<&str>, given: &BTreeMap<String, String>) -> Result<Self> {
-        let first = Client::new(catalog, uri, given, wants_credentials(given))?;
+        let first = Client::new(catalog, uri, given, !has_credentials(given))?;
         let call = Call::get(paths::config(uri, warehouse)?, "read the configuration");
         let ServerConfig { defaults, overrides, endpoints } = first.succeed(call).await?.parsed()?;
         let mut properties = filled(defaults);
@@ -87,7 +87,7 @@ impl Connection {
             endpoints = Some(HashSet::from([VIEWS.to_owned()]));
         }
         // Also where nothing has changed: the first client had no say of the server's in it.
-        let client = Client::new(catalog, &uri, &properties, wants_credentials(&properties))?;
+        let client = Client::new(catalog, &uri, &properties, !has_credentials(&properties))?;
         Ok(Self { client, paths, uri, page, endpoints, properties })
     }
 
@@ -149,7 +149,7 @@ fn settings(properties: &BTreeMap<String, String>) -> Result<(Option<u64>, bool)
     Ok(((page > 0).then_some(page), flag(properties, "view-endpoints-supported", false)?))
 }
 
-/// Whether the server is to give out credentials: not if the configuration has some.
-fn wants_credentials(properties: &BTreeMap<String, String>) -> bool {
-    !properties.contains_key("s3.access-key-id")
+/// Whether the configuration has credentials of storage. The server is to give out some if not.
+pub(super) fn has_credentials(properties: &BTreeMap<String, String>) -> bool {
+    properties.contains_key("s3.access-key-id") || properties.contains_key(assumed_role::ARN)
 }

@@ -49,6 +49,13 @@ pub(super) struct NewNamespace<'a> {
     pub(super) properties: &'a BTreeMap<String, String>,
 }
 
+/// A change of a namespace's properties.
+#[derive(Serialize)]
+pub(super) struct NamespaceChange<'a> {
+    pub(super) removals: &'a [String],
+    pub(super) updates: &'a BTreeMap<String, String>,
+}
+
 /// A page of tables or views.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]

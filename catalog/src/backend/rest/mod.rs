@@ -30,7 +30,7 @@ use url::Url;
 use self::client::Call;
 use self::connection::Connection;
 use self::http::Fault;
-use self::messages::NewNamespace;
+use self::messages::{NamespaceChange, NewNamespace};
 use self::paths::levels;
 use self::places::Places;
 use super::names::{namespace_exists, namespace_not_empty, namespace_not_found, table_not_found, view_not_found};
@@ -115,12 +115,20 @@ impl Catalog for RestCatalog {
         &self.name
     }
 
+    fn clear(&self) {
+        self.tables.invalidate_all();
+    }
+
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
         let connection = self.connection().await?;
         let names = connection.namespace_names().await?;
         let asked: Vec<_> = names.into_iter().map(|name| connection.find_namespace(name)).collect();
         let found: Vec<Option<Namespace>> = stream::iter(asked).buffered(CALLS_MAX).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn namespace_names(&self) -> Result<Vec<String>> {
+        self.connection().await?.namespace_names().await
     }
 
     async fn namespace(&self, name: &str) -> Result<Option<Namespace>> {
@@ -139,6 +147,17 @@ impl Catalog for RestCatalog {
             status if status.is_success() => Ok(()),
             StatusCode::CONFLICT => Err(namespace_exists(name)),
             _ => Err(reply.failure_or(|| namespace_not_found(name.rsplit_once('.').map_or(name, |(parent, _)| parent)))),
+        }
+    }
+
+    async fn set_namespace_properties(&self, name: &str, removals: &[String], updates: &BTreeMap<String, String>) -> Result<()> {
+        let connection = self.connection().await?;
+        let url = connection.paths.of_namespace(name, "properties")?;
+        let call = Call::post(url, format!("change the properties of schema '{name}'"), &NamespaceChange { removals, updates });
+        let reply = connection.reply(call).await?;
+        match reply.answer.status {
+            status if status.is_success() => Ok(()),
+            _ => Err(reply.failure_or(|| namespace_not_found(name))),
         }
     }
 

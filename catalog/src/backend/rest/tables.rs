@@ -11,7 +11,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::client::Call;
-use super::connection::Connection;
+use super::connection::{Connection, has_credentials};
 use super::http::{Fault, flag};
 use super::messages::{Commit, Identifier, Loaded, Register, Rename, StagedTable, VendedCredentials};
 use super::{RestCatalog, auth, changes, of_storage, paths, unknown};
@@ -19,7 +19,7 @@ use crate::backend::names::{check_part, folder_name, namespace_not_found, table_
 use crate::backend::{Catalog, metadata_file, update};
 use crate::commit::CommitError;
 use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
-use crate::storage::{Storage, StorageProperties, vended};
+use crate::storage::{Storage, StorageProperties, assumed_role, vended};
 use crate::table::{Table, TableName};
 
 /// Where tables of a namespace lie, among its properties.
@@ -52,11 +52,11 @@ impl RestCatalog {
         let mut properties = of_storage(&connection.properties);
         if given.contains_key("s3.access-key-id") {
             // Of two sets of credentials no part goes with the other.
-            properties.retain(|property, _| !vended::RENEWED.contains(&property.as_str()));
+            properties.retain(|property, _| !vended::RENEWED.contains(&property.as_str()) && !property.starts_with(assumed_role::PREFIX));
         }
         properties.extend(of_storage(&given));
         let signs = flag(&given, SIGNING, flag(&connection.properties, SIGNING, false)?)?;
-        if signs && !properties.contains_key("s3.access-key-id") {
+        if signs && !has_credentials(&properties) {
             return Err(Error::not_supported(format!(
                 "the server of catalog '{}' wants to sign all requests to the files of table '{name}' itself, which is not supported",
                 self.name
@@ -89,7 +89,7 @@ impl RestCatalog {
     /// The storage of a table that is still to be made at `location`.
     pub(super) async fn storage_of_new(&self, name: &TableName, location: &str) -> Result<Arc<Storage>> {
         let connection = self.connection().await?;
-        if connection.properties.contains_key("s3.access-key-id") || location.starts_with('/') || location.starts_with("file:") {
+        if has_credentials(&connection.properties) || location.starts_with('/') || location.starts_with("file:") {
             return Ok(self.storages.get(&StorageProperties::of_known(of_storage(&connection.properties))));
         }
         match self.stage(name, Some(location)).await {

@@ -1,13 +1,12 @@
-//! A catalog in a SQLite database, with the tables of Java's `JdbcCatalog` (V1): PyIceberg's `SqlCatalog` and Java open the same file.
+//! A catalog in a SQLite file or a PostgreSQL database, with the tables of Java's `JdbcCatalog` (V0 and V1): PyIceberg's `SqlCatalog` and Java use the same.
 //!
-//! Owns the order of things (check, write the metadata file, swap the row, clean up); the statements are in `rows`, the connection in `database`.
+//! Owns the order of things (check, write the metadata file, swap the row, clean up); the statements are in `rows`, the connections in `database`.
 
 mod database;
 mod rows;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,12 +14,14 @@ use moka::future::Cache;
 use nunatak_core::{Code, Error, Result};
 use uuid::Uuid;
 
-use self::database::{Database, Fault};
+use self::database::{Access, Database, Fault};
+pub use self::database::{PostgresOptions, SqlDatabase};
 use self::rows::{Kind, Row, Scope};
 use super::names::{check_part, folder_name, namespace_exists, namespace_not_empty, table_not_found, view_not_found};
-use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, metadata_file, metadata_weight, purge, update, view_file};
+use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, ViewFile, metadata_file, metadata_weight, purge, update, view_file};
 use crate::commit::CommitError;
-use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
+use crate::commit::attempts::LOOKS_AFTER;
+use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate, ViewMetadata};
 use crate::storage::{Location, Storage};
 use crate::table::{Table, TableName, View};
 
@@ -30,17 +31,19 @@ const LOCATION: &str = "location";
 /// What a [`SqlCatalog`] is made of.
 #[derive(Clone, Debug)]
 pub struct SqlCatalogOptions {
-    /// The catalog's name in SQL, and its `catalog_name` in the database: several catalogs can share one file.
+    /// The catalog's name in SQL, and its `catalog_name` in the database: several catalogs can share one.
     pub name: String,
-    /// The SQLite file; it is made when it is missing.
-    pub database: PathBuf,
+    /// Where its rows are.
+    pub database: SqlDatabase,
+    /// Whether tables of V0 get the column that V1 added. Else they stay as they are, and there are no views.
+    pub upgrade: bool,
     /// Where tables lie whose namespace names no place: an absolute path or URL.
     pub warehouse: String,
     /// The storage of all tables.
     pub storage: Arc<Storage>,
 }
 
-/// A catalog in a SQLite database.
+/// A catalog in a database.
 pub struct SqlCatalog {
     name: String,
     warehouse: String,
@@ -61,11 +64,13 @@ impl fmt::Debug for SqlCatalog {
 }
 
 impl SqlCatalog {
-    /// Opens a catalog; file and tables are made when missing, and a V0 database gets the column that V1 added.
+    /// Opens a catalog; file and tables are made when missing. A server is asked for nothing before a statement needs it.
+    ///
+    /// Errors: `CONFIGURATION_INVALID`, and what is wrong with a SQLite file.
     pub async fn open(options: SqlCatalogOptions) -> Result<Self> {
         let warehouse = options.warehouse.trim_end_matches('/').to_owned();
         options.storage.resolve(&warehouse)?;
-        let database = Database::open(options.database).await?;
+        let database = Database::open(options.database, options.upgrade).await?;
         let metadata = Cache::builder()
             .max_capacity(METADATA_CACHE_BYTES_MAX)
             .weigher(|location: &String, metadata: &Arc<TableMetadata>| metadata_weight(location, metadata))
@@ -85,21 +90,31 @@ impl SqlCatalog {
         Ok(Table::new(name.clone(), metadata, Some(location), Arc::clone(&self.storage)))
     }
 
-    /// Reads rows of this catalog.
-    async fn read<T: Send + 'static>(&self, work: impl FnOnce(Scope<'_>) -> Result<T, Fault> + Send + 'static) -> Result<T> {
-        let catalog = self.name.clone();
-        self.database.read(move |connection| work(Scope { connection, catalog: &catalog })).await
+    /// Reads rows of this catalog. `operation` is what for, in words.
+    async fn read<T: Send + 'static>(&self, operation: &str, work: impl Fn(Scope<'_>) -> Result<T, Fault> + Send + Sync + 'static) -> Result<T> {
+        self.run(Access::Read, work).await.map_err(|fault| self.database.error(operation, fault))
     }
 
     /// Changes rows of this catalog, in one transaction with what is checked before.
-    async fn write<T: Send + 'static>(&self, work: impl FnOnce(Scope<'_>) -> Result<T, Fault> + Send + 'static) -> Result<T> {
+    async fn write<T: Send + 'static>(&self, operation: &str, work: impl Fn(Scope<'_>) -> Result<T, Fault> + Send + Sync + 'static) -> Result<T> {
+        self.run(Access::Change, work).await.map_err(|fault| self.database.error(operation, fault))
+    }
+
+    async fn run<T: Send + 'static>(&self, access: Access, work: impl Fn(Scope<'_>) -> Result<T, Fault> + Send + Sync + 'static) -> Result<T, Fault> {
         let catalog = self.name.clone();
-        self.database.write(move |connection| work(Scope { connection, catalog: &catalog })).await
+        self.database.run(access, move |connection, version| work(Scope { connection, version, catalog: &catalog })).await
+    }
+
+    /// What a fault means for a change.
+    fn outcome(&self, operation: &str, fault: Fault) -> CommitError {
+        let certain = fault.changed_nothing();
+        let error = self.database.error(operation, fault);
+        if certain { CommitError::Failed(error) } else { CommitError::Unknown(error) }
     }
 
     async fn row(&self, name: &TableName) -> Result<Option<Row>> {
-        let name = name.clone();
-        self.read(move |scope| Ok(scope.find(&name)?)).await
+        let (operation, name) = (format!("look up {name}"), name.clone());
+        self.read(&operation, move |scope| scope.find(&name)).await
     }
 
     async fn location_of(&self, name: &TableName, kind: Kind) -> Result<Option<String>> {
@@ -113,48 +128,72 @@ impl SqlCatalog {
     }
 
     async fn names(&self, namespace: &str, kind: Kind) -> Result<Vec<String>> {
-        let namespace = namespace.to_owned();
-        self.read(move |scope| {
+        let (operation, namespace) = (format!("list {namespace}"), namespace.to_owned());
+        self.read(&operation, move |scope| {
             scope.require_namespace(&namespace)?;
-            Ok(scope.names(&namespace, kind)?)
+            scope.names(&namespace, kind)
         })
         .await
     }
 
-    async fn check_free(&self, name: &TableName) -> Result<()> {
+    async fn check_free(&self, name: &TableName, kind: Kind) -> Result<()> {
         check_part(&name.table, "table")?;
-        let name = name.clone();
-        self.read(move |scope| scope.require_free(&name)).await
+        let (operation, name) = (format!("look up {name}"), name.clone());
+        let check = move |scope: Scope<'_>| {
+            scope.require_kind(kind)?;
+            scope.require_free(&name)
+        };
+        self.read(&operation, check).await
     }
 
-    async fn insert(&self, name: &TableName, kind: Kind, location: &str) -> Result<()> {
-        let (name, location) = (name.clone(), location.to_owned());
-        self.write(move |scope| {
-            scope.require_free(&name)?;
-            Ok(scope.insert(&name, kind, &location)?)
-        })
-        .await
+    /// Puts a row there. Where it is not known whether it is there, it is looked for.
+    async fn insert(&self, name: &TableName, kind: Kind, location: &str) -> Result<(), CommitError> {
+        let (owned, row_location) = (name.clone(), location.to_owned());
+        let inserted = self.run(Access::Change, move |scope| {
+            scope.require_free(&owned)?;
+            scope.insert(&owned, kind, &row_location)
+        });
+        let Err(fault) = inserted.await else { return Ok(()) };
+        let error = self.outcome(&format!("create {name}"), fault);
+        match error {
+            CommitError::Unknown(_) if self.points_to(name, location).await => Ok(()),
+            error => Err(error),
+        }
+    }
+
+    /// Looks whether a row with the location of a metadata file, which is that of one change only, came to be.
+    async fn points_to(&self, name: &TableName, location: &str) -> bool {
+        for wait in LOOKS_AFTER {
+            tokio::time::sleep(wait).await;
+            match self.row(name).await {
+                Ok(Some(row)) if row.metadata_location.as_deref() == Some(location) => return true,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, table = %name, "cannot see whether a change happened"),
+            }
+        }
+        false
     }
 
     /// The same for a metadata file that was written for it.
     async fn insert_new(&self, name: &TableName, kind: Kind, location: &str) -> Result<()> {
         let inserted = self.insert(name, kind, location).await;
-        if inserted.is_err() {
+        if let Err(CommitError::Failed(_)) = &inserted {
             self.discard(name, location).await;
         }
-        inserted
+        inserted.map_err(CommitError::into_error)
     }
 
     async fn rename(&self, from: &TableName, to: &TableName, kind: Kind) -> Result<()> {
         check_part(&to.table, "table")?;
+        let operation = format!("rename {from} to {to}");
         let (from, to) = (from.clone(), to.clone());
-        self.write(move |scope| {
+        self.write(&operation, move |scope| {
             if scope.find(&from)?.is_none_or(|row| row.kind != kind) {
                 let missing = if kind == Kind::View { view_not_found(&from) } else { table_not_found(&from) };
                 return Err(missing.into());
             }
             scope.require_free(&to)?;
-            Ok(scope.rename(&from, &to)?)
+            scope.rename(&from, &to)
         })
         .await
     }
@@ -168,28 +207,26 @@ impl SqlCatalog {
 
     /// The compare-and-swap, with the new file cleaned up when it certainly did not happen.
     async fn swap(&self, name: &TableName, kind: Kind, old: &str, new: &str) -> Result<(), CommitError> {
-        let (owned, old, row_new, catalog) = (name.clone(), old.to_owned(), new.to_owned(), self.name.clone());
-        let swapped = self.database.try_write(move |connection| {
-            let scope = Scope { connection, catalog: &catalog };
-            Ok(scope.swap(&owned, kind, &old, &row_new)?)
-        });
+        let (owned, old, row_new) = (name.clone(), old.to_owned(), new.to_owned());
+        let swapped = self.run(Access::Swap, move |scope| scope.swap(&owned, kind, &old, &row_new));
         let error = match swapped.await {
             Ok(true) => return Ok(()),
             Ok(false) => CommitError::Conflict(update::conflict(name)),
-            Err(fault) if fault.changed_nothing() => CommitError::Failed(self.database.error(fault)),
-            Err(fault) => return Err(CommitError::Unknown(self.database.error(fault))),
+            Err(fault) => match self.outcome(&format!("commit {name}"), fault) {
+                unknown @ CommitError::Unknown(_) => return Err(unknown),
+                failed => failed,
+            },
         };
         self.discard(name, new).await;
         Err(error)
     }
 
-    async fn replace_view(&self, view: &View, columns: Schema, location: String) -> Result<()> {
-        let before = view_file::load(&self.storage, &view.name, &location).await?;
-        let metadata = view_file::replace(view, columns, before)?;
+    /// Writes the next metadata file of a view and returns its location. `previous` is the file before it.
+    async fn write_view(&self, metadata: &ViewMetadata, previous: Option<&str>) -> Result<String> {
         let folder = format!("{}/metadata", metadata.location());
-        let new_location = metadata_file::next_location(&folder, metadata.properties(), Some(&location))?;
-        metadata_file::put(&self.storage, &metadata, &new_location).await?;
-        self.swap(&view.name, Kind::View, &location, &new_location).await.map_err(CommitError::into_error)
+        let location = metadata_file::next_location(&folder, metadata.properties(), previous)?;
+        metadata_file::put(&self.storage, metadata, &location).await?;
+        Ok(location)
     }
 }
 
@@ -199,9 +236,26 @@ impl Catalog for SqlCatalog {
         &self.name
     }
 
+    fn clear(&self) {
+        self.metadata.invalidate_all();
+    }
+
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        let namespaces = self.read(|scope| Ok(scope.namespaces()?)).await?;
+        let namespaces = self.read("list schemas", |scope| scope.namespaces()).await?;
         Ok(namespaces.into_iter().map(|(name, properties)| Namespace { name, properties }).collect())
+    }
+
+    async fn namespace_names(&self) -> Result<Vec<String>> {
+        self.read("list schemas", |scope| scope.namespace_names()).await
+    }
+
+    async fn namespace(&self, name: &str) -> Result<Option<Namespace>> {
+        let (operation, owned) = (format!("look up schema {name}"), name.to_owned());
+        let properties = self.read(&operation, move |scope| match scope.namespace_exists(&owned)? {
+            true => scope.namespace_properties(&owned).map(Some),
+            false => Ok(None),
+        });
+        Ok(properties.await?.map(|properties| Namespace { name: name.to_owned(), properties }))
     }
 
     async fn create_namespace(&self, name: &str, properties: BTreeMap<String, String>) -> Result<()> {
@@ -211,24 +265,37 @@ impl Catalog for SqlCatalog {
         if let Some(location) = properties.get(LOCATION) {
             self.storage.resolve(location)?;
         }
-        let name = name.to_owned();
-        self.write(move |scope| {
+        let (operation, name) = (format!("create schema {name}"), name.to_owned());
+        self.write(&operation, move |scope| {
             if scope.namespace_exists(&name)? {
                 return Err(namespace_exists(&name).into());
             }
-            Ok(scope.insert_namespace(&name, &properties)?)
+            scope.insert_namespace(&name, &properties)
+        })
+        .await
+    }
+
+    async fn set_namespace_properties(&self, name: &str, removals: &[String], updates: &BTreeMap<String, String>) -> Result<()> {
+        if let Some(location) = updates.get(LOCATION) {
+            self.storage.resolve(location)?;
+        }
+        let (operation, name) = (format!("change schema {name}"), name.to_owned());
+        let (removals, updates) = (removals.to_vec(), updates.clone());
+        self.write(&operation, move |scope| {
+            scope.require_namespace(&name)?;
+            scope.set_namespace_properties(&name, &removals, &updates)
         })
         .await
     }
 
     async fn drop_namespace(&self, name: &str) -> Result<()> {
-        let name = name.to_owned();
-        self.write(move |scope| {
+        let (operation, name) = (format!("drop schema {name}"), name.to_owned());
+        self.write(&operation, move |scope| {
             scope.require_namespace(&name)?;
             if scope.namespace_has_content(&name)? {
                 return Err(namespace_not_empty(&name).into());
             }
-            Ok(scope.delete_namespace(&name)?)
+            scope.delete_namespace(&name)
         })
         .await
     }
@@ -249,11 +316,14 @@ impl Catalog for SqlCatalog {
     }
 
     async fn stage_location(&self, name: &TableName) -> Result<String> {
-        let namespace = name.namespace.clone();
+        let namespace = &name.namespace;
         let properties = self
-            .read(move |scope| {
-                scope.require_namespace(&namespace)?;
-                Ok(scope.namespace_properties(&namespace)?)
+            .read(&format!("look up schema {namespace}"), {
+                let namespace = namespace.clone();
+                move |scope| {
+                    scope.require_namespace(&namespace)?;
+                    scope.namespace_properties(&namespace)
+                }
             })
             .await?;
         let folder = match properties.get(LOCATION) {
@@ -268,7 +338,7 @@ impl Catalog for SqlCatalog {
     }
 
     async fn create_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table> {
-        self.check_free(name).await?;
+        self.check_free(name, Kind::Table).await?;
         let location = metadata_file::write(&self.storage, &metadata, None).await?;
         self.insert_new(name, Kind::Table, &location).await?;
         let metadata = Arc::new(metadata);
@@ -278,9 +348,9 @@ impl Catalog for SqlCatalog {
 
     async fn register_table(&self, name: &TableName, metadata_location: &str) -> Result<Table> {
         let table = self.table_at(name, metadata_location.to_owned()).await?;
-        self.check_free(name).await?;
+        self.check_free(name, Kind::Table).await?;
         // The file is not ours: it stays whatever happens.
-        self.insert(name, Kind::Table, metadata_location).await?;
+        self.insert(name, Kind::Table, metadata_location).await.map_err(CommitError::into_error)?;
         Ok(table)
     }
 
@@ -296,17 +366,18 @@ impl Catalog for SqlCatalog {
         let built = update::apply(name, metadata, Some(&location), updates).map_err(CommitError::Failed)?;
         let new_location = metadata_file::write(&self.storage, &built.metadata, Some(&location)).await.map_err(CommitError::Failed)?;
         self.swap(name, Kind::Table, &location, &new_location).await?;
-        metadata_file::delete_expired(&self.storage, name, &built.metadata, &built.expired_metadata_logs).await;
         let metadata = Arc::new(built.metadata);
         self.metadata.insert(new_location.clone(), Arc::clone(&metadata)).await;
-        Ok(Table { metadata, metadata_location: Some(new_location), ..base.clone() })
+        let table = Table { metadata, metadata_location: Some(new_location), ..base.clone() };
+        metadata_file::delete_expired(self, &table, &built.expired_metadata_logs).await;
+        Ok(table)
     }
 
     async fn neighbours(&self, table: &Table) -> Result<Vec<Table>> {
         let folders = [table.metadata.location().to_owned(), metadata_file::metadata_folder(&table.metadata)];
         let folders = folders.iter().map(|folder| Location::parse(folder)).collect::<Result<Vec<_>>>()?;
         let name = table.name.clone();
-        let others = self.read(move |scope| Ok(scope.other_tables(&name)?)).await?;
+        let others = self.read("list all tables", move |scope| scope.other_tables(&name)).await?;
         let mut neighbours = Vec::new();
         for (name, location) in others {
             if Location::parse(&location).is_ok_and(|file| folders.iter().any(|folder| purge::overlap(folder, &file))) {
@@ -325,11 +396,11 @@ impl Catalog for SqlCatalog {
         };
         let owned = name.clone();
         let others = self
-            .write(move |scope| {
+            .write(&format!("drop {name}"), move |scope| {
                 if !scope.delete(&owned, Kind::Table)? {
                     return Err(table_not_found(&owned).into());
                 }
-                Ok(scope.metadata_locations()?)
+                scope.metadata_locations()
             })
             .await?;
         self.metadata.invalidate(&location).await;
@@ -350,26 +421,24 @@ impl Catalog for SqlCatalog {
     }
 
     async fn create_view(&self, view: &View, columns: Schema, replace: bool) -> Result<()> {
-        if replace && let Some(location) = self.location_of(&view.name, Kind::View).await? {
-            return self.replace_view(view, columns, location).await;
+        if replace && let Some(base) = self.load_view_file(&view.name).await? {
+            let metadata = view_file::replace(view, columns, base.metadata.clone())?;
+            return self.replace_view_file(&view.name, &base, metadata).await.map(|_| ()).map_err(CommitError::into_error);
         }
-        self.check_free(&view.name).await?;
+        self.check_free(&view.name, Kind::View).await?;
         let metadata = view_file::create(view, columns, self.stage_location(&view.name).await?)?;
-        let folder = format!("{}/metadata", metadata.location());
-        let location = metadata_file::next_location(&folder, metadata.properties(), None)?;
-        metadata_file::put(&self.storage, &metadata, &location).await?;
-        self.insert_new(&view.name, Kind::View, &location).await
+        self.create_view_file(&view.name, metadata).await.map(|_| ())
     }
 
     async fn drop_view(&self, name: &TableName) -> Result<()> {
         let location = self.location_of(name, Kind::View).await?.ok_or_else(|| view_not_found(name))?;
         let (owned, warehouse) = (name.clone(), self.warehouse.clone());
         let others = self
-            .write(move |scope| {
+            .write(&format!("drop {name}"), move |scope| {
                 if !scope.delete(&owned, Kind::View)? {
                     return Err(view_not_found(&owned).into());
                 }
-                Ok(scope.metadata_locations()?)
+                scope.metadata_locations()
             })
             .await?;
         // A view has no files but its metadata: there is nothing to ask about.
@@ -381,5 +450,31 @@ impl Catalog for SqlCatalog {
 
     async fn rename_view(&self, from: &TableName, to: &TableName) -> Result<()> {
         self.rename(from, to, Kind::View).await
+    }
+
+    fn has_view_files(&self) -> bool {
+        true
+    }
+
+    async fn load_view_file(&self, name: &TableName) -> Result<Option<ViewFile>> {
+        let Some(location) = self.location_of(name, Kind::View).await? else { return Ok(None) };
+        let metadata = view_file::load(&self.storage, name, &location).await?;
+        Ok(Some(ViewFile { metadata, location }))
+    }
+
+    async fn create_view_file(&self, name: &TableName, metadata: ViewMetadata) -> Result<ViewFile> {
+        self.check_free(name, Kind::View).await?;
+        let location = self.write_view(&metadata, None).await?;
+        self.insert_new(name, Kind::View, &location).await?;
+        Ok(ViewFile { metadata, location })
+    }
+
+    async fn replace_view_file(&self, name: &TableName, base: &ViewFile, metadata: ViewMetadata) -> Result<ViewFile, CommitError> {
+        let location = self.write_view(&metadata, Some(&base.location)).await?;
+        match self.swap(name, Kind::View, &base.location, &location).await {
+            Err(CommitError::Unknown(_)) if self.points_to(name, &location).await => {}
+            swapped => swapped?,
+        }
+        Ok(ViewFile { metadata, location })
     }
 }

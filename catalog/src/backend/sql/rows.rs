@@ -1,12 +1,11 @@
-//! The statements on the catalog's two tables. Each works within the transaction it is given.
+//! The statements on the catalog's two tables, as SQLite and PostgreSQL both read them. Each works within the transaction it is given.
 
 use std::collections::BTreeMap;
 
-use nunatak_core::{Code, Error};
-use rusqlite::{Connection, OptionalExtension, Params, Result, params};
+use nunatak_core::{Code, Error, Result};
 
 use super::super::names::namespace_not_found;
-use super::database::Fault;
+use super::database::{Connection, Fault, Row as Values, Version};
 use crate::table::TableName;
 
 /// The property row that makes a namespace exist when it has no properties. Java writes it always and hides it; so do we.
@@ -46,111 +45,166 @@ pub(super) struct Row {
 /// The rows of one catalog, within one transaction.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
-    pub(super) connection: &'a Connection,
+    pub(super) connection: &'a Connection<'a>,
+    pub(super) version: Version,
     pub(super) catalog: &'a str,
 }
 
 impl Scope<'_> {
-    pub(super) fn find(&self, name: &TableName) -> Result<Option<Row>> {
-        let sql = "SELECT iceberg_type, metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?";
-        let row = |row: &rusqlite::Row<'_>| Ok(Row { kind: Kind::from_column(row.get(0)?), metadata_location: row.get(1)? });
-        self.connection.prepare_cached(sql)?.query_row(params![self.catalog, name.namespace, name.table], row).optional()
+    pub(super) fn find(&self, name: &TableName) -> Result<Option<Row>, Fault> {
+        let column = match self.version {
+            Version::V0 => "NULL",
+            Version::V1 => "iceberg_type",
+        };
+        let sql =
+            format!("SELECT {column}, metadata_location FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3");
+        let rows = self.connection.query(&sql, &[self.catalog, &name.namespace, &name.table])?;
+        Ok(rows.into_iter().next().map(|row| {
+            let mut row = row.into_iter();
+            Row { kind: Kind::from_column(row.next().flatten()), metadata_location: row.next().flatten() }
+        }))
     }
 
-    pub(super) fn names(&self, namespace: &str, kind: Kind) -> Result<Vec<String>> {
-        let sql = "SELECT table_name FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ?
-            AND coalesce(iceberg_type, 'TABLE') = ? ORDER BY table_name";
-        self.strings(sql, params![self.catalog, namespace, kind.name()])
+    /// The names of the tables or the views in a namespace, sorted.
+    pub(super) fn names(&self, namespace: &str, kind: Kind) -> Result<Vec<String>, Fault> {
+        let sql = format!("SELECT table_name FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND {}", self.is(kind));
+        let mut names = self.strings(&sql, &[self.catalog, namespace])?;
+        // A server sorts as its language does.
+        names.sort_unstable();
+        Ok(names)
     }
 
-    pub(super) fn insert(&self, name: &TableName, kind: Kind, metadata_location: &str) -> Result<()> {
-        let sql = "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location, iceberg_type) VALUES (?, ?, ?, ?, ?)";
-        self.execute(sql, params![self.catalog, name.namespace, name.table, metadata_location, kind.name()])?;
+    /// Errors: `NOT_SUPPORTED` for a view where there are none.
+    pub(super) fn insert(&self, name: &TableName, kind: Kind, metadata_location: &str) -> Result<(), Fault> {
+        self.require_kind(kind)?;
+        let values = [self.catalog, &name.namespace, &name.table, metadata_location, kind.name()];
+        let columns = "catalog_name, table_namespace, table_name, metadata_location";
+        match self.version {
+            Version::V0 => self.connection.execute(&format!("INSERT INTO iceberg_tables ({columns}) VALUES ($1, $2, $3, $4)"), &values[..4])?,
+            Version::V1 => {
+                self.connection.execute(&format!("INSERT INTO iceberg_tables ({columns}, iceberg_type) VALUES ($1, $2, $3, $4, $5)"), &values)?
+            }
+        };
         Ok(())
     }
 
     /// Points the row to `new` if it still points to `old`.
-    pub(super) fn swap(&self, name: &TableName, kind: Kind, old: &str, new: &str) -> Result<bool> {
-        let sql = "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? WHERE catalog_name = ? AND table_namespace = ?
-            AND table_name = ? AND metadata_location = ? AND coalesce(iceberg_type, 'TABLE') = ?";
-        let changed = self.execute(sql, params![new, old, self.catalog, name.namespace, name.table, old, kind.name()])?;
-        Ok(changed == 1)
+    pub(super) fn swap(&self, name: &TableName, kind: Kind, old: &str, new: &str) -> Result<bool, Fault> {
+        let sql = format!(
+            "UPDATE iceberg_tables SET metadata_location = $1, previous_metadata_location = $2 WHERE catalog_name = $3 AND table_namespace = $4
+            AND table_name = $5 AND metadata_location = $2 AND {}",
+            self.is(kind)
+        );
+        Ok(self.connection.execute(&sql, &[new, old, self.catalog, &name.namespace, &name.table])? == 1)
     }
 
-    pub(super) fn rename(&self, from: &TableName, to: &TableName) -> Result<()> {
-        let sql = "UPDATE iceberg_tables SET table_namespace = ?, table_name = ? WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?";
-        self.execute(sql, params![to.namespace, to.table, self.catalog, from.namespace, from.table])?;
+    pub(super) fn rename(&self, from: &TableName, to: &TableName) -> Result<(), Fault> {
+        let sql =
+            "UPDATE iceberg_tables SET table_namespace = $1, table_name = $2 WHERE catalog_name = $3 AND table_namespace = $4 AND table_name = $5";
+        self.connection.execute(sql, &[&to.namespace, &to.table, self.catalog, &from.namespace, &from.table])?;
         Ok(())
     }
 
     /// Deletes a row; whether there was one.
-    pub(super) fn delete(&self, name: &TableName, kind: Kind) -> Result<bool> {
-        let sql = "DELETE FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?
-            AND coalesce(iceberg_type, 'TABLE') = ?";
-        Ok(self.execute(sql, params![self.catalog, name.namespace, name.table, kind.name()])? == 1)
+    pub(super) fn delete(&self, name: &TableName, kind: Kind) -> Result<bool, Fault> {
+        let sql = format!("DELETE FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 AND {}", self.is(kind));
+        Ok(self.connection.execute(&sql, &[self.catalog, &name.namespace, &name.table])? == 1)
     }
 
     /// The tables of all catalogs in this database but the one of that name, each with the location of its metadata.
-    pub(super) fn other_tables(&self, name: &TableName) -> Result<Vec<(TableName, String)>> {
-        let sql = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables WHERE metadata_location IS NOT NULL
-            AND coalesce(iceberg_type, 'TABLE') = 'TABLE' AND NOT (catalog_name = ? AND table_namespace = ? AND table_name = ?)";
-        let table = |row: &rusqlite::Row<'_>| Ok((TableName { namespace: row.get(0)?, table: row.get(1)? }, row.get(2)?));
-        self.connection.prepare_cached(sql)?.query_map(params![self.catalog, name.namespace, name.table], table)?.collect()
+    pub(super) fn other_tables(&self, name: &TableName) -> Result<Vec<(TableName, String)>, Fault> {
+        let sql = format!(
+            "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables WHERE metadata_location IS NOT NULL AND {}
+            AND NOT (catalog_name = $1 AND table_namespace = $2 AND table_name = $3)",
+            self.is(Kind::Table)
+        );
+        let rows = self.connection.query(&sql, &[self.catalog, &name.namespace, &name.table])?;
+        let tables = rows.into_iter().map(|row| {
+            let [namespace, table, location] = texts(row);
+            (TableName { namespace, table }, location)
+        });
+        Ok(tables.collect())
     }
 
     /// Where the tables and views of all catalogs in this database lie.
-    pub(super) fn metadata_locations(&self) -> Result<Vec<String>> {
-        self.strings("SELECT metadata_location FROM iceberg_tables WHERE metadata_location IS NOT NULL", [])
+    pub(super) fn metadata_locations(&self) -> Result<Vec<String>, Fault> {
+        self.strings("SELECT metadata_location FROM iceberg_tables WHERE metadata_location IS NOT NULL", &[])
     }
 
     /// All namespaces with their properties. One that others made can have tables and no row of its own.
-    pub(super) fn namespaces(&self) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
-        let of_tables = self.strings("SELECT DISTINCT table_namespace FROM iceberg_tables WHERE catalog_name = ?", [self.catalog])?;
+    pub(super) fn namespaces(&self) -> Result<BTreeMap<String, BTreeMap<String, String>>, Fault> {
+        let of_tables = self.strings("SELECT DISTINCT table_namespace FROM iceberg_tables WHERE catalog_name = $1", &[self.catalog])?;
         let mut namespaces: BTreeMap<_, BTreeMap<_, _>> = of_tables.into_iter().map(|name| (name, BTreeMap::new())).collect();
-        let sql = "SELECT namespace, property_key, property_value FROM iceberg_namespace_properties WHERE catalog_name = ?";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows =
-            statement.query_map([self.catalog], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?)))?;
-        for row in rows {
-            let (name, key, value) = row?;
+        let sql = "SELECT namespace, property_key, property_value FROM iceberg_namespace_properties WHERE catalog_name = $1";
+        for row in self.connection.query(sql, &[self.catalog])? {
+            let [name, key, value] = texts(row);
             let properties = namespaces.entry(name).or_default();
             if key != EXISTS {
-                properties.insert(key, value.unwrap_or_default());
+                properties.insert(key, value);
             }
         }
         Ok(namespaces)
     }
 
-    pub(super) fn namespace_properties(&self, name: &str) -> Result<BTreeMap<String, String>> {
-        Ok(self.namespaces()?.remove(name).unwrap_or_default())
+    /// The names of all namespaces, sorted.
+    pub(super) fn namespace_names(&self) -> Result<Vec<String>, Fault> {
+        let sql = "SELECT table_namespace FROM iceberg_tables WHERE catalog_name = $1
+            UNION SELECT namespace FROM iceberg_namespace_properties WHERE catalog_name = $1";
+        let mut names = self.strings(sql, &[self.catalog])?;
+        names.sort_unstable();
+        Ok(names)
     }
 
-    pub(super) fn namespace_exists(&self, name: &str) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = ?1 AND namespace = ?2)
-            OR EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2)";
-        self.connection.prepare_cached(sql)?.query_row(params![self.catalog, name], |row| row.get(0))
+    pub(super) fn namespace_properties(&self, name: &str) -> Result<BTreeMap<String, String>, Fault> {
+        let sql = "SELECT property_key, property_value FROM iceberg_namespace_properties WHERE catalog_name = $1 AND namespace = $2";
+        let rows = self.connection.query(sql, &[self.catalog, name])?;
+        let properties = rows.into_iter().map(texts).map(|[key, value]| (key, value));
+        Ok(properties.filter(|(key, _)| key != EXISTS).collect())
+    }
+
+    pub(super) fn namespace_exists(&self, name: &str) -> Result<bool, Fault> {
+        let sql = "SELECT 'yes' WHERE EXISTS (SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = $1 AND namespace = $2)
+            OR EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2)";
+        Ok(!self.connection.query(sql, &[self.catalog, name])?.is_empty())
     }
 
     /// Whether tables, views or namespaces lie in it.
-    pub(super) fn namespace_has_content(&self, name: &str) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = ?1
-                AND (table_namespace = ?2 OR substr(table_namespace, 1, length(?2) + 1) = ?2 || '.'))
-            OR EXISTS (SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = ?1 AND substr(namespace, 1, length(?2) + 1) = ?2 || '.')";
-        self.connection.prepare_cached(sql)?.query_row(params![self.catalog, name], |row| row.get(0))
+    pub(super) fn namespace_has_content(&self, name: &str) -> Result<bool, Fault> {
+        let sql = "SELECT 'yes' WHERE EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = $1
+                AND (table_namespace = $2 OR substr(table_namespace, 1, length($2) + 1) = $2 || '.'))
+            OR EXISTS (SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = $1 AND substr(namespace, 1, length($2) + 1) = $2 || '.')";
+        Ok(!self.connection.query(sql, &[self.catalog, name])?.is_empty())
     }
 
-    pub(super) fn insert_namespace(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()> {
+    pub(super) fn insert_namespace(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<(), Fault> {
         let exists = (EXISTS, "true");
         let given = properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| *key != EXISTS);
-        let sql = "INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value) VALUES (?, ?, ?, ?)";
+        let sql = "INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value) VALUES ($1, $2, $3, $4)";
         for (key, value) in given.chain([exists]) {
-            self.execute(sql, params![self.catalog, name, key, value])?;
+            self.connection.execute(sql, &[self.catalog, name, key, value])?;
         }
         Ok(())
     }
 
-    pub(super) fn delete_namespace(&self, name: &str) -> Result<()> {
-        self.execute("DELETE FROM iceberg_namespace_properties WHERE catalog_name = ? AND namespace = ?", params![self.catalog, name])?;
+    /// Removes and sets properties; one that is there is set anew.
+    pub(super) fn set_namespace_properties(&self, name: &str, removals: &[String], updates: &BTreeMap<String, String>) -> Result<(), Fault> {
+        let delete = "DELETE FROM iceberg_namespace_properties WHERE catalog_name = $1 AND namespace = $2 AND property_key = $3";
+        let insert = "INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value) VALUES ($1, $2, $3, $4)";
+        for key in removals.iter().chain(updates.keys()).filter(|key| *key != EXISTS) {
+            self.connection.execute(delete, &[self.catalog, name, key])?;
+        }
+        for (key, value) in updates.iter().filter(|(key, _)| *key != EXISTS) {
+            self.connection.execute(insert, &[self.catalog, name, key, value])?;
+        }
+        // PyIceberg writes that row only where there is no other one.
+        if !self.namespace_exists(name)? {
+            self.connection.execute(insert, &[self.catalog, name, EXISTS, "true"])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_namespace(&self, name: &str) -> Result<(), Fault> {
+        self.connection.execute("DELETE FROM iceberg_namespace_properties WHERE catalog_name = $1 AND namespace = $2", &[self.catalog, name])?;
         Ok(())
     }
 
@@ -172,11 +226,34 @@ impl Scope<'_> {
         Err(Error::new(Code::TableAlreadyExists, format!("{what} '{name}' exists already")).into())
     }
 
-    fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
-        self.connection.prepare_cached(sql)?.execute(params)
+    /// That the tables can have a row of that kind.
+    pub(super) fn require_kind(&self, kind: Kind) -> Result<(), Fault> {
+        match (self.version, kind) {
+            (Version::V0, Kind::View) => Err(Error::not_supported(format!("catalog '{}' has no views: its tables are of version V0", self.catalog))
+                .with_hint("\"jdbc.schema-version\" = \"V1\" in the catalog's section adds the column that is missing")
+                .into()),
+            _ => Ok(()),
+        }
     }
 
-    fn strings(&self, sql: &str, params: impl Params) -> Result<Vec<String>> {
-        self.connection.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
+    /// The condition that rows of a kind meet.
+    fn is(&self, kind: Kind) -> &'static str {
+        match (self.version, kind) {
+            (Version::V0, Kind::Table) => "1 = 1",
+            (Version::V0, Kind::View) => "1 = 0",
+            (Version::V1, Kind::Table) => "coalesce(iceberg_type, 'TABLE') = 'TABLE'",
+            (Version::V1, Kind::View) => "iceberg_type = 'VIEW'",
+        }
     }
+
+    /// The values of a query's only column.
+    fn strings(&self, sql: &str, values: &[&str]) -> Result<Vec<String>, Fault> {
+        Ok(self.connection.query(sql, values)?.into_iter().flatten().flatten().collect())
+    }
+}
+
+/// A row's columns, NULL as an empty text.
+fn texts<const COLUMNS: usize>(row: Values) -> [String; COLUMNS] {
+    let mut values = row.into_iter();
+    std::array::from_fn(|_| values.next().flatten().unwrap_or_default())
 }

@@ -31,9 +31,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use nunatak_core::{Code, Error, Result};
+use nunatak_engine::computing::computing;
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::from_datafusion;
-use nunatak_state::{ClusterState, Joined};
+use nunatak_state::{ClusterState, CoordinatorMember, Joined};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -85,9 +86,9 @@ pub(super) fn optimizer_rules(state: &SessionState) -> Vec<Arc<dyn PhysicalOptim
 
 impl FaultTolerant {
     /// Starts the scheduler, and answers executors on `listener`.
-    pub(super) async fn start(engine: &EngineContext, state: Arc<dyn ClusterState>, listener: TcpListener) -> Result<Self> {
+    pub(super) async fn start(engine: &EngineContext, state: Arc<dyn ClusterState>, own: &CoordinatorMember, listener: TcpListener) -> Result<Self> {
         let address = listener.local_addr().map_err(|error| Error::internal(error.to_string()))?;
-        let scheduler = Scheduler::start(engine, Arc::clone(&state), address).await?;
+        let scheduler = Scheduler::start(engine, Arc::clone(&state), own).await?;
         service::serve(listener, Arc::clone(&scheduler), state);
         Ok(Self { scheduler, address })
     }
@@ -99,7 +100,7 @@ impl FaultTolerant {
 
     /// Runs a plan. Nothing comes out before the last task has ended.
     pub(super) async fn run(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, members: &Members) -> Result<SendableRecordBatchStream> {
-        let plan = joins::for_stages(plan, state.config().batch_size()).map_err(from_datafusion)?;
+        let plan = computing(|| joins::for_stages(plan, state.config().batch_size())).map_err(from_datafusion)?;
         let schema = plan.schema();
         let context = Arc::new(SessionContext::new_with_state(state.clone()));
         let (scheduler, members) = (Arc::clone(&self.scheduler), members.clone());
@@ -116,7 +117,7 @@ impl FaultTolerant {
 
     /// The plan with its stages.
     pub(super) fn describe(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, verbose: bool) -> Result<String> {
-        let plan = joins::for_stages(plan, state.config().batch_size()).map_err(from_datafusion)?;
+        let plan = computing(|| joins::for_stages(plan, state.config().batch_size())).map_err(from_datafusion)?;
         explain::planned(plan, state.config_options(), verbose)
     }
 
@@ -128,7 +129,7 @@ impl FaultTolerant {
         members: &Members,
         kept: Option<&mut Vec<RecordBatch>>,
     ) -> Result<(usize, String)> {
-        let plan = joins::for_stages(plan, state.config().batch_size()).map_err(from_datafusion)?;
+        let plan = computing(|| joins::for_stages(plan, state.config().batch_size())).map_err(from_datafusion)?;
         let departures = members.departures();
         let context = Arc::new(SessionContext::new_with_state(state.clone()));
         let (mut job, mut statuses) = start(Arc::clone(&self.scheduler), context, plan, &members.active(), departures).await?;

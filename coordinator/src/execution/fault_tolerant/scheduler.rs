@@ -1,7 +1,6 @@
 //! Ballista's scheduler as a library, with the membership of the cluster's state.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use ballista_scheduler::cluster::memory::InMemoryJobState;
 use ballista_scheduler::cluster::{BallistaCluster, JobState};
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::metrics::default_metrics_collector;
-use ballista_scheduler::scheduler_server::SchedulerServer;
+use ballista_scheduler::scheduler_server::{JobIdGenerator, SchedulerServer};
 use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
 use ballista_scheduler::state::executor_manager::ExecutorManager;
 use ballista_scheduler::state::task_manager::TaskLauncher;
@@ -34,7 +33,7 @@ use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::codec::Codec;
 use nunatak_engine::context::EngineContext;
-use nunatak_state::{ClusterState, ExecutorMember, Joined, Membership};
+use nunatak_state::{ClusterState, CoordinatorMember, ExecutorMember, Joined, Membership};
 use tokio::sync::{mpsc, watch};
 use tonic::Request;
 use tracing::{debug, warn};
@@ -76,19 +75,20 @@ pub(super) struct Scheduler {
 type Unreachable = Arc<DashMap<JobId, String>>;
 
 impl Scheduler {
-    /// Starts it. `address` is where executors bring what became of their tasks.
-    pub(super) async fn start(engine: &EngineContext, state: Arc<dyn ClusterState>, address: SocketAddr) -> Result<Arc<Self>> {
+    /// Starts it. `own` is where executors bring what became of their tasks.
+    pub(super) async fn start(engine: &EngineContext, state: Arc<dyn ClusterState>, own: &CoordinatorMember) -> Result<Arc<Self>> {
         let codec = Codec::new(Arc::clone(engine.scan())).with_others(Arc::new(BallistaPhysicalExtensionCodec::default()));
         let messages = u32::try_from(MESSAGE_BYTES_MAX).unwrap_or(u32::MAX);
         let config = SchedulerConfig {
-            external_host: address.ip().to_string(),
-            bind_port: address.port(),
+            external_host: own.host.clone(),
+            bind_port: own.port,
             scheduling_policy: TaskSchedulingPolicy::PushStaged,
             // Files are removed by `forget`, when nobody reads them any more.
             finished_job_data_clean_up_interval_seconds: 0,
             finished_job_state_clean_up_interval_seconds: ENDED_JOB_SECONDS,
             no_executors_grace_period_seconds: NO_EXECUTORS_SECONDS,
             grpc_client_max_message_size: messages,
+            job_id_generator: Some(Arc::new(JobIds)),
             ..SchedulerConfig::default()
         };
         let base = engine.base().clone();
@@ -99,7 +99,8 @@ impl Scheduler {
         ));
         let cluster = BallistaCluster::new(Arc::new(Placement::default()), Arc::clone(&jobs));
         let cannot = |error: BallistaError| Error::internal(format!("the scheduler cannot start: {error}"));
-        let endpoint = config.scheduler_endpoint();
+        // Executors have to tell this process from the one before it at the same address.
+        let endpoint = format!("{}/{}", own.address(), own.id);
         let codec = BallistaCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::new(codec));
         let unreachable = Unreachable::default();
         let launcher = Arc::new(Launcher { endpoint: endpoint.clone(), unreachable: Arc::clone(&unreachable) });
@@ -183,6 +184,16 @@ impl Scheduler {
     }
 }
 
+/// Ids that no other coordinator gives: executors have jobs of all of them. Those of Ballista's own are made of the time alone.
+struct JobIds;
+
+#[async_trait]
+impl JobIdGenerator for JobIds {
+    async fn next_id(&self) -> String {
+        uuid::Uuid::now_v7().simple().to_string()
+    }
+}
+
 /// Launches tasks. An executor that cannot be reached fails the jobs of its tasks; Ballista's own launcher would have it recover them.
 struct Launcher {
     endpoint: String,
@@ -215,7 +226,7 @@ impl TaskLauncher for Launcher {
 async fn follow(server: Server, mut membership: watch::Receiver<Membership>, told: watch::Sender<u64>) {
     let mut known: BTreeMap<String, Joined> = BTreeMap::new();
     loop {
-        let Membership { executors, departures } = membership.borrow_and_update().clone();
+        let Membership { executors, departures, .. } = membership.borrow_and_update().clone();
         let alive: BTreeMap<String, Joined> = executors.into_iter().map(|joined| (joined.executor.id.clone(), joined)).collect();
         let is_gone = |was: &Joined| alive.get(&was.executor.id).is_none_or(|is| is.number != was.number);
         if known.values().any(is_gone) {

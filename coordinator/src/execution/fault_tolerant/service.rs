@@ -15,7 +15,7 @@ use ballista_core::serde::protobuf::{
     executor_status,
 };
 use futures::stream::BoxStream;
-use nunatak_state::{ClusterState, ExecutorMember};
+use nunatak_state::{ClusterState, ExecutorMember, Member};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -82,12 +82,13 @@ impl SchedulerGrpc for Service {
     type ExecuteQueryPushStream = BoxStream<'static, Result<GetJobStatusResult, Status>>;
 
     async fn heart_beat_from_executor(&self, request: Request<HeartBeatParams>) -> Answer<HeartBeatResult> {
-        self.state.announce(member(request.into_inner())?).await.map_err(|error| failed(&error))?;
+        let member = Member::Executor(member(request.into_inner())?);
+        self.state.announce(member).await.map_err(|error| failed(&error))?;
         Ok(Response::new(HeartBeatResult { reregister: false }))
     }
 
     async fn executor_stopped(&self, request: Request<ExecutorStoppedParams>) -> Answer<ExecutorStoppedResult> {
-        self.state.remove(&request.into_inner().executor_id).await.map_err(|error| failed(&error))?;
+        self.state.leave(&request.into_inner().executor_id).await.map_err(|error| failed(&error))?;
         Ok(Response::new(ExecutorStoppedResult {}))
     }
 

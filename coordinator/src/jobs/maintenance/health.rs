@@ -98,6 +98,30 @@ pub(super) fn check(properties: &HashMap<String, String>, name: &str) -> Result<
 
 fn threshold(properties: &HashMap<String, String>, (key, default): (&str, f64)) -> Result<f64> {
     let Some(value) = properties.get(key) else { return Ok(default) };
-    let parsed = value.trim().parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0);
-    parsed.ok_or_else(|| invalid(key, value, "a number from 0 on"))
+    let text = value.trim();
+    if key == DELETE_RATIO.0 {
+        let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+        return share.ok_or_else(|| invalid(key, value, "a number from 0 to 1"));
+    }
+    text.parse::<u32>().map(f64::from).map_err(|_| invalid(key, value, &format!("a whole number from 0 to {}", u32::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_are_checked() {
+        let checked = |name: &str, value: &str| check(&HashMap::from([(name.to_owned(), value.to_owned())]), name);
+        for value in ["0", "0.25", "1", " 1e-2 "] {
+            assert!(checked("nunatak.maintenance.delete-ratio", value).is_ok(), "{value}");
+        }
+        for value in ["-0.1", "1.5", "NaN", "inf", "10%"] {
+            assert!(checked("nunatak.maintenance.delete-ratio", value).is_err(), "{value}");
+        }
+        assert!(checked("nunatak.maintenance.small-files", "5").is_ok());
+        for value in ["-1", "1e300", "2.5", "4294967296"] {
+            assert!(checked("nunatak.maintenance.snapshots", value).is_err(), "{value}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What was done for tables: in memory, and line by line in a file that the next process reads.
+//! What was done for tables: line by line in a file that the next process reads, or in etcd for all coordinators.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{ArrayRef, Int64Builder, MapBuilder, RecordBatch, StringArray, StringBuilder, TimestampMillisecondArray};
 use nunatak_core::{Code, Error, Result};
+use nunatak_state::EtcdJournal;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-/// How many entries are kept.
+/// How many entries are kept in a file.
 const ENTRIES_MAX: usize = 10_000;
+
+/// The longest text of an error in etcd, in bytes.
+const ERROR_BYTES_MAX: usize = 4_096;
 
 /// The metric that counts against the budget.
 const REWRITTEN_BYTES: &str = "rewritten_bytes";
@@ -47,14 +51,23 @@ impl Entry {
     }
 }
 
-/// The runs of procedures, by number.
+/// The runs of procedures.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub(crate) enum Journal {
+    /// Those of this coordinator.
+    Own(OwnJournal),
+    /// Those of all coordinators.
+    Shared(EtcdJournal),
+}
+
+/// The runs of procedures of one coordinator, by number.
+#[derive(Debug)]
+pub(crate) struct OwnJournal {
     file: PathBuf,
     entries: Mutex<BTreeMap<u64, Entry>>,
 }
 
-impl Journal {
+impl OwnJournal {
     /// Reads what an earlier process has written. What ran when it ended has failed.
     pub(super) fn open(file: PathBuf) -> Result<Self> {
         let failed = |error: std::io::Error| {
@@ -85,8 +98,8 @@ impl Journal {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a procedure runs, and gives its number.
-    pub(super) async fn begin(&self, mut entry: Entry) -> u64 {
+    /// Adds an entry, and gives its number.
+    async fn add(&self, mut entry: Entry) -> u64 {
         {
             let mut entries = self.lock();
             entry.id = entries.last_key_value().map_or(1, |(last, _)| last + 1);
@@ -97,19 +110,10 @@ impl Journal {
         entry.id
     }
 
-    /// Notes what became of it.
-    pub(super) async fn end(&self, id: u64, outcome: Result<&[(String, i64)], &Error>) {
-        let entry = self.lock().get_mut(&id).map(|entry| {
-            entry.ended_ms = Some(super::now_ms());
-            match outcome {
-                Ok(metrics) => entry.metrics = metrics.to_vec(),
-                Err(error) => entry.error = Some(error.to_string()),
-            }
-            entry.clone()
-        });
-        if let Some(entry) = entry {
-            self.append(&entry).await;
-        }
+    /// Changes an entry.
+    async fn replace(&self, entry: &Entry) {
+        self.lock().insert(entry.id, entry.clone());
+        self.append(entry).await;
     }
 
     /// A journal that cannot be written stops nothing: it is in memory too.
@@ -120,18 +124,83 @@ impl Journal {
             warn!(%error, file = %self.file.display(), "what was done for a table cannot be written down");
         }
     }
+}
+
+impl Journal {
+    /// All entries, the oldest first.
+    fn entries(&self) -> Vec<Entry> {
+        match self {
+            Self::Own(journal) => journal.lock().values().cloned().collect(),
+            Self::Shared(journal) => {
+                let read = journal.entries().into_iter().filter_map(|(id, content)| Some((id, serde_json::from_value::<Entry>(content).ok()?)));
+                read.map(|(id, entry)| Entry { id, ..entry }).collect()
+            }
+        }
+    }
+
+    /// Notes that a procedure runs, and gives the entry with its number.
+    pub(super) async fn begin(&self, mut entry: Entry) -> Entry {
+        entry.id = match self {
+            Self::Own(journal) => journal.add(entry.clone()).await,
+            Self::Shared(journal) => match append(journal, &entry).await {
+                Ok(id) => id,
+                Err(error) => {
+                    warn!(%error, "what is done for a table cannot be written down");
+                    0
+                }
+            },
+        };
+        entry
+    }
+
+    /// Notes what became of it.
+    pub(super) async fn end(&self, mut entry: Entry, outcome: Result<&[(String, i64)], &Error>) {
+        entry.ended_ms = Some(super::now_ms());
+        match outcome {
+            Ok(metrics) => entry.metrics = metrics.to_vec(),
+            Err(error) => entry.error = Some(error.to_string()),
+        }
+        self.replace(entry).await;
+    }
+
+    /// Notes that what was begun has failed: nothing runs at this moment, since whoever ran it has ended, or does not lead any more.
+    pub(super) async fn give_up(&self) {
+        for mut entry in self.entries().into_iter().filter(|entry| entry.ended_ms.is_none()) {
+            entry.ended_ms = Some(super::now_ms());
+            entry.error = Some("the coordinator has ended, or does not lead any more".to_owned());
+            self.replace(entry).await;
+        }
+    }
+
+    /// A journal that cannot be written stops nothing.
+    async fn replace(&self, mut entry: Entry) {
+        let journal = match self {
+            Self::Own(journal) => return journal.replace(&entry).await,
+            Self::Shared(journal) => journal,
+        };
+        if let Some(error) = &mut entry.error {
+            error.truncate(error.floor_char_boundary(ERROR_BYTES_MAX));
+        }
+        let replaced = match serde_json::to_value(&entry) {
+            Ok(content) => journal.replace(entry.id, &content).await,
+            Err(error) => Err(unwritable(error)),
+        };
+        if let Err(error) = replaced {
+            warn!(%error, "what was done for a table cannot be written down");
+        }
+    }
 
     /// Bytes of data files that were written again since then.
     pub(super) fn rewritten_bytes(&self, since_ms: i64) -> u64 {
-        let entries = self.lock();
-        let recent = entries.values().filter(|entry| entry.started_ms >= since_ms);
+        let entries = self.entries();
+        let recent = entries.iter().filter(|entry| entry.started_ms >= since_ms);
         let bytes = recent.flat_map(|entry| &entry.metrics).filter(|(name, _)| name == REWRITTEN_BYTES);
         bytes.map(|(_, bytes)| u64::try_from(*bytes).unwrap_or_default()).sum()
     }
 
     /// The entries of a catalog as rows.
     pub(super) fn rows(&self, catalog: &str) -> Result<RecordBatch> {
-        let entries: Vec<Entry> = self.lock().values().filter(|entry| entry.catalog == catalog).cloned().collect();
+        let entries: Vec<Entry> = self.entries().into_iter().filter(|entry| entry.catalog == catalog).collect();
         let texts = |text: fn(&Entry) -> &str| Arc::new(StringArray::from_iter_values(entries.iter().map(text))) as ArrayRef;
         let times = |millis: fn(&Entry) -> Option<i64>| {
             Arc::new(TimestampMillisecondArray::from_iter(entries.iter().map(millis)).with_timezone("UTC")) as ArrayRef
@@ -158,6 +227,14 @@ impl Journal {
         ];
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).map_err(unreadable)
     }
+}
+
+async fn append(journal: &EtcdJournal, entry: &Entry) -> Result<u64> {
+    journal.append(&serde_json::to_value(entry).map_err(unwritable)?).await
+}
+
+fn unwritable(error: serde_json::Error) -> Error {
+    Error::internal("an entry cannot be written as JSON").with_source(error)
 }
 
 fn unreadable(error: arrow::error::ArrowError) -> Error {

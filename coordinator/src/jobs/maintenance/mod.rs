@@ -16,15 +16,16 @@ use futures::TryStreamExt;
 use nunatak_catalog::properties::flag;
 use nunatak_catalog::{Catalog, Table, TableName};
 use nunatak_core::Result;
-use nunatak_core::config::{QuietHours, TablePattern};
+use nunatak_core::config::{Etcd, QuietHours, TablePattern};
 use nunatak_core::id::QueryId;
 use nunatak_engine::sql::SystemTables;
+use nunatak_state::EtcdJournal;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::health::{Need, needs};
-use self::journal::Entry;
 pub(crate) use self::journal::Journal;
+use self::journal::{Entry, OwnJournal};
 use crate::query::{Coordinator, Request};
 
 /// The property by which a table says whether it is looked after, whatever the configuration says.
@@ -58,11 +59,14 @@ pub struct Options {
     pub budget_bytes: u64,
 }
 
-/// What was done so far, for `system.maintenance`.
+/// What was done so far, for `system.maintenance`: by all coordinators, or by this one.
 ///
-/// Errors: `CONFIGURATION_INVALID` if what is in the data directory cannot be read.
-pub(crate) fn open(data_dir: &Path) -> Result<Arc<Journal>> {
-    Journal::open(data_dir.join("maintenance.jsonl")).map(Arc::new)
+/// Errors: `CONFIGURATION_INVALID` if what is in the data directory cannot be read, `CLUSTER_STATE_UNAVAILABLE`.
+pub(crate) async fn open(etcd: Option<&Etcd>, data_dir: &Path) -> Result<Arc<Journal>> {
+    Ok(Arc::new(match etcd {
+        Some(etcd) => Journal::Shared(EtcdJournal::start(etcd).await?),
+        None => Journal::Own(OwnJournal::open(data_dir.join("maintenance.jsonl"))?),
+    }))
 }
 
 /// Checks the value of one of a table's properties, if it is one that says when the table is put in order.
@@ -75,7 +79,10 @@ pub(crate) fn check_property(properties: &HashMap<String, String>, name: &str) -
     }
 }
 
-/// Looks after tables until `shutdown`.
+/// How often it is looked whether this coordinator still leads.
+const LEADER_LOOK: Duration = Duration::from_millis(500);
+
+/// Looks after tables until `shutdown`, while the coordinator leads the cluster.
 pub async fn run(coordinator: Coordinator, options: Options, shutdown: CancellationToken) {
     let mut keeper = Keeper { coordinator, options, looked_at: HashMap::new(), failed_ms: HashMap::new() };
     loop {
@@ -83,11 +90,22 @@ pub async fn run(coordinator: Coordinator, options: Options, shutdown: Cancellat
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(keeper.options.interval) => {}
         }
+        if !keeper.coordinator.leads() {
+            continue;
+        }
+        let coordinator = keeper.coordinator.clone();
         // Dropping a round cancels the query that it waits for.
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = keeper.round() => {}
+            () = no_longer_leads(&coordinator) => warn!("this coordinator does not lead any more; tables are left to the one that does"),
         }
+    }
+}
+
+async fn no_longer_leads(coordinator: &Coordinator) {
+    while coordinator.leads() {
+        tokio::time::sleep(LEADER_LOOK).await;
     }
 }
 
@@ -112,7 +130,8 @@ struct Keeper {
 impl Keeper {
     /// One look at all tables.
     async fn round(&mut self) {
-        let catalogs: Vec<Arc<dyn Catalog>> = self.coordinator.engine.catalogs().map(|(_, catalog)| Arc::clone(catalog)).collect();
+        self.coordinator.journal.give_up().await;
+        let catalogs: Vec<Arc<dyn Catalog>> = self.coordinator.catalogs.engine().catalogs().map(|(_, catalog)| Arc::clone(catalog)).collect();
         for catalog in catalogs {
             if let Err(error) = self.look_at_all(catalog.as_ref()).await {
                 warn!(%error, catalog = catalog.name(), "tables cannot be looked after");
@@ -121,12 +140,12 @@ impl Keeper {
     }
 
     async fn look_at_all(&mut self, catalog: &dyn Catalog) -> Result<()> {
-        for schema in catalog.namespaces().await? {
-            for table in catalog.tables(&schema.name).await? {
+        for schema in catalog.namespace_names().await? {
+            for table in catalog.tables(&schema).await? {
                 if !self.is_quiet() {
                     return Ok(());
                 }
-                let name = TableName::new(&schema.name, table);
+                let name = TableName::new(&schema, table);
                 let key = (catalog.name().to_owned(), name.clone());
                 if self.failed_ms.get(&key).is_some_and(|failed_ms| is_younger(*failed_ms, PAUSE_AFTER_FAILURE)) {
                     continue;
@@ -162,7 +181,7 @@ impl Keeper {
             if !self.is_kept(&table) || self.looked_at.get(&key).is_some_and(is_known) {
                 return Ok(());
             }
-            let found = needs(&table, &self.coordinator.engine, now_ms()).await?;
+            let found = needs(&table, self.coordinator.engine(), now_ms()).await?;
             // What has not become less by what was done for it is as good as it gets.
             let helps = |need: &&Need| done.get(need.procedure).is_none_or(|before| need.measure < *before);
             let Some(need) = found.iter().find(helps) else {
@@ -188,10 +207,10 @@ impl Keeper {
         info!(table = %name, procedure = need.procedure, reason = need.reason, "table is put in order");
         let request = Request { sql, session: self.coordinator.default_session(USER), parameters: None };
         let running = self.coordinator.submit(request).await?;
-        let id = self.coordinator.journal.begin(Entry::new(catalog.name(), name, need, &running.id)).await;
+        let entry = self.coordinator.journal.begin(Entry::new(catalog.name(), name, need, &running.id)).await;
         let outcome = running.rows.try_collect::<Vec<_>>().await;
         let outcome = outcome.map(|batches| batches.iter().flat_map(metrics).collect::<Vec<_>>());
-        self.coordinator.journal.end(id, outcome.as_deref()).await;
+        self.coordinator.journal.end(entry, outcome.as_deref()).await;
         outcome.map(|_| ())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::TryStreamExt;
+use nunatak_catalog::adopted::{ADOPTED, with_adopted};
 use nunatak_catalog::commit::{self, change_metadata};
 use nunatak_catalog::name_mapping::NAME_MAPPING;
 use nunatak_catalog::spec::{DataFile, TableUpdate};
@@ -49,10 +50,7 @@ pub(super) fn prepare(
         let counts = (files.len() as u64, files.iter().map(DataFile::record_count).sum());
         if !dry_run {
             let catalog = context.engine.catalog(&name.catalog)?;
-            let table = match name_mapping {
-                Some(mapping) => with_names(catalog.as_ref(), &table, mapping).await?,
-                None => table,
-            };
+            let table = prepared(catalog.as_ref(), &table, name_mapping, &location).await?;
             commit::append(catalog.as_ref(), &table, files, context.summary(&table)).await?;
         }
         Ok(vec![("added_data_files_count", counts.0), ("added_records_count", counts.1)])
@@ -111,8 +109,16 @@ async fn check_new(context: &StatementContext, table: &Table, files: &[FileStatu
     Ok(())
 }
 
-/// Gives the table the names by which it finds its columns in files without field ids.
-async fn with_names(catalog: &dyn Catalog, table: &Table, mapping: String) -> Result<Table> {
-    let updates = HashMap::from([(NAME_MAPPING.to_owned(), mapping)]);
-    change_metadata(catalog, table, |_| Ok(vec![TableUpdate::SetProperties { updates: updates.clone() }])).await
+/// Gives the table the names by which it finds its columns in files without field ids, and notes which files are not its alone. Before it has them: from then on they
+/// could be deleted.
+async fn prepared(catalog: &dyn Catalog, table: &Table, mapping: Option<String>, location: &str) -> Result<Table> {
+    let updates = |table: &Table| -> Result<HashMap<String, String>> {
+        let adopted = with_adopted(&table.metadata, location)?.map(|places| (ADOPTED.to_owned(), places));
+        let mapping = mapping.clone().map(|mapping| (NAME_MAPPING.to_owned(), mapping));
+        Ok(adopted.into_iter().chain(mapping).collect())
+    };
+    if updates(table)?.is_empty() {
+        return Ok(table.clone());
+    }
+    change_metadata(catalog, table, |table| Ok(vec![TableUpdate::SetProperties { updates: updates(table)? }])).await
 }

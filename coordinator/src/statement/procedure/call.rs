@@ -14,17 +14,26 @@ use super::{NAMES, of_hive_tables, run_on};
 /// The procedures that change which tables there are.
 const OF_CATALOG: [&str; 2] = ["register_table", "unregister_table"];
 
+/// The procedure that is about no table.
+const FLUSH: &str = "flush_metadata_cache";
+
 /// The schema in which procedures are.
 const SYSTEM: &str = "system";
 
-/// Whether a call gives no rows but changes which tables there are.
+/// Whether a call gives no rows: it changes which tables there are, or what is known of them.
 pub(in crate::statement) fn changes_catalog(call: &Call) -> bool {
-    parts(&call.name).last().is_some_and(|name| OF_CATALOG.contains(&name.as_str()))
+    parts(&call.name).last().is_some_and(|name| name == FLUSH || OF_CATALOG.contains(&name.as_str()))
 }
 
 pub(in crate::statement) async fn call(context: StatementContext, call: Call) -> Result<Outcome> {
     let (catalog, procedure) = resolve(&context, &call.name)?;
     let mut arguments = Arguments::new(&procedure, call.arguments);
+    if procedure == FLUSH {
+        arguments.end()?;
+        context.engine.catalog(&catalog)?.clear();
+        context.engine.scan().clear();
+        return Ok(Outcome::done());
+    }
     let name = table_name(&context, catalog, &mut arguments)?;
     match procedure.as_str() {
         "register_table" => register(&context, &name, arguments).await,
@@ -43,7 +52,7 @@ fn resolve(context: &StatementContext, name: &ObjectName) -> Result<(String, Str
     let procedure = parts.pop().unwrap_or_default().to_lowercase();
     let schema = parts.pop();
     let catalog = parts.pop().unwrap_or_else(|| context.session.catalog.clone());
-    let known = NAMES.into_iter().chain(OF_CATALOG);
+    let known = NAMES.into_iter().chain(OF_CATALOG).chain([FLUSH]);
     if schema.as_deref() != Some(SYSTEM) || !parts.is_empty() || !known.clone().any(|known| known == procedure) {
         of_hive_tables(&procedure)?;
         let unknown = Error::new(Code::ProcedureNotFound, format!("procedure '{name}' does not exist"));

@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use futures::{FutureExt, StreamExt};
 use nunatak_catalog::Table;
 use nunatak_catalog::commit::{RefChange, change_metadata, ref_updates, rewrite_manifests, set_current_snapshot};
+use nunatak_catalog::spec::TableUpdate;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
 use nunatak_engine::sql::QualifiedName;
@@ -27,9 +28,10 @@ pub(crate) use self::optimize::SMALL_BYTES;
 use super::{Outcome, StatementContext};
 
 /// The procedures there are.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "add_files",
     "cherrypick_snapshot",
+    "drop_extended_stats",
     "expire_snapshots",
     "fast_forward",
     "optimize",
@@ -63,6 +65,7 @@ async fn run_on(context: StatementContext, name: QualifiedName, procedure: &str,
     let work = match procedure {
         "add_files" => add_files::prepare(context, name, table, arguments)?.boxed(),
         "cherrypick_snapshot" => publish::snapshot(context, name, table, arguments)?.boxed(),
+        "drop_extended_stats" => statistics(context, name, table, &arguments)?.boxed(),
         "optimize" => optimize::prepare(context, name, arguments, filter)?.boxed(),
         "optimize_manifests" => manifests(context, name, table, &arguments)?.boxed(),
         "publish_changes" => publish::changes(context, name, table, arguments)?.boxed(),
@@ -112,6 +115,25 @@ fn snapshot(
         set_current_snapshot(context.engine.catalog(&name.catalog)?.as_ref(), &table, snapshot_id, only_back).await?;
         let id = |id: i64| u64::try_from(id).unwrap_or_default();
         Ok(vec![("previous_snapshot_id", before.map(id).unwrap_or_default()), ("current_snapshot_id", id(snapshot_id))])
+    })
+}
+
+/// Drops what `ANALYZE` has counted, of all snapshots. The files go with the snapshots, since others may be reading them.
+fn statistics(
+    context: StatementContext,
+    name: QualifiedName,
+    table: Table,
+    arguments: &Arguments,
+) -> Result<impl Future<Output = Result<Metrics>> + Send + use<>> {
+    arguments.end()?;
+    Ok(async move {
+        let dropped = table.metadata.statistics_iter().len() as u64;
+        change_metadata(context.engine.catalog(&name.catalog)?.as_ref(), &table, |table| {
+            let snapshots = table.metadata.statistics_iter().map(|file| file.snapshot_id);
+            Ok(snapshots.map(|snapshot_id| TableUpdate::RemoveStatistics { snapshot_id }).collect())
+        })
+        .await?;
+        Ok(vec![("dropped_statistics_files_count", dropped)])
     })
 }
 

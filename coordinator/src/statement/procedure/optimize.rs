@@ -8,7 +8,7 @@ use nunatak_catalog::commit::{self, CommitError, Retries, RetryPolicy};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::scan::{IcebergTable, ScanFiles};
 use nunatak_engine::sql::QualifiedName;
-use nunatak_engine::write::{Chosen, RowOrder, Rows, WriteTarget, compactable, discard, replacing, rows_of, zorder_columns};
+use nunatak_engine::write::{Chosen, RowOrder, Rows, WriteTarget, compactable, discard, replacing, rows_of, without_unused_deletes, zorder_columns};
 
 use super::super::table_properties::sort_order;
 use super::super::{StatementContext, insert};
@@ -74,6 +74,9 @@ pub(super) fn prepare(
             let bytes_max = if dry_run { bytes_left } else { PART_BYTES_MAX.min(bytes_left) };
             let part = compactable(&table, files, wanted, bytes_max, &new);
             if part.files.is_empty() || bytes_left == 0 {
+                if !dry_run {
+                    remove_unused_deletes(&mut context, &name, &mut done).await?;
+                }
                 return Ok(done.metrics());
             }
             if dry_run {
@@ -101,6 +104,33 @@ pub(super) fn prepare(
             context.forget_tables();
         }
     })
+}
+
+/// Removes files of deletes that no data file needs any more, also those that others have left.
+async fn remove_unused_deletes(context: &mut StatementContext, name: &QualifiedName, done: &mut Done) -> Result<()> {
+    let mut retries: Option<Retries> = None;
+    loop {
+        context.forget_tables();
+        let (table, files) = context.planner.table_files(name, None).await?;
+        let delta = without_unused_deletes(&files);
+        let count = delta.removed_deletes.len() as u64;
+        if count == 0 {
+            return Ok(());
+        }
+        let base = table.table();
+        match commit::rewrite_files(context.engine.catalog(&name.catalog)?.as_ref(), base, delta, &context.summary(base)).await {
+            Ok(_) => {
+                done.removed_deletes += count;
+                done.commits += 1;
+                return Ok(());
+            }
+            Err(CommitError::Conflict(error)) => {
+                let policy = RetryPolicy::from_properties(base.metadata.properties())?;
+                retries.get_or_insert_with(|| Retries::new(policy)).wait(error).await?;
+            }
+            Err(error) => return Err(error.into_error()),
+        }
+    }
 }
 
 /// Writes one part again: how many files of deletes went with it, and the new files.

@@ -1,6 +1,6 @@
 //! Which deletes apply to a data file, by the rules of the spec's section "Scan Planning".
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use nunatak_catalog::snapshot::{FileEntry, FileKey};
@@ -108,6 +108,30 @@ impl DeleteIndex {
         let vector = self.vectors.get(path).map(|dated| (dated.value.path.clone(), Some(path.to_owned())));
         let positions = self.of_file.get(path).into_iter().flatten().map(|dated| (dated.value.path.clone(), None));
         vector.into_iter().chain(positions)
+    }
+
+    /// The files of deletes that apply to none of these data files, which are all that there are.
+    pub fn unused<'a>(&self, files: impl Iterator<Item = &'a Arc<FileEntry>>) -> BTreeSet<FileKey> {
+        let mut unused: BTreeSet<FileKey> = self.vectors.iter().map(|(path, dated)| (dated.value.path.clone(), Some(path.clone()))).collect();
+        unused.extend(self.of_file.values().flatten().map(|dated| (dated.value.path.clone(), None)));
+        unused.extend(self.everywhere.iter().map(|deletes| (deletes.file.path.clone(), None)));
+        for partition in self.in_partition.values().flat_map(HashMap::values) {
+            unused.extend(partition.positions.iter().map(|(_, dated)| (dated.value.path.clone(), None)));
+            unused.extend(partition.equality.iter().map(|deletes| (deletes.file.path.clone(), None)));
+        }
+        for data in files {
+            if unused.is_empty() {
+                break;
+            }
+            let Some(FileDeletes { path, positions, vector, equality, .. }) = self.of(data) else { continue };
+            if let Some(vector) = vector {
+                unused.remove(&(vector.path, Some(path)));
+            }
+            for used in positions.into_iter().chain(equality.into_iter().map(|deletes| deletes.file)) {
+                unused.remove(&(used.path, None));
+            }
+        }
+        unused
     }
 
     fn partition_of(&mut self, entry: &FileEntry) -> &mut InPartition {

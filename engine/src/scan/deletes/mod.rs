@@ -16,7 +16,7 @@ mod read;
 pub(super) use apply::{WithDeletes, equality_ids};
 pub(super) use index::DeleteIndex;
 pub(crate) use index::FILE_PATH_ID;
-pub(crate) use positions::schema as position_delete_schema;
+pub(crate) use positions::{POSITION_ID, schema as position_delete_schema};
 pub use read::{DeleteReader, KeptDeletes};
 
 /// The deletes of one data file. An extension of its `PartitionedFile`, which crosses the wire beside it.

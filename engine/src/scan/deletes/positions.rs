@@ -14,7 +14,7 @@ use super::index::FILE_PATH_ID;
 use super::read::{Positions, bad};
 
 /// The id of the column `pos` (spec, "Reserved Field IDs").
-const POSITION_ID: i32 = i32::MAX - 102;
+pub(crate) const POSITION_ID: i32 = i32::MAX - 102;
 
 /// The columns of a file of position deletes.
 pub(crate) fn schema() -> SchemaRef {

@@ -45,6 +45,12 @@ impl KeptDeletes {
         let keys = Cache::builder().max_capacity(CACHE_BYTES_MAX / 2).weigher(|_, keys: &Arc<KeySet>| keys.bytes());
         Self { positions: positions.build(), keys: keys.build() }
     }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.positions.invalidate_all();
+        self.keys.invalidate_all();
+    }
 }
 
 impl Default for KeptDeletes {

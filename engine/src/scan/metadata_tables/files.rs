@@ -6,15 +6,49 @@ use arrow::array::{ArrayRef, BinaryArray, Int32Builder, Int64Builder, ListArray,
 use arrow::datatypes::{Int32Type, Int64Type};
 use nunatak_catalog::Table;
 use nunatak_catalog::snapshot::{ColumnMetrics, FileEntry, ListedFile, SnapshotFiles};
-use nunatak_catalog::spec::Datum;
+use nunatak_catalog::spec::{Datum, PrimitiveLiteral, PrimitiveType};
 use nunatak_core::Result;
+use serde_json::{Value, json};
 
 use super::partitions::PartitionRows;
 use super::{Named, integers, long, longs, texts};
 
 pub(super) fn files(table: &Table, files: &SnapshotFiles) -> Result<Vec<Named>> {
     let entries: Vec<&FileEntry> = files.data.iter().chain(&files.deletes).map(Arc::as_ref).collect();
-    columns_of(table, &entries)
+    let mut columns = columns_of(table, &entries)?;
+    columns.push(("readable_metrics", readable_metrics(table, &entries)));
+    Ok(columns)
+}
+
+/// The metrics of each file by the names of columns, as JSON like Trino's.
+fn readable_metrics(table: &Table, entries: &[&FileEntry]) -> ArrayRef {
+    let schema = table.metadata.current_schema();
+    texts(entries.iter().map(|entry| {
+        let columns = entry.file.all_metrics().into_iter().filter_map(|(id, column)| {
+            let metrics = json!({
+                "column_size": column.column_size,
+                "value_count": column.value_count,
+                "null_value_count": column.null_value_count,
+                "nan_value_count": column.nan_value_count,
+                "lower_bound": column.lower_bound.as_ref().map(readable),
+                "upper_bound": column.upper_bound.as_ref().map(readable),
+            });
+            Some((schema.name_by_field_id(id)?.to_owned(), metrics))
+        });
+        Value::Object(columns.collect()).to_string()
+    }))
+}
+
+/// A bound as JSON: numbers and booleans as such, all else as text.
+fn readable(bound: &Datum) -> Value {
+    match (bound.data_type(), bound.literal()) {
+        (PrimitiveType::Int | PrimitiveType::Long, PrimitiveLiteral::Int(number)) => json!(number),
+        (PrimitiveType::Int | PrimitiveType::Long, PrimitiveLiteral::Long(number)) => json!(number),
+        (_, PrimitiveLiteral::Boolean(value)) => json!(value),
+        (_, PrimitiveLiteral::Float(number)) => json!(number.0),
+        (_, PrimitiveLiteral::Double(number)) => json!(number.0),
+        _ => json!(bound.to_human_string()),
+    }
 }
 
 /// What manifests say about files, a column each.

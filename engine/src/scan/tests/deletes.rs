@@ -376,6 +376,19 @@ async fn random_programs_in_v3() {
 }
 
 #[tokio::test]
+async fn deletes_that_apply_to_no_file_are_found() {
+    let mut model = Model::new(FormatVersion::V2);
+    let rows = |ids: std::ops::Range<i64>| ids.map(|id| (Some(id), "a".to_owned(), None)).collect::<Vec<Row>>();
+    model.insert(rows(0..3), DataType::Int64).await;
+    model.delete_values(&rows(1..2), &[1]).await;
+    model.insert(rows(3..5), DataType::Int64).await;
+    let files = model.staged.provider().load_files().await.unwrap().clone();
+    assert_eq!(files.deletes.unused(files.files.iter()).len(), 0);
+    let younger = files.files.iter().filter(|entry| entry.data_sequence_number > 1);
+    assert_eq!(files.deletes.unused(younger).len(), 1);
+}
+
+#[tokio::test]
 async fn damaged_deletes_are_named() {
     let mut model = Model::new(FormatVersion::V2);
     model.insert(vec![(Some(1), "a".to_owned(), None), (Some(2), "b".to_owned(), None)], DataType::Int64).await;

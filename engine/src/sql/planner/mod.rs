@@ -1,16 +1,18 @@
 //! From a parsed statement to DataFusion's logical plan, with every name resolved and every table at one snapshot.
 
-use std::collections::BTreeSet;
+mod insert;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{DmlStatement, EmptyRelation, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, WriteOp};
+use datafusion::logical_expr::{DmlStatement, EmptyRelation, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Volatility, WriteOp};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -23,19 +25,25 @@ use nunatak_core::{Code, Error, Result};
 use super::changes::{self, Change, ChangePlan};
 use super::column_case::{self, ColumnNames, OutputNames};
 use super::hidden_columns::{self, HIDDEN_MARK};
-use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, SYSTEM, parts};
+use super::listing::{self, RelationKind};
+use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, SYSTEM};
 use super::place::{Places, start_of};
 use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, SOURCES_CATALOG, VERSION_MARK, VersionExpression};
 use super::statement::{ColumnDefinition, Statement};
 use super::types::new_schema;
-use super::{functions, information_schema, insert_values, merge, nested_values, overwrite, parse, queries, row_values, select_items, system_tables};
+use super::{
+    conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, select_items, system_tables, values,
+};
+use crate::computing::{computing, in_steps};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
-use crate::functions::column_cast::{cast_columns, cast_to_column};
-use crate::scan::types::{plain_type, table_schema};
+use crate::rules::{alike_rows, with_exact_casts};
+use crate::scan::types::table_schema;
 use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, ScanShape, metadata_table, table_changes};
 use crate::write::encode;
+
+pub use insert::InsertPlan;
 
 /// How deeply views may refer to views.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -62,18 +70,6 @@ pub struct PlannerSession {
     pub partitions: Option<usize>,
     /// The branch on which tables with the property `write.wap.enabled` are read and changed.
     pub wap_branch: Branch,
-}
-
-/// A planned `INSERT`.
-pub struct InsertPlan {
-    /// The table, as it was when planned.
-    pub table: Table,
-    /// Its name.
-    pub name: QualifiedName,
-    /// Its rows: the table's columns in order, cast to their types.
-    pub input: LogicalPlan,
-    /// Of `INSERT OVERWRITE ... PARTITION`: the deletion of the rows that are replaced.
-    pub replaced: Option<Change>,
 }
 
 impl Planner {
@@ -123,71 +119,18 @@ impl Planner {
 
     /// A plan with the types of all expressions made alike where they have to be.
     pub fn analyzed(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {}).map_err(from_datafusion)
-    }
-
-    /// Plans an `INSERT`; DataFusion maps and casts its columns.
-    pub async fn plan_insert(&self, mut insert: ast::Statement) -> Result<InsertPlan> {
-        let mut replaced = None;
-        if let ast::Statement::Insert(insert) = &mut insert {
-            if insert.on.is_some() || insert.returning.is_some() {
-                return Err(Error::not_supported(
-                    "of INSERT only INSERT INTO | OVERWRITE table [(columns)] [PARTITION (column = value)] query is supported",
-                ));
-            }
-            replaced = self.prepare_insert(insert).await?;
-        }
-        match self.plan(insert).await? {
-            LogicalPlan::Dml(DmlStatement { table_name, input, op: WriteOp::Insert(_), .. }) => {
-                let name = self.qualified(table_name)?;
-                let table = self.looked_up.get(&name).ok_or_else(|| Error::internal(format!("{name} was planned but not looked up")))?;
-                let Some(iceberg) = table.downcast_ref::<IcebergTable>() else {
-                    return Err(Error::not_supported(format!("'{name}' is not a table that can be written")));
-                };
-                let columns = TableProvider::schema(iceberg);
-                let input = nested_values::with_plain_types(Arc::unwrap_or_clone(input));
-                let input = input.and_then(|input| insert_values::with_named_casts(input, &columns)).map_err(from_datafusion)?;
-                let input = self.conforming(input, &columns)?;
-                Ok(InsertPlan { table: iceberg.table().clone(), name, input, replaced })
-            }
-            other => Err(Error::internal(format!("INSERT was planned as {}", other.display()))),
-        }
-    }
-
-    /// Gives the rows that are inserted the field names of their columns, and takes `OVERWRITE` and `PARTITION` out: what deletes the rows that they mean.
-    async fn prepare_insert(&self, insert: &mut ast::Insert) -> Result<Option<Change>> {
-        let ast::TableObject::TableName(target) = &insert.table else { return Ok(None) };
-        let target = target.clone();
-        let name = self.resolve(&target)?;
-        let table = self.load_for_rows(&name).await?;
-        // What is no table gets its error from planning.
-        let Some(table) = table else { return Ok(None) };
-        let schema = table_schema(table.metadata.current_schema())?;
-        let fields = table.metadata.current_schema().as_struct().fields();
-        let names = ColumnNames::of([Arc::clone(&schema)]);
-        insert.columns.iter_mut().for_each(|column| names.respell_last(column));
-        insert.partitioned.iter_mut().flatten().for_each(|value| names.respell_within(value));
-        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let (condition, values) = overwrite::take_partition(insert, &columns)?;
-        let Some(source) = &mut insert.source else { return Ok(None) };
-        // Names that the table does not have get their error from planning.
-        let place = |column| schema.index_of(parts(column).last()?).ok();
-        let places: Vec<usize> = match insert.columns.is_empty() {
-            true => (0..fields.len()).collect(),
-            false => insert.columns.iter().filter_map(place).collect(),
-        };
-        row_values::name_fields_of_query(source, &places.iter().map(|place| fields[*place].field_type.as_ref()).collect::<Vec<_>>());
-        let targets: Vec<&Field> = places.iter().map(|place| schema.field(*place)).collect();
-        insert.overwrite = false;
-        self.looked_up.insert(name, self.provider(table.clone(), false)?);
-        self.plan_source(insert, &values, &targets).await?;
-        condition.map(|condition| Ok(Change::Delete(Box::new(overwrite::delete(&target, &condition)?)))).transpose()
+        computing(|| self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})).map_err(from_datafusion)
     }
 
     /// A table of that name at its current snapshot, and the files that may have rows for which `filter` is true.
     pub async fn table_files(&self, name: &QualifiedName, filter: Option<&ast::Expr>) -> Result<(IcebergTable, ScanFiles)> {
         let table = self.table(name).await?;
-        let table = self.at_head(&table)?;
+        self.files_of(&table, filter).await
+    }
+
+    /// The same for a table that was loaded.
+    pub async fn files_of(&self, table: &Table, filter: Option<&ast::Expr>) -> Result<(IcebergTable, ScanFiles)> {
+        let table = self.at_head(table)?;
         let mut filters = Vec::new();
         if let Some(filter) = filter {
             let schema = Arc::new(DFSchema::try_from(TableProvider::schema(&table)).map_err(from_datafusion)?);
@@ -207,48 +150,6 @@ impl Planner {
         }
         let files = table.plan_files(filters).await?;
         Ok((table, files))
-    }
-
-    /// The rows with the types of the table's columns. They were cast to them by the types that they had before analysis.
-    fn conforming(&self, input: LogicalPlan, columns: &SchemaRef) -> Result<LogicalPlan> {
-        // With parameters it is done when they have values, if it cannot be done now.
-        let Ok(analyzed) = self.analyzed(input.clone()) else { return Ok(input) };
-        let same = |(is, wanted): (&FieldRef, &FieldRef)| plain_type(is.data_type()) == plain_type(wanted.data_type());
-        if analyzed.schema().fields().iter().zip(columns.fields()).all(same) {
-            return Ok(input);
-        }
-        cast_columns(analyzed, columns).map_err(from_datafusion)
-    }
-
-    /// Plans the query of an `INSERT` into these columns by itself, with `values` as further columns, if it has `VALUES` in it, since DataFusion takes all of
-    /// them for rows of the table, or if there may be rows among the values, which are cast by position.
-    async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr], targets: &[&Field]) -> Result<()> {
-        let Some(source) = &mut insert.source else { return Ok(()) };
-        if let ast::SetExpr::Values(rows) = source.body.as_mut() {
-            rows.rows.iter_mut().for_each(|row| row.content.extend_from_slice(values));
-            return Ok(());
-        }
-        let is_nested = |column: &&Field| column.data_type().is_nested();
-        if values.is_empty() && !targets.iter().any(is_nested) && !source.to_string().to_uppercase().contains("VALUES") {
-            return Ok(());
-        }
-        let plan = self.plan_query(source.as_ref().clone()).await?;
-        let schema = Arc::clone(plan.schema());
-        let columns = schema.columns().into_iter().enumerate().map(|(number, column)| {
-            let value = Expr::Column(column);
-            let value = match targets.get(number).copied().filter(is_nested) {
-                Some(column) => cast_to_column(value, column, &schema)?,
-                None => value,
-            };
-            Ok(value.alias(format!("column {number}")))
-        });
-        let columns = columns.collect::<datafusion::error::Result<Vec<_>>>().map_err(from_datafusion)?;
-        let plan = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
-        let name = self.looked_up.reserve_numbers().to_string();
-        let name = QualifiedName { catalog: SOURCES_CATALOG.to_owned(), schema: SOURCES_CATALOG.to_owned(), table: name };
-        *source = overwrite::select_from(&name, values)?;
-        self.looked_up.insert(name, Arc::new(ViewTable::new(plan, None)));
-        Ok(())
     }
 
     /// A table at the head of its branch.
@@ -302,7 +203,11 @@ impl Planner {
         let names = ColumnNames::of([TableProvider::schema(table.as_ref())]);
         for clause in &mut merge.clauses {
             names.respell_targets(&mut clause.action);
-            changes::name_rows(&mut clause.action, table);
+            changes::name_values(&mut clause.action, table)?;
+        }
+        if let Some((name, target)) = merge::name_target(&mut merge) {
+            let known = self.looked_up.get(&self.resolve(&name)?);
+            self.looked_up.insert(target, known.ok_or_else(|| Error::internal(format!("{name} was not looked up")))?);
         }
         let statement = ast::Statement::Merge(merge);
         if hidden_columns::are_named(&statement) {
@@ -320,6 +225,11 @@ impl Planner {
     pub fn plan_files(&self, table: Arc<dyn TableProvider>) -> Result<LogicalPlan> {
         let source = datafusion::datasource::provider_as_source(table);
         LogicalPlanBuilder::scan("files", source, None).and_then(|builder| builder.build()).map_err(from_datafusion)
+    }
+
+    /// Whether what was planned names a table or view, in a view too.
+    pub fn has_looked_up(&self, name: &QualifiedName) -> bool {
+        self.looked_up.get(name).is_some()
     }
 
     /// Whether what was planned reads rows of a table, in a view too.
@@ -357,21 +267,64 @@ impl Planner {
         }
     }
 
-    async fn plan(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
+    async fn plan(&self, statement: ast::Statement) -> Result<LogicalPlan> {
+        in_steps(self.planned(statement)).await
+    }
+
+    async fn planned(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
+        conditions::flatten(&mut statement)?;
         let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
         queries::adapt(&mut statement, self.session_names())?;
         functions::check(&statement, &self.state)?;
+        values::replace_all(&mut statement, &mut |values| self.typed_values(values))?;
         self.look_up_all(&statement, &relations).await?;
         let outputs = OutputNames::of(&statement);
-        ColumnNames::of(self.looked_up.schemas()).respell_all(&mut statement);
+        let names = ColumnNames::of(self.looked_up.schemas());
+        names.respell_all(&mut statement);
         select_items::name_all(&mut statement);
+        outer_names::qualify(&mut statement, |name| names.contains(name));
         if relations.want_hidden_columns() {
             hidden_columns::exclude(&mut statement, |name| self.hidden_columns(name))?;
         }
+        join_using::set_apart(&mut statement, |name| self.columns(name));
         let places = Places::of(&statement);
         let statement = DataFusionStatement::Statement(Box::new(statement));
         let plan = self.state.statement_to_plan(statement).await.map_err(|error| places.add_to(from_datafusion(error)))?;
         outputs.restore(plan)
+    }
+
+    /// The names of the columns of a table that was looked up.
+    fn columns(&self, name: &ast::ObjectName) -> Option<Vec<String>> {
+        let table = self.looked_up.get(&self.resolve(name).ok()?)?;
+        Some(table.schema().fields().iter().map(|field| field.name().clone()).collect())
+    }
+
+    /// What stands for `VALUES` whose types are not plain to see: a query for their rows, which are planned by themselves. `None` leaves them, and what is wrong with
+    /// them, to DataFusion.
+    fn typed_values(&self, values: &ast::Values) -> Result<Option<ast::SetExpr>> {
+        if !values::are_mixed(values) || values.rows.iter().any(|row| row.content.len() != values.rows[0].content.len()) {
+            return Ok(None);
+        }
+        let nothing = DFSchema::empty();
+        let row = |row: &[ast::Expr]| row.iter().map(|value| self.expression(value, &nothing)).collect::<Result<Vec<Expr>>>();
+        let Ok(rows) = values.rows.iter().map(|values| row(&values.content)).collect::<Result<Vec<_>>>() else { return Ok(None) };
+        let plan = alike_rows(rows).and_then(LogicalPlanBuilder::values).and_then(LogicalPlanBuilder::build);
+        match plan {
+            Ok(plan) if plan.get_parameter_names().is_ok_and(|names| names.is_empty()) => {
+                let query = self.kept(plan, &[])?;
+                Ok(Some(*query.body))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A query for the rows of a plan, with further columns of these values.
+    fn kept(&self, plan: LogicalPlan, values: &[ast::Expr]) -> Result<Box<ast::Query>> {
+        let name = self.looked_up.reserve_numbers().to_string();
+        let name = QualifiedName { catalog: SOURCES_CATALOG.to_owned(), schema: SOURCES_CATALOG.to_owned(), table: name };
+        let query = overwrite::select_from(&name, values)?;
+        self.looked_up.insert(name, Arc::new(ViewTable::new(plan, None)));
+        Ok(query)
     }
 
     /// The hidden columns of a table that was looked up.
@@ -413,7 +366,7 @@ impl Planner {
         }
         let catalog = self.context.catalog(&name.catalog)?;
         if name.schema == INFORMATION_SCHEMA {
-            return information_schema::table(catalog, name).await;
+            return information_schema::table(&self.context, &self.session, catalog, name);
         }
         if let Some(tables) = self.context.system_tables()
             && let Some(table) = system_tables::table(tables.as_ref(), name)?
@@ -479,27 +432,39 @@ impl Planner {
     }
 
     fn timestamp_millis(&self, expression: &ast::Expr) -> Result<i64> {
-        match self.constant(expression, Some(&DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))))? {
-            ScalarValue::TimestampMillisecond(Some(millis), _) => Ok(millis),
+        match self.constant(expression, Some(&DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))))? {
+            // Not rounded: what is committed in the next millisecond is not there yet.
+            ScalarValue::TimestampMicrosecond(Some(micros), _) => Ok(micros.div_euclid(1_000)),
             _ => Err(Error::new(Code::InvalidArguments, "FOR TIMESTAMP AS OF needs a timestamp that is not null")),
         }
     }
 
     /// A column's default from its expression; `None` for NULL.
     ///
-    /// Errors: `EXPRESSION_NOT_CONSTANT`, those of casting it to the column's type, `NOT_SUPPORTED` for rows, arrays and maps.
+    /// Errors: `EXPRESSION_NOT_CONSTANT`, those of casting it to the column's type, `NOT_SUPPORTED` for rows, arrays and maps, and for what changes with time.
     pub fn default_value(&self, expression: &ast::Expr, field: &NestedField) -> Result<Option<Literal>> {
         let Type::Primitive(primitive) = field.field_type.as_ref() else {
             return Err(Error::not_supported(format!("column '{}' cannot have a default: it is a row, an array or a map", field.name)));
         };
+        if self.changes_with_time(expression).map_err(|error| in_default(&field.name, error))? {
+            let refused = format!("the default of column '{}' must be a constant: '{expression}' has other values at other times", field.name);
+            return Err(Error::not_supported(refused).with_hint("give the value in INSERT"));
+        }
         let schema = spec_schema(field)?;
-        let value = self.constant(expression, Some(table_schema(&schema)?.field(0).data_type()))?;
+        let value = self.constant(expression, Some(table_schema(&schema)?.field(0).data_type())).map_err(|error| in_default(&field.name, error))?;
         let array = value.to_array().map_err(from_datafusion)?;
         let Some(bytes) = encode(array.as_ref(), 0)? else { return Ok(None) };
         let datum = Datum::try_from_bytes(&bytes, primitive.clone());
         let datum =
             datum.map_err(|error| Error::internal(format!("the default of column '{}' is no value of its type", field.name)).with_source(error))?;
         Ok(Some(Literal::Primitive(datum.literal().clone())))
+    }
+
+    /// Whether an expression without columns calls a function whose value is not always the same.
+    fn changes_with_time(&self, expression: &ast::Expr) -> Result<bool> {
+        let planned = self.expression(expression, &DFSchema::empty())?;
+        let varies = |part: &Expr| matches!(part, Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable);
+        planned.exists(|part| Ok(varies(part))).map_err(from_datafusion)
     }
 
     /// The schema of a new table with the defaults of its columns.
@@ -533,6 +498,7 @@ impl Planner {
         if let Some(data_type) = cast_to {
             planned = planned.cast_to(data_type, schema.as_ref()).map_err(from_datafusion)?;
         }
+        let planned = with_exact_casts(planned, &schema).map_err(from_datafusion)?;
         let context =
             SimplifyContext::builder().with_schema(schema).with_config_options(Arc::clone(self.state.config_options())).with_current_time().build();
         match ExprSimplifier::new(context).simplify(planned).map_err(from_datafusion)? {
@@ -561,6 +527,11 @@ impl Planner {
         file_table(&self.state, call.format, &call.pattern, &options, schema).await
     }
 
+    /// The columns that a view has. Errors: those of planning it.
+    pub(super) async fn view_schema(&self, view: View) -> Result<SchemaRef> {
+        Ok(self.view(view).await?.schema())
+    }
+
     /// A view, planned against the names it was made under and the snapshots this query has pinned.
     fn view(&self, view: View) -> BoxFuture<'_, Result<Arc<dyn TableProvider>>> {
         Box::pin(async move {
@@ -578,6 +549,7 @@ impl Planner {
                 })?,
                 _ => return Err(Error::new(Code::InvalidView, format!("the text of view '{}' is not a query", view.name))),
             };
+            let plan = column_case::frozen(plan, &view.name.to_string(), &view.sql, &view.columns)?;
             let table: Arc<dyn TableProvider> = Arc::new(ViewTable::new(column_case::folded(plan)?, Some(view.sql)));
             Ok(table)
         })
@@ -594,6 +566,19 @@ impl Planner {
     }
 }
 
+/// An error of a column's default, with the column's name.
+fn in_default(column: &str, error: Error) -> Error {
+    let named = Error::new(error.code(), format!("the default of column '{column}': {}", error.message()));
+    let named = match error.location() {
+        Some(location) => named.at(location),
+        None => named,
+    };
+    match error.hint() {
+        Some(hint) => named.with_hint(hint),
+        None => named,
+    }
+}
+
 /// A schema of one column.
 fn spec_schema(field: &NestedField) -> Result<Schema> {
     let field = NestedField { required: false, initial_default: None, write_default: None, ..field.clone() };
@@ -607,14 +592,17 @@ fn declared_schema(columns: &[ColumnDefinition]) -> Result<SchemaRef> {
 }
 
 async fn table_not_found(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Result<Error> {
-    let schemas = catalog.namespaces().await?;
-    if !schemas.iter().any(|schema| schema.name == name.schema) {
-        let missing = Error::new(Code::SchemaNotFound, format!("schema '{}' does not exist", name.schema));
-        return Ok(suggest(missing, &name.schema, schemas.iter().map(|schema| schema.name.as_str())));
+    if catalog.namespace(&name.schema).await?.is_none() {
+        return Ok(listing::schema_not_found(catalog.as_ref(), &name.schema).await);
     }
-    let names: BTreeSet<String> = catalog.tables(&name.schema).await?.into_iter().chain(catalog.views(&name.schema).await?).collect();
+    // It is looked for here where a table is needed: a view stands for a query in all other places.
+    if catalog.load_view(&name.in_catalog()).await?.is_some() {
+        let error = Error::new(Code::TableNotFound, format!("'{}' is a view, and a table is needed here", name.table));
+        return Ok(error.with_hint("name the table that it reads; SHOW CREATE VIEW shows its query"));
+    }
     let missing = Error::new(Code::TableNotFound, format!("table '{}' does not exist", name.table));
-    Ok(suggest(missing, &name.table, names.iter().map(String::as_str)))
+    let relations = listing::for_hint(listing::relations_of(catalog.as_ref(), &name.schema, &RelationKind::ALL)).await;
+    Ok(suggest(missing, &name.table, relations.iter().map(|relation| relation.name.table.as_str())))
 }
 
 /// Adds to `error` the place where `reference` stands in the text.

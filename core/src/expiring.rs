@@ -14,7 +14,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What starts an entry's time anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Renewal {
+pub enum Renewal {
     /// Each use.
     Use,
     /// Nothing.
@@ -22,7 +22,8 @@ pub(crate) enum Renewal {
 }
 
 /// The map.
-pub(crate) struct Expiring<V> {
+#[derive(Debug)]
+pub struct Expiring<V> {
     entries: HashMap<Uuid, Entry<V>>,
     lifetime: Duration,
     renewal: Renewal,
@@ -30,6 +31,7 @@ pub(crate) struct Expiring<V> {
     swept: Option<Instant>,
 }
 
+#[derive(Debug)]
 struct Entry<V> {
     value: V,
     since: Instant,
@@ -37,14 +39,15 @@ struct Entry<V> {
 
 impl<V> Expiring<V> {
     /// An empty map of at most `len_max` entries, each of which lives for `lifetime`.
-    pub(crate) fn new(lifetime: Duration, renewal: Renewal, len_max: usize) -> Self {
+    pub fn new(lifetime: Duration, renewal: Renewal, len_max: usize) -> Self {
         Self { entries: HashMap::new(), lifetime, renewal, len_max, swept: None }
     }
 
     /// Adds an entry, and gives the entries that had to go for it: expired ones, and the oldest where the map is full.
-    pub(crate) fn insert(&mut self, id: Uuid, value: V, now: Instant) -> Vec<V> {
+    pub fn insert(&mut self, id: Uuid, value: V, now: Instant) -> Vec<V> {
         let mut gone = self.sweep(now);
         if self.entries.len() >= self.len_max
+            && !self.entries.contains_key(&id)
             && let Some(oldest) = self.oldest()
         {
             gone.extend(self.entries.remove(&oldest).map(|entry| entry.value));
@@ -54,7 +57,7 @@ impl<V> Expiring<V> {
     }
 
     /// The value of an id, if there still is one. This counts as a use.
-    pub(crate) fn get(&mut self, id: Uuid, now: Instant) -> Option<&mut V> {
+    pub fn get(&mut self, id: Uuid, now: Instant) -> Option<&mut V> {
         let entry = self.entries.get_mut(&id)?;
         if now.saturating_duration_since(entry.since) >= self.lifetime {
             return None;
@@ -66,18 +69,13 @@ impl<V> Expiring<V> {
     }
 
     /// Takes the value of an id out. An expired one is taken out and not given.
-    pub(crate) fn remove(&mut self, id: Uuid, now: Instant) -> Option<V> {
+    pub fn remove(&mut self, id: Uuid, now: Instant) -> Option<V> {
         let entry = self.entries.remove(&id)?;
         (now.saturating_duration_since(entry.since) < self.lifetime).then_some(entry.value)
     }
 
-    /// Takes out every entry that `wanted` picks.
-    pub(crate) fn remove_where(&mut self, mut wanted: impl FnMut(&V) -> bool) {
-        self.entries.retain(|_, entry| !wanted(&entry.value));
-    }
-
     /// Takes expired entries out now, whenever that was done last.
-    pub(crate) fn expire(&mut self, now: Instant) -> Vec<V> {
+    pub fn expire(&mut self, now: Instant) -> Vec<V> {
         self.swept = Some(now);
         let lifetime = self.lifetime;
         self.entries.extract_if(|_, entry| now.saturating_duration_since(entry.since) >= lifetime).map(|(_, entry)| entry.value).collect()
@@ -94,7 +92,7 @@ impl<V> Expiring<V> {
 }
 
 /// Locks a mutex whose data is whole after every step, so that a panic elsewhere does not matter.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

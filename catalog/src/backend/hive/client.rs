@@ -1,0 +1,288 @@
+//! Calls to a metastore: over a few connections that are kept, to whichever of its servers answers, again where that is safe and can help; and how failures become our error.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nunatak_core::{Code, Error, Result, Retry};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::connection::{Answer, Broken, Connection, Server};
+use super::method::{self, ExceptionKind, Method};
+use super::options::Options;
+use super::value::{Fields, Value};
+
+/// A connection that was not used for so long is not trusted: something between us and the metastore may have forgotten it.
+const IDLE_MAX: Duration = Duration::from_secs(120);
+const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// The metastore of a catalog. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Client(Arc<Shared>);
+
+struct Shared {
+    catalog: String,
+    options: Options,
+    /// Those that nobody uses now; the one that was used last is at the end.
+    idle: Mutex<Vec<Idle>>,
+    permits: Arc<Semaphore>,
+    /// Which server answered last.
+    server: AtomicUsize,
+}
+
+struct Idle {
+    connection: Connection,
+    server: usize,
+    since: Instant,
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The call was not carried out.
+    Refused(Error),
+    /// It may or may not have been carried out.
+    Lost(Error),
+    /// The metastore answered with an exception.
+    Said {
+        /// Which one.
+        kind: ExceptionKind,
+        /// In its words.
+        message: String,
+        /// Our error for it where it has no meaning of its own.
+        error: Error,
+    },
+}
+
+impl Fault {
+    /// The error inside, for callers that do not care which it is.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Refused(error) | Self::Lost(error) | Self::Said { error, .. } => error,
+        }
+    }
+
+    /// Whether the metastore says this.
+    pub(super) fn is(&self, wanted: ExceptionKind) -> bool {
+        matches!(self, Self::Said { kind, .. } if *kind == wanted)
+    }
+}
+
+impl Client {
+    /// A client of the servers that the options name. Nothing is connected yet.
+    pub(super) fn new(catalog: &str, options: Options) -> Self {
+        let permits = Arc::new(Semaphore::new(options.connections_max));
+        let (idle, server) = (Mutex::default(), AtomicUsize::new(0));
+        Self(Arc::new(Shared { catalog: catalog.to_owned(), options, idle, permits, server }))
+    }
+
+    /// The options.
+    pub(super) fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// Makes a call and gives what its result has. `operation` says what it is for, as in "cannot load table 'a.b'".
+    pub(super) async fn call(&self, method: &'static Method, operation: &str, arguments: Fields) -> Result<Fields, Fault> {
+        let arguments = Arc::new(arguments);
+        let mut retries = 0;
+        loop {
+            let outcome = self.call_once(method, operation, Arc::clone(&arguments)).await;
+            let again = match &outcome {
+                Err(Fault::Refused(error)) => error.retry() != Retry::Never,
+                Err(Fault::Lost(error)) => method.repeatable && error.retry() != Retry::Never,
+                _ => false,
+            };
+            if !again || retries >= self.0.options.retries_max {
+                return outcome;
+            }
+            tokio::time::sleep(wait(retries, rand::random())).await;
+            retries += 1;
+        }
+    }
+
+    async fn call_once(&self, method: &'static Method, operation: &str, arguments: Arc<Fields>) -> Result<Fields, Fault> {
+        let gone = || Fault::Refused(Error::internal("nobody may call the metastore any more"));
+        let permit = Arc::clone(&self.0.permits).acquire_owned().await.map_err(|_| gone())?;
+        let (shared, what) = (Arc::clone(&self.0), operation.to_owned());
+        // The thread ends the call also when nobody waits for it any more, and the connection stays good.
+        let called = tokio::task::spawn_blocking(move || {
+            let outcome = shared.call(method, &what, &arguments);
+            drop(permit);
+            outcome
+        });
+        called.await.unwrap_or_else(|error| Err(Fault::Lost(Error::internal(format!("cannot {operation}: the call has stopped")).with_source(error))))
+    }
+}
+
+impl Shared {
+    fn call(&self, method: &'static Method, operation: &str, arguments: &Fields) -> Result<Fields, Fault> {
+        let Idle { mut connection, server, .. } = self.connection(operation)?;
+        let answer = connection.call(method, arguments).map_err(|broken| self.broken(server, operation, broken))?;
+        self.idle.lock().push(Idle { connection, server, since: Instant::now() });
+        match answer {
+            Answer::Result(fields) => Ok(fields),
+            Answer::Exception(kind, message) => Err(self.said(server, operation, kind, message)),
+        }
+    }
+
+    /// A connection that was kept, or a new one.
+    fn connection(&self, operation: &str) -> Result<Idle, Fault> {
+        loop {
+            let Some(idle) = self.idle.lock().pop() else { return self.connect(operation) };
+            if idle.since.elapsed() < IDLE_MAX && idle.connection.is_alive() {
+                return Ok(idle);
+            }
+        }
+    }
+
+    /// Connects to the server that answered last, or else to the next one that does.
+    fn connect(&self, operation: &str) -> Result<Idle, Fault> {
+        let servers = &self.options.servers;
+        let first = self.server.load(Ordering::Relaxed);
+        let mut failures = Vec::with_capacity(servers.len());
+        for turn in 0..servers.len() {
+            let server = (first + turn) % servers.len();
+            match self.introduced(&servers[server]) {
+                Ok(connection) => {
+                    self.server.store(server, Ordering::Relaxed);
+                    return Ok(Idle { connection, server, since: Instant::now() });
+                }
+                Err(why) => failures.push(format!("'{}' ({why})", servers[server])),
+            }
+        }
+        let all = failures.join(", ");
+        let noun = if servers.len() == 1 { "metastore" } else { "metastores" };
+        Err(Fault::Refused(unavailable(format!("cannot {operation}: the {noun} {all} of catalog '{}' cannot be reached", self.catalog))))
+    }
+
+    /// A connection on which we have said who we are. A metastore that takes nobody's word for it (with Kerberos) ends it here.
+    fn introduced(&self, server: &Server) -> Result<Connection, String> {
+        let mut connection = Connection::open(server, self.options.timeouts).map_err(|error| error.to_string())?;
+        let arguments = Fields::new().with(1, self.options.user.as_str()).with(2, Value::texts([]));
+        match connection.call(&method::SET_UGI, &arguments) {
+            Ok(Answer::Result(_) | Answer::Exception(ExceptionKind::UnknownMethod, _)) => Ok(connection),
+            Ok(Answer::Exception(_, message)) => Err(said(&message)),
+            Err(broken) => Err(reason(&broken)),
+        }
+    }
+
+    /// The failure of a call that got no answer.
+    fn broken(&self, server: usize, operation: &str, broken: Broken) -> Fault {
+        let what = |what: &str| format!("cannot {operation}: the metastore '{}' of catalog '{}' {what}", self.options.servers[server], self.catalog);
+        match &broken {
+            Broken::Unsent(why) => Fault::Refused(Error::internal(what(&format!("was not asked: {why}")))),
+            Broken::Nonsense(_) => Fault::Lost(
+                Error::new(Code::IcebergCatalogError, what(&reason(&broken)))
+                    .with_hint("see that the catalog's uri is that of a Hive Metastore that is reached without TLS, Kerberos and framed messages"),
+            ),
+            Broken::Ended(_) | Broken::Late => Fault::Lost(unavailable(what(&reason(&broken)))),
+        }
+    }
+
+    /// The failure of a call that was answered with an exception.
+    fn said(&self, server: usize, operation: &str, kind: ExceptionKind, message: String) -> Fault {
+        let what = |what: &str| format!("cannot {operation}: the metastore '{}' of catalog '{}' {what}", self.options.servers[server], self.catalog);
+        let words = said(&message);
+        let error = match kind {
+            ExceptionKind::UnknownMethod => Error::not_supported(what(&format!("does not know the call: {words}"))),
+            _ if is_refusal(&message) => Error::new(Code::CatalogAccessDenied, what(&format!("does not allow it: {words}")))
+                .with_hint("ask who runs that metastore for the right to do it, or name another user with hive.user"),
+            _ => Error::new(Code::IcebergCatalogError, what(&format!("refused it: {words}"))),
+        };
+        Fault::Said { kind, message, error }
+    }
+}
+
+fn unavailable(what: String) -> Error {
+    Error::new(Code::CatalogUnavailable, what)
+        .with_hint("see that it is up, and that the catalog's uri is right; run the statement again")
+        .with_retry(Retry::Query)
+}
+
+fn reason(broken: &Broken) -> String {
+    match broken {
+        Broken::Unsent(why) => why.clone(),
+        Broken::Ended(why) => format!("broke off the connection: {why}"),
+        Broken::Late => String::from("does not answer in time"),
+        Broken::Nonsense(why) => format!("gave an answer that is not of the metastore's protocol: {why}"),
+    }
+}
+
+/// The metastore has no exception of its own for what somebody may not do.
+fn is_refusal(message: &str) -> bool {
+    ["AccessControlException", "Permission denied", "does not have privileges"].iter().any(|words| message.contains(words))
+}
+
+/// What is shown of a message: its first line, and of that not more than is read.
+fn said(message: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 400;
+    let line = message.lines().next().unwrap_or_default().trim().trim_end_matches('.');
+    match line.is_empty() {
+        true => String::from("no reason given"),
+        false => line.chars().take(SHOWN_CHARS_MAX).collect(),
+    }
+}
+
+/// How long to wait before a call is made again after `retries` times. `chance` is between 0 and 1.
+fn wait(retries: u32, chance: f64) -> Duration {
+    let longest = RETRY_WAIT_MIN.saturating_mul(1u32.checked_shl(retries).unwrap_or(u32::MAX)).min(RETRY_WAIT_MAX);
+    longest.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn client(uri: &str) -> Client {
+        let properties = BTreeMap::from([("hive.max-retries".to_owned(), "1".to_owned()), ("hive.socket-timeout-ms".to_owned(), "300".to_owned())]);
+        Client::new("prod", Options::new(uri, &properties).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_metastore_that_is_not_there_is_named() {
+        let client = client("thrift://127.0.0.1:9,thrift://127.0.0.1:11");
+        let fault = client.call(&method::GET_ALL_DATABASES, "list schemas", Fields::new()).await.unwrap_err();
+        assert!(matches!(&fault, Fault::Refused(error) if error.code() == Code::CatalogUnavailable), "{fault:?}");
+        let message = fault.into_error().message().to_owned();
+        assert!(message.starts_with("cannot list schemas: the metastores 'thrift://127.0.0.1:9' ("), "{message}");
+        assert!(message.contains("'thrift://127.0.0.1:11' (") && message.ends_with(" of catalog 'prod' cannot be reached"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_not_waited_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = client(&format!("thrift://{}", listener.local_addr().unwrap()));
+        let fault = client.call(&method::GET_ALL_DATABASES, "list schemas", Fields::new()).await.unwrap_err();
+        assert!(fault.into_error().message().contains("does not answer in time"));
+    }
+
+    #[test]
+    fn messages_become_ours() {
+        let client = client("thrift://h:1");
+        let fault = |kind, message: &str| client.0.said(0, "create table 'a.b'", kind, message.to_owned());
+        for (kind, message, code) in [
+            (
+                ExceptionKind::Meta,
+                "Got exception: org.apache.hadoop.security.AccessControlException Permission denied: user=x",
+                Code::CatalogAccessDenied,
+            ),
+            (ExceptionKind::Meta, "JDO failed.\n\tat x", Code::IcebergCatalogError),
+            (ExceptionKind::UnknownMethod, "Invalid method name: 'lock'", Code::NotSupported),
+        ] {
+            let error = fault(kind, message).into_error();
+            assert_eq!(error.code(), code, "{message}");
+            assert!(error.message().starts_with("cannot create table 'a.b': the metastore 'thrift://h:1' of catalog 'prod' "), "{error}");
+            assert!(!error.message().contains("at x"));
+        }
+        assert!(fault(ExceptionKind::NoSuchObject, "").is(ExceptionKind::NoSuchObject));
+    }
+
+    #[test]
+    fn waits_grow_to_a_limit() {
+        assert_eq!([0, 1, 4, 5, 40].map(|retries| wait(retries, 1.0).as_millis()), [100, 200, 1_600, 2_000, 2_000]);
+    }
+}

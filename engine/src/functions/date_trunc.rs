@@ -1,0 +1,203 @@
+//! `date_trunc(unit, value)` for all moments that columns have, and of dates, which stay dates as in Trino. DataFusion's goes by nanoseconds, which reach from 1677 to
+//! 2262 only; times of day and moments in other zones than UTC are left to it.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
+use chrono::{Datelike, NaiveDate};
+use datafusion::common::{ScalarValue, exec_datafusion_err, plan_err};
+use datafusion::error::Result;
+use datafusion::functions::datetime::date_trunc::DateTruncFunc;
+use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use nunatak_core::{Code, Error};
+
+use crate::error::into_datafusion;
+
+const NAME: &str = "date_trunc";
+const DAY_MICROS: i64 = 86_400_000_000;
+/// Days from the first of January of the year 1, which is day 1, to the epoch.
+const EPOCH_DAYS: i64 = 719_163;
+
+static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(DateTrunc { signature, theirs: DateTruncFunc::new() }))
+});
+
+/// The function.
+pub fn function() -> Arc<ScalarUDF> {
+    Arc::clone(&FUNCTION)
+}
+
+/// To what a value is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    /// So many microseconds.
+    Micros(i64),
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+impl Unit {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name.to_lowercase().as_str() {
+            "microsecond" => Self::Micros(1),
+            "millisecond" => Self::Micros(1_000),
+            "second" => Self::Micros(1_000_000),
+            "minute" => Self::Micros(60_000_000),
+            "hour" => Self::Micros(3_600_000_000),
+            "day" => Self::Micros(DAY_MICROS),
+            "week" => Self::Week,
+            "month" => Self::Month,
+            "quarter" => Self::Quarter,
+            "year" => Self::Year,
+            _ => return None,
+        })
+    }
+
+    /// The start of the unit in which a moment lies; `None` if it cannot be counted.
+    fn start(self, micros: i64) -> Option<i64> {
+        match self {
+            Self::Micros(length) => micros.checked_sub(micros.rem_euclid(length)),
+            longer => longer.first_day(micros.div_euclid(DAY_MICROS))?.checked_mul(DAY_MICROS),
+        }
+    }
+
+    /// The first day of the unit in which a day lies, both since the epoch.
+    fn first_day(self, day: i64) -> Option<i64> {
+        let date = NaiveDate::from_num_days_from_ce_opt(i32::try_from(day.checked_add(EPOCH_DAYS)?).ok()?)?;
+        let first = match self {
+            Self::Micros(_) => Some(date),
+            Self::Week => return day.checked_sub(i64::from(date.weekday().num_days_from_monday())),
+            Self::Month => date.with_day(1),
+            Self::Quarter => NaiveDate::from_ymd_opt(date.year(), date.month0() / 3 * 3 + 1, 1),
+            Self::Year => NaiveDate::from_ymd_opt(date.year(), 1, 1),
+        };
+        first.map(|first| i64::from(first.num_days_from_ce()) - EPOCH_DAYS)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct DateTrunc {
+    signature: Signature,
+    theirs: DateTruncFunc,
+}
+
+impl ScalarUDFImpl for DateTrunc {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.theirs.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let is_text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        match types {
+            [unit, value] if is_text(unit) => match value {
+                DataType::Timestamp(..) | DataType::Date32 | DataType::Time32(_) | DataType::Time64(_) => Ok(types.to_vec()),
+                value if is_text(value) || matches!(value, DataType::Null | DataType::Date64) => {
+                    Ok(vec![unit.clone(), DataType::Timestamp(TimeUnit::Microsecond, None)])
+                }
+                value => plan_err!("{NAME} takes a date, a time or a timestamp, not {value}"),
+            },
+            _ => plan_err!("{NAME} takes the name of a unit and a value"),
+        }
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [_, value] => Ok(value.clone()),
+            _ => plan_err!("{NAME} takes the name of a unit and a value"),
+        }
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [ColumnarValue::Scalar(unit), value] = arguments.args.as_slice() else { return self.theirs.invoke_with_args(arguments) };
+        let (Some(unit), true) = (unit.try_as_str().flatten(), is_ours(&value.data_type())) else { return self.theirs.invoke_with_args(arguments) };
+        let refused = |why: &str| into_datafusion(Error::new(Code::InvalidFunctionArgument, format!("{NAME}: '{unit}' is {why}")));
+        let parsed = Unit::parse(unit).ok_or_else(|| refused("no unit of time"))?;
+        if value.data_type() == DataType::Date32 && matches!(parsed, Unit::Micros(length) if length < DAY_MICROS) {
+            return Err(refused("no unit of dates"));
+        }
+        Ok(match value {
+            ColumnarValue::Array(values) => ColumnarValue::Array(truncate(values, parsed)?),
+            ColumnarValue::Scalar(value) => ColumnarValue::Scalar(ScalarValue::try_from_array(&truncate(&value.to_array()?, parsed)?, 0)?),
+        })
+    }
+
+    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
+        self.theirs.output_ordering(inputs)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.theirs.documentation()
+    }
+}
+
+fn is_ours(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, None) => true,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) => matches!(zone.as_ref(), "UTC" | "+00:00" | "Z"),
+        _ => false,
+    }
+}
+
+fn truncate(values: &ArrayRef, unit: Unit) -> Result<ArrayRef> {
+    match values.data_type() {
+        DataType::Date32 => mapped(values.as_primitive::<Date32Type>(), |day| i32::try_from(unit.first_day(i64::from(day))?).ok()),
+        _ => mapped(values.as_primitive::<TimestampMicrosecondType>(), |micros| unit.start(micros)),
+    }
+}
+
+/// The values of a type with its zone.
+fn mapped<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>, start: impl Fn(T::Native) -> Option<T::Native>) -> Result<ArrayRef> {
+    let started: PrimitiveArray<T> =
+        values.try_unary(|value| start(value).ok_or_else(|| exec_datafusion_err!("{NAME} of a value that is out of range")))?;
+    Ok(Arc::new(started.with_data_type(values.data_type().clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn micros(text: &str) -> i64 {
+        text.parse::<chrono::NaiveDateTime>().unwrap().and_utc().timestamp_micros()
+    }
+
+    fn day(text: &str) -> i64 {
+        micros(&format!("{text}T00:00:00")) / DAY_MICROS
+    }
+
+    #[test]
+    fn moments_of_all_years_are_cut() {
+        for (unit, moment, start) in [
+            ("year", "9999-12-31T23:59:59.999999", "9999-01-01T00:00:00"),
+            ("quarter", "0001-03-31T01:00:00", "0001-01-01T00:00:00"),
+            ("quarter", "2024-06-30T01:00:00", "2024-04-01T00:00:00"),
+            ("month", "1969-02-28T23:00:00", "1969-02-01T00:00:00"),
+            ("WEEK", "1969-12-31T00:00:00.000001", "1969-12-29T00:00:00"),
+            ("week", "2024-05-06T00:00:00", "2024-05-06T00:00:00"),
+            ("day", "1500-05-01T23:59:59", "1500-05-01T00:00:00"),
+            ("hour", "1969-12-31T23:59:59.5", "1969-12-31T23:00:00"),
+            ("millisecond", "2024-05-01T08:00:00.123456", "2024-05-01T08:00:00.123"),
+        ] {
+            assert_eq!(Unit::parse(unit).unwrap().start(micros(moment)), Some(micros(start)), "{unit} of {moment}");
+        }
+        assert_eq!(Unit::parse("decade"), None);
+    }
+
+    #[test]
+    fn dates_stay_dates() {
+        assert_eq!(Unit::Month.first_day(day("1969-12-31")), Some(day("1969-12-01")));
+        assert_eq!(Unit::Micros(DAY_MICROS).first_day(day("0001-01-01")), Some(day("0001-01-01")));
+    }
+}

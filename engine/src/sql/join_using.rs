@@ -1,0 +1,556 @@
+//! `JOIN ... USING (k)` and `NATURAL JOIN`, whose keys are one column each of what they give, as the standard has it: `k` is that of the side that has all rows, or of
+//! either in a full join, and `*` shows it once, before all others.
+//!
+//! DataFusion keeps the columns of both sides, and takes `k` for that of the first one. Here each such join becomes a relation of its own, which [`JoinUsing`] plans:
+//! keys have its alias, a name that no user writes. What a statement names as `t.k` is kept beside them under a name with [`MARK`].
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use datafusion::common::{Column, DFSchema, JoinType, TableReference, internal_err};
+use datafusion::error::Result;
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::sqlparser::ast::{
+    ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderBy, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+};
+
+use super::hidden_columns::{common_tables, excluding};
+use super::names::{normalized, parts};
+use super::select_items::{MARK, output_name};
+
+/// How the aliases of such joins begin.
+const ALIAS: &str = "join using ";
+
+/// A relation's name and a key of one of its joins.
+type Key = (String, String);
+
+/// Makes relations of their own of all joins by name in a statement. `columns` gives those of a table, if it knows it.
+pub(super) fn set_apart(statement: &mut Statement, columns: impl Fn(&ObjectName) -> Option<Vec<String>>) {
+    let common = common_tables(statement);
+    let _: ControlFlow<()> = statement.visit(&mut Joins { columns, common, count: 0 });
+}
+
+/// What a join is made by, where it may be made by names.
+pub(super) fn constraint_mut(join: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match join {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => Some(constraint),
+        _ => None,
+    }
+}
+
+/// The name of a relation's own column where another one has its name.
+fn own_name(relation: &str, key: &str) -> String {
+    format!("{key}{MARK}{relation}")
+}
+
+struct Joins<F> {
+    columns: F,
+    /// Names that `WITH` gives, which are no tables.
+    common: HashSet<String>,
+    count: usize,
+}
+
+/// One or several relations of a `FROM`.
+#[derive(Default)]
+struct Side {
+    relations: Vec<String>,
+    /// The names of all columns, if they are known.
+    columns: Option<Vec<String>>,
+}
+
+/// What is known of the relations below the joins of one `SELECT`.
+#[derive(Default)]
+struct Joined {
+    /// The keys that each may have.
+    keys: HashSet<Key>,
+    /// Their columns, as far as these are known.
+    columns: HashMap<String, Vec<String>>,
+    /// The keys that each has, if its columns are not known.
+    sure: HashSet<Key>,
+}
+
+impl<F: Fn(&ObjectName) -> Option<Vec<String>>> VisitorMut for Joins<F> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = query.body.as_mut() {
+            self.set_apart(select, query.order_by.as_mut());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.set_apart(select, None);
+        ControlFlow::Continue(())
+    }
+}
+
+impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Joins<F> {
+    fn set_apart(&mut self, select: &mut Select, order_by: Option<&mut OrderBy>) {
+        let mut joined = Joined::default();
+        let from = std::mem::take(&mut select.from);
+        select.from = from.into_iter().map(|item| self.nest(item, &mut joined).0).collect();
+        if joined.keys.is_empty() {
+            return;
+        }
+        let mut own = OwnColumns { keys: &joined.keys, named: HashSet::new(), hidden: Vec::new() };
+        expand_stars(select, &joined);
+        let _: ControlFlow<()> = own.visit_parts(select, order_by);
+        let named = own.named;
+        select.from.iter_mut().for_each(|item| keep(item, &named));
+        name_items(select, &named);
+    }
+
+    /// The same joins, each one by name as a relation with what stands before it.
+    fn nest(&mut self, item: TableWithJoins, joined: &mut Joined) -> (TableWithJoins, Side) {
+        let (mut relation, mut side) = self.factor(item.relation, joined);
+        let mut others = Vec::new();
+        for mut join in item.joins {
+            let (factor, right) = self.factor(join.relation, joined);
+            join.relation = factor;
+            let Some(keys) = keys(&mut join, &side, &right) else {
+                side = side.beside(right, &[]);
+                others.push(join);
+                continue;
+            };
+            for key in &keys {
+                joined.keys.extend(side.relations.iter().chain(&right.relations).map(|relation| (relation.clone(), key.clone())));
+                for alone in [&side, &right] {
+                    if let [only] = alone.relations.as_slice() {
+                        joined.sure.insert((only.clone(), key.clone()));
+                    }
+                }
+            }
+            side = side.beside(right, &keys);
+            if !others.is_empty() {
+                relation = nested(TableWithJoins { relation, joins: std::mem::take(&mut others) }, None);
+            }
+            self.count += 1;
+            let name = Ident::with_quote('"', format!("{ALIAS}{}", self.count));
+            let alias = TableAlias { explicit: true, name, columns: Vec::new(), at: None };
+            relation = nested(TableWithJoins { relation, joins: vec![join] }, Some(alias));
+        }
+        (TableWithJoins { relation, joins: others }, side)
+    }
+
+    fn factor(&mut self, factor: TableFactor, joined: &mut Joined) -> (TableFactor, Side) {
+        match factor {
+            TableFactor::NestedJoin { alias: Some(alias), table_with_joins } if is_ours(&alias) => {
+                (TableFactor::NestedJoin { alias: Some(alias), table_with_joins }, Side::default())
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                let (inner, side) = self.nest(*table_with_joins, joined);
+                (nested(inner, None), side)
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
+                // Behind an alias, nobody but its own conditions sees the relations within.
+                let mut within = Joined::default();
+                let (mut inner, _) = self.nest(*table_with_joins, &mut within);
+                let mut own = OwnColumns { keys: &within.keys, named: HashSet::new(), hidden: Vec::new() };
+                let _: ControlFlow<()> = inner.visit(&mut own);
+                keep(&mut inner, &own.named);
+                let side = Side { relations: vec![normalized(&alias.name)], columns: None };
+                (nested(inner, Some(alias)), side)
+            }
+            other => {
+                let side = Side { relations: relation_name(&other).into_iter().collect(), columns: self.columns(&other) };
+                if let ([relation], Some(columns)) = (side.relations.as_slice(), &side.columns) {
+                    joined.columns.insert(relation.clone(), columns.clone());
+                }
+                (other, side)
+            }
+        }
+    }
+
+    fn columns(&self, factor: &TableFactor) -> Option<Vec<String>> {
+        let TableFactor::Table { name, alias, args: None, .. } = factor else { return None };
+        if matches!(parts(name).as_slice(), [only] if self.common.contains(only)) {
+            return None;
+        }
+        let columns = (self.columns)(name)?;
+        match alias.as_ref().map(|alias| alias.columns.as_slice()) {
+            None | Some([]) => Some(columns),
+            Some(named) if named.len() == columns.len() => Some(named.iter().map(|column| normalized(&column.name)).collect()),
+            Some(_) => None,
+        }
+    }
+}
+
+impl Side {
+    /// What a join of two by these keys gives.
+    fn beside(mut self, right: Self, keys: &[String]) -> Self {
+        self.relations.extend(right.relations);
+        self.columns = self.columns.zip(right.columns).map(|(left, right)| {
+            let others = left.into_iter().chain(right).filter(|column| !keys.contains(column));
+            keys.iter().cloned().chain(others).collect()
+        });
+        self
+    }
+}
+
+/// The names by which two sides are joined, which then stand after `USING`; `None` for other joins.
+fn keys(join: &mut Join, left: &Side, right: &Side) -> Option<Vec<String>> {
+    let is_lateral = match &join.relation {
+        TableFactor::Derived { lateral, .. } | TableFactor::Function { lateral, .. } => *lateral,
+        TableFactor::UNNEST { .. } => true,
+        _ => false,
+    };
+    let constraint = constraint_mut(&mut join.join_operator).filter(|_| !is_lateral && !join.global)?;
+    let keys: Vec<String> = match &*constraint {
+        JoinConstraint::Using(columns) => columns.iter().map(|column| parts(column).pop().filter(|_| column.0.len() == 1)).collect::<Option<_>>()?,
+        JoinConstraint::Natural => {
+            let (left, right) = (left.columns.as_ref()?, right.columns.as_ref()?);
+            left.iter().filter(|column| right.contains(column)).cloned().collect()
+        }
+        _ => return None,
+    };
+    if keys.is_empty() {
+        return None;
+    }
+    *constraint = JoinConstraint::Using(keys.iter().map(|key| quoted([key.as_str()])).collect());
+    Some(keys)
+}
+
+fn quoted<'a>(parts: impl IntoIterator<Item = &'a str>) -> ObjectName {
+    ObjectName::from(parts.into_iter().map(|part| Ident::with_quote('"', part)).collect::<Vec<_>>())
+}
+
+fn nested(inner: TableWithJoins, alias: Option<TableAlias>) -> TableFactor {
+    TableFactor::NestedJoin { table_with_joins: Box::new(inner), alias }
+}
+
+fn is_ours(alias: &TableAlias) -> bool {
+    alias.name.value.starts_with(ALIAS)
+}
+
+/// The name by which the columns of one relation are told from others.
+fn relation_name(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::UNNEST { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. }
+        | TableFactor::TableFunction { alias: Some(alias), .. }
+        | TableFactor::NestedJoin { alias: Some(alias), .. } => Some(normalized(&alias.name)),
+        TableFactor::Table { name, .. } => parts(name).pop(),
+        _ => None,
+    }
+}
+
+/// All of them below some items of a `FROM`.
+fn relation_names(from: &[TableWithJoins]) -> HashSet<String> {
+    let factors = from.iter().flat_map(|item| std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)));
+    let mut names = HashSet::new();
+    for factor in factors {
+        match factor {
+            TableFactor::NestedJoin { table_with_joins, alias } if alias.as_ref().is_none_or(is_ours) => {
+                names.extend(relation_names(std::slice::from_ref(table_with_joins.as_ref())));
+            }
+            factor => names.extend(relation_name(factor)),
+        }
+    }
+    names
+}
+
+/// Writes out `t.*` where `t` has keys: it shows all columns of `t`, these too.
+fn expand_stars(select: &mut Select, joined: &Joined) {
+    let mut items = Vec::with_capacity(select.projection.len());
+    for item in std::mem::take(&mut select.projection) {
+        let Some((relation, excluded)) = star_of(&item).filter(|(relation, _)| joined.keys.iter().any(|(owner, _)| owner == relation)) else {
+            items.push(item);
+            continue;
+        };
+        let column = |name: &String| {
+            let column = [&relation, name].map(|part| Ident::with_quote('"', part)).to_vec();
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(column))
+        };
+        match joined.columns.get(&relation) {
+            Some(columns) => items.extend(columns.iter().filter(|name| !excluded.contains(name)).map(column)),
+            None => {
+                let mut keys: Vec<&String> = joined.sure.iter().filter(|(owner, _)| *owner == relation).map(|(_, key)| key).collect();
+                keys.sort_unstable();
+                items.extend(keys.into_iter().filter(|name| !excluded.contains(name)).map(column));
+                items.push(item);
+            }
+        }
+    }
+    select.projection = items;
+}
+
+/// The relation of `t.*`, and which of its columns the item leaves out.
+fn star_of(item: &SelectItem) -> Option<(String, Vec<String>)> {
+    let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) = item else { return None };
+    let others = WildcardAdditionalOptions { opt_exclude: None, ..options.clone() };
+    let excluded = match &options.opt_exclude {
+        None => Vec::new(),
+        Some(ExcludeSelectItem::Single(column)) => parts(column),
+        Some(ExcludeSelectItem::Multiple(columns)) => columns.iter().flat_map(parts).collect(),
+    };
+    parts(name).pop().filter(|_| others.to_string().is_empty()).map(|relation| (relation, excluded))
+}
+
+/// Gives columns of their own relations the names that [`JoinUsing`] keeps them under.
+struct OwnColumns<'a> {
+    keys: &'a HashSet<Key>,
+    named: HashSet<Key>,
+    /// Relations that subqueries have under the same names, one set for each query or `SELECT` around a place.
+    hidden: Vec<HashSet<String>>,
+}
+
+impl OwnColumns<'_> {
+    fn visit_parts(&mut self, select: &mut Select, order_by: Option<&mut OrderBy>) -> ControlFlow<()> {
+        select.projection.visit(self)?;
+        select.from.visit(self)?;
+        select.selection.visit(self)?;
+        select.group_by.visit(self)?;
+        select.having.visit(self)?;
+        select.named_window.visit(self)?;
+        select.qualify.visit(self)?;
+        select.distinct.visit(self)?;
+        match order_by {
+            Some(order_by) => order_by.visit(self),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl VisitorMut for OwnColumns<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.hidden.push(match query.body.as_ref() {
+            SetExpr::Select(select) => relation_names(&select.from),
+            _ => HashSet::new(),
+        });
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.hidden.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.hidden.push(relation_names(&select.from));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<()> {
+        self.hidden.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        let Expr::CompoundIdentifier(parts) = expression else { return ControlFlow::Continue(()) };
+        for place in 1..parts.len() {
+            let key = (normalized(&parts[place - 1]), normalized(&parts[place]));
+            if self.keys.contains(&key) && !self.hidden.iter().any(|names| names.contains(&key.0)) {
+                parts[place] = Ident { value: own_name(&key.0, &key.1), quote_style: Some('"'), span: parts[place].span };
+                self.named.insert(key);
+                break;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Tells the joins of an item which columns of their own relations are named: these stand behind each key.
+fn keep(item: &mut TableWithJoins, named: &HashSet<Key>) {
+    let factors = std::iter::once(&mut item.relation).chain(item.joins.iter_mut().map(|join| &mut join.relation));
+    for factor in factors {
+        let TableFactor::NestedJoin { table_with_joins, alias } = factor else { continue };
+        if alias.as_ref().is_some_and(is_ours)
+            && let [join] = table_with_joins.joins.as_mut_slice()
+            && let Some(JoinConstraint::Using(columns)) = constraint_mut(&mut join.join_operator)
+        {
+            for column in columns {
+                let Some(key) = parts(column).into_iter().next() else { continue };
+                let mut owners: Vec<&str> = named.iter().filter(|(_, other)| *other == key).map(|(owner, _)| owner.as_str()).collect();
+                owners.sort_unstable();
+                *column = quoted(std::iter::once(key.as_str()).chain(owners));
+            }
+        }
+        if alias.as_ref().is_none_or(is_ours) {
+            keep(table_with_joins, named);
+        }
+    }
+}
+
+/// Takes kept columns out of `*`, and lets `t.k` be called `k` where nothing else is.
+fn name_items(select: &mut Select, named: &HashSet<Key>) {
+    let mut kept: Vec<&Key> = named.iter().collect();
+    kept.sort_unstable();
+    let own = |(relation, key): &&Key| own_name(relation, key);
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let mut stars = false;
+    for item in &mut select.projection {
+        match item {
+            SelectItem::Wildcard(options) => {
+                stars = true;
+                *options = excluding(std::mem::take(options), kept.iter().map(own));
+            }
+            SelectItem::QualifiedWildcard(kind, options) => {
+                stars = true;
+                let SelectItemQualifiedWildcardKind::ObjectName(name) = kind else { continue };
+                let relation = parts(name).pop();
+                let of_relation = kept.iter().filter(|(owner, _)| Some(owner) == relation.as_ref());
+                *options = excluding(std::mem::take(options), of_relation.map(own));
+            }
+            SelectItem::UnnamedExpr(Expr::Identifier(name)) | SelectItem::ExprWithAlias { alias: name, .. } => {
+                *counts.entry(normalized(name)).or_default() += 1;
+            }
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+                if let Some(name) = parts.last() {
+                    *counts.entry(output_name(&normalized(name)).to_owned()).or_default() += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) = &*item else { continue };
+        let Some(last) = parts.last().filter(|last| last.value.contains(MARK)) else { continue };
+        let name = output_name(&last.value).to_owned();
+        if !stars && counts.get(&name) == Some(&1) {
+            *item = SelectItem::ExprWithAlias { expr: Expr::CompoundIdentifier(parts.clone()), alias: Ident::with_quote('"', name) };
+        }
+    }
+}
+
+/// Plans the joins that [`set_apart`] has made relations of their own.
+#[derive(Debug)]
+pub(crate) struct JoinUsing;
+
+impl RelationPlanner for JoinUsing {
+    fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> Result<RelationPlanning> {
+        match relation {
+            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } if is_ours(&alias) => {
+                let plan = plan(*table_with_joins, &TableReference::bare(alias.name.value), context)?;
+                Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, None))))
+            }
+            other => Ok(RelationPlanning::Original(Box::new(other))),
+        }
+    }
+}
+
+/// The join, with its keys as columns of `alias`, and behind them the columns of both sides.
+fn plan(joined: TableWithJoins, alias: &TableReference, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    let TableWithJoins { relation, joins } = joined;
+    let Ok([join]) = <[Join; 1]>::try_from(joins) else { return internal_err!("a join by name has other joins beside it") };
+    let Some((join_type, columns)) = by_names(join.join_operator) else { return internal_err!("a join by name has no names") };
+    let (left, right) = (context.plan(relation)?, context.plan(join.relation)?);
+    let (mut left_keys, mut right_keys) = (Vec::new(), Vec::new());
+    let mut projected = Vec::new();
+    for names in &columns {
+        let Some(key) = names.first() else { continue };
+        let (left_key, right_key) = (key_of(left.schema(), key)?, key_of(right.schema(), key)?);
+        let value = match join_type {
+            JoinType::Right => PlannedExpr::Column(right_key.clone()),
+            JoinType::Full => coalesce(vec![PlannedExpr::Column(left_key.clone()), PlannedExpr::Column(right_key.clone())]),
+            _ => PlannedExpr::Column(left_key.clone()),
+        };
+        projected.push(value.alias_qualified(Some(alias.clone()), key));
+        left_keys.push(left_key);
+        right_keys.push(right_key);
+    }
+    for column in left.schema().columns().into_iter().chain(right.schema().columns()) {
+        match columns.iter().find(|names| names.first() == Some(&column.name)) {
+            None => projected.push(PlannedExpr::Column(column)),
+            Some(names) => {
+                let owner = column.relation.clone().filter(|relation| names.iter().skip(1).any(|name| name == relation.table()));
+                if let Some(owner) = owner {
+                    let name = own_name(owner.table(), &column.name);
+                    projected.push(PlannedExpr::Column(column).alias_qualified(Some(owner), name));
+                }
+            }
+        }
+    }
+    LogicalPlanBuilder::from(left).join(right, join_type, (left_keys, right_keys), None)?.project(projected)?.build()
+}
+
+/// The kind of a join, and each of its keys before the relations whose own column is kept.
+fn by_names(operator: JoinOperator) -> Option<(JoinType, Vec<Vec<String>>)> {
+    let (join_type, constraint) = match operator {
+        JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinType::Inner, constraint),
+        JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinType::Left, constraint),
+        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinType::Right, constraint),
+        JoinOperator::FullOuter(constraint) => (JoinType::Full, constraint),
+        _ => return None,
+    };
+    match constraint {
+        JoinConstraint::Using(columns) => Some((join_type, columns.iter().map(parts).collect())),
+        _ => None,
+    }
+}
+
+/// The one column of that name. Errors: that there is none, or more than one.
+fn key_of(schema: &DFSchema, name: &str) -> Result<Column> {
+    schema.qualified_field_with_unqualified_name(name).map(Column::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Statement as Parsed, parse};
+
+    /// The statement with marks that can be seen. Tables `a` and `b` are known, others are not.
+    fn apart(sql: &str) -> String {
+        let Ok(Parsed::Query(query)) = parse(sql) else { panic!("{sql} is not a query") };
+        let mut statement = Statement::Query(query);
+        let columns = |name: &ObjectName| match name.to_string().as_str() {
+            "a" => Some(vec!["x".to_owned(), "k".to_owned()]),
+            "b" => Some(vec!["k".to_owned(), "y".to_owned()]),
+            _ => None,
+        };
+        set_apart(&mut statement, columns);
+        statement.to_string().replace(MARK, "!")
+    }
+
+    #[test]
+    fn joins_by_name_are_relations_of_their_own() {
+        assert_eq!(apart("SELECT k FROM a JOIN b USING (k)"), r#"SELECT k FROM (a JOIN b USING("k")) AS "join using 1""#);
+        assert_eq!(
+            apart("SELECT * FROM a JOIN b USING (k) LEFT JOIN c USING (k) JOIN d ON d.k = c.z"),
+            r#"SELECT * FROM ((a JOIN b USING("k")) AS "join using 1" LEFT JOIN c USING("k")) AS "join using 2" JOIN d ON d.k = c.z"#
+        );
+        assert_eq!(apart("SELECT k FROM a NATURAL JOIN b"), r#"SELECT k FROM (a JOIN b USING("k")) AS "join using 1""#);
+        assert_eq!(apart("SELECT x FROM a JOIN b ON a.k = b.k"), "SELECT x FROM a JOIN b ON a.k = b.k");
+    }
+
+    #[test]
+    fn columns_of_one_side_are_kept_where_they_are_named() {
+        assert_eq!(
+            apart("SELECT b.k, x FROM a LEFT JOIN b USING (k) WHERE b.k IS NULL ORDER BY b.k"),
+            r#"SELECT b."k!b" AS "k", x FROM (a LEFT JOIN b USING("k"."b")) AS "join using 1" WHERE b."k!b" IS NULL ORDER BY b."k!b""#
+        );
+        assert_eq!(
+            apart("SELECT * FROM a LEFT JOIN b USING (k) WHERE b.k IS NULL"),
+            r#"SELECT * EXCLUDE ("k!b") FROM (a LEFT JOIN b USING("k"."b")) AS "join using 1" WHERE b."k!b" IS NULL"#
+        );
+        assert_eq!(
+            apart("SELECT a.*, b.k FROM a JOIN b USING (k)"),
+            r#"SELECT "a"."x", "a"."k!a", b."k!b" FROM (a JOIN b USING("k"."a"."b")) AS "join using 1""#
+        );
+        assert_eq!(
+            apart("SELECT c.* FROM a JOIN c USING (k)"),
+            r#"SELECT "c"."k!c", c.* EXCLUDE ("k!c") FROM (a JOIN c USING("k"."c")) AS "join using 1""#
+        );
+    }
+
+    #[test]
+    fn subqueries_have_relations_of_their_own() {
+        assert_eq!(
+            apart("SELECT x FROM a JOIN b USING (k) WHERE EXISTS (SELECT 1 FROM b WHERE b.k = a.k)"),
+            r#"SELECT x FROM (a JOIN b USING("k"."a")) AS "join using 1" WHERE EXISTS (SELECT 1 FROM b WHERE b.k = a."k!a")"#
+        );
+    }
+}

@@ -1,0 +1,192 @@
+//! `VALUES` in queries. DataFusion evaluates subqueries only in the items of a `SELECT`, so rows with some become that; and it finds the common types of rows before any
+//! rule for types sees them, so rows whose types are not plain to see are planned by themselves.
+
+use std::mem::{Discriminant, discriminant};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, TypedString, UnaryOperator, Value, ValueWithSpan,
+    Values, Visit, VisitMut, Visitor, VisitorMut,
+};
+use nunatak_core::{Error, Result};
+
+use super::parse;
+use super::statement::Statement as Parsed;
+
+/// Makes a `UNION ALL` of the `VALUES` in a body of a query, if there are subqueries in them: rows with subqueries become `SELECT`s.
+pub(super) fn split(body: &mut SetExpr) -> Result<()> {
+    match body {
+        SetExpr::SetOperation { left, right, .. } => {
+            split(left)?;
+            split(right)
+        }
+        SetExpr::Values(values) if values.rows.iter().any(|row| has_query(&row.content)) => {
+            let parts = parts(values)?;
+            if let Some(united) = united(parts) {
+                *body = united;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Replaces all `VALUES` but the rows of an `INSERT`, which have the types of its table.
+///
+/// Errors: those of `replace`.
+pub(super) fn replace_all(statement: &mut Statement, replace: &mut dyn FnMut(&Values) -> Result<Option<SetExpr>>) -> Result<()> {
+    let inserts = matches!(statement, Statement::Insert(_));
+    match statement.visit(&mut Replacer { replace, inserts }) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Whether the types of a column may differ otherwise than those of numbers that are written with and without a point.
+pub(super) fn are_mixed(values: &Values) -> bool {
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    (0..width).any(|column| {
+        let mut kinds = values.rows.iter().filter_map(|row| row.content.get(column)).filter(|value| !is_null(value)).map(kind);
+        let first = kinds.next();
+        values.rows.len() > 1 && first.is_some_and(|first| first.is_none() || kinds.any(|kind| kind != first))
+    })
+}
+
+struct Replacer<'a> {
+    replace: &'a mut dyn FnMut(&Values) -> Result<Option<SetExpr>>,
+    /// Whether the next query is what is inserted.
+    inserts: bool,
+}
+
+impl VisitorMut for Replacer<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if std::mem::take(&mut self.inserts) && matches!(*query.body, SetExpr::Values(_)) {
+            return ControlFlow::Continue(());
+        }
+        match self.replace(&mut query.body) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+impl Replacer<'_> {
+    fn replace(&mut self, body: &mut SetExpr) -> Result<()> {
+        match body {
+            SetExpr::SetOperation { left, right, .. } => {
+                self.replace(left)?;
+                self.replace(right)
+            }
+            SetExpr::Values(values) => {
+                if let Some(replaced) = (self.replace)(values)? {
+                    *body = replaced;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a value is as far as its text says; `None` if only its type does.
+fn kind(value: &Expr) -> Option<(Discriminant<Value>, Option<&DataType>)> {
+    match value {
+        Expr::Nested(value) | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: value } => kind(value),
+        Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }) => None,
+        Expr::Value(ValueWithSpan { value, .. }) => Some((discriminant(value), None)),
+        Expr::TypedString(TypedString { data_type, value, .. }) => Some((discriminant(&value.value), Some(data_type))),
+        _ => None,
+    }
+}
+
+fn is_null(value: &Expr) -> bool {
+    matches!(value, Expr::Value(ValueWithSpan { value: Value::Null, .. }))
+}
+
+/// Whether there is a query in these expressions.
+fn has_query(row: &[Expr]) -> bool {
+    struct Search;
+    impl Visitor for Search {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    row.iter().any(|value| value.visit(&mut Search).is_break())
+}
+
+/// The rows in order: each one with a subquery by itself, and those between together.
+fn parts(values: &mut Values) -> Result<Vec<SetExpr>> {
+    let mut parts: Vec<SetExpr> = Vec::new();
+    for row in std::mem::take(&mut values.rows) {
+        if has_query(&row.content) {
+            parts.push(select(row.content)?);
+        } else if let Some(SetExpr::Values(last)) = parts.last_mut() {
+            last.rows.push(row);
+        } else {
+            parts.push(SetExpr::Values(Values { rows: vec![row], ..values.clone() }));
+        }
+    }
+    Ok(parts)
+}
+
+/// `SELECT value AS column1, ...`, as the columns of `VALUES` are called.
+fn select(row: Vec<Expr>) -> Result<SetExpr> {
+    let Parsed::Query(mut query) = parse("SELECT 1")? else {
+        return Err(Error::internal("a query was parsed as something else"));
+    };
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        let named = |(number, expr): (usize, Expr)| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("column{number}")) };
+        select.projection = (1..).zip(row).map(named).collect();
+    }
+    Ok(*query.body)
+}
+
+/// A `UNION ALL` that is as shallow as can be.
+fn united(mut parts: Vec<SetExpr>) -> Option<SetExpr> {
+    if parts.len() < 2 {
+        return parts.pop();
+    }
+    let right = parts.split_off(parts.len() / 2);
+    let (left, right) = (united(parts)?, united(right)?);
+    Some(SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, left: Box::new(left), right: Box::new(right) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(sql: &str) -> SetExpr {
+        let Ok(Parsed::Query(query)) = parse(sql) else { panic!("{sql} is not a query") };
+        *query.body
+    }
+
+    fn mixed(sql: &str) -> bool {
+        let SetExpr::Values(values) = body(sql) else { panic!("{sql} has no values") };
+        are_mixed(&values)
+    }
+
+    #[test]
+    fn rows_with_subqueries_are_selected() {
+        let mut values = body("VALUES (1, 'a'), (2, 'b'), ((SELECT max(x) FROM t), 'c'), (4, 'd')");
+        split(&mut values).unwrap();
+        assert_eq!(
+            values.to_string(),
+            r#"VALUES (1, 'a'), (2, 'b') UNION ALL SELECT (SELECT max(x) FROM t) AS "column1", 'c' AS "column2" UNION ALL VALUES (4, 'd')"#
+        );
+        let mut plain = body("VALUES (1), (2)");
+        split(&mut plain).unwrap();
+        assert_eq!(plain.to_string(), "VALUES (1), (2)");
+    }
+
+    #[test]
+    fn types_that_are_plain_to_see() {
+        assert!(!mixed("VALUES (1, 'a', DATE '2024-01-01'), (-2.5, NULL, DATE '2024-01-02')"));
+        assert!(mixed("VALUES (CAST(1 AS double)), (1.5)"));
+        assert!(mixed("VALUES (NULL), (DATE '2024-01-01'), (TIMESTAMP '2024-01-01 08:00:00')"));
+        assert!(!mixed("VALUES (ARRAY[1])"));
+    }
+}

@@ -1,0 +1,192 @@
+//! Cluster state in etcd: each member has a key with a lease of its own, and watches those of the others.
+//!
+//! Below the prefix of a cluster lie `executors/ID` and `coordinators/ID`, whose values say where the member is, and `leader`, the id of the coordinator that
+//! leads. [`servers`] talks to whichever server of etcd answers, [`registration`] renews what this process has announced, [`follow`] watches the prefix, and [`view`] makes
+//! members of what it sees. While etcd cannot be reached the members stay as they were last known: nobody is gone because etcd is away.
+//!
+//! What coordinators share lies beside them: `catalogs/NAME` ([`catalogs`]), `sessions/ID` and `claims/TICKET` ([`sessions`]), and `maintenance/NUMBER` ([`journal`]). A [`mirror`] has the values of such keys.
+
+mod catalogs;
+pub(crate) mod follow;
+mod journal;
+mod mirror;
+mod registration;
+mod servers;
+mod sessions;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use etcd_client::{Event, EventType, KeyValue};
+use nunatak_core::Result;
+use nunatak_core::config::Etcd;
+use tokio::sync::watch;
+
+use crate::{Announcements, ClusterState, Member, Membership};
+use follow::Follower;
+use registration::Registration;
+use servers::Servers;
+use view::{Entry, View};
+
+pub use catalogs::EtcdCatalogs;
+pub use journal::EtcdJournal;
+pub use sessions::EtcdSessions;
+
+/// How long a member is taken for alive after it renewed its lease last. It does so each second; etcd may need some of them to choose another leader of its own.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// What comes after the prefix.
+const EXECUTORS: &str = "executors/";
+const COORDINATORS: &str = "coordinators/";
+const LEADER: &str = "leader";
+
+/// Cluster state that outlives all processes of the cluster.
+#[derive(Debug)]
+pub struct EtcdState {
+    /// Ends with a slash.
+    prefix: String,
+    servers: Servers,
+    registration: Registration,
+    view: Mutex<View>,
+    membership: watch::Sender<Membership>,
+}
+
+impl EtcdState {
+    /// Connects, lists the members, and watches them as long as the state is referred to. Must be called within a Tokio runtime.
+    ///
+    /// Errors: `CLUSTER_STATE_UNAVAILABLE` if no server answers, `CONFIGURATION_INVALID` if they refuse the user or certificates cannot be read.
+    pub async fn start(etcd: &Etcd) -> Result<Arc<Self>> {
+        Self::with_lease(etcd, LEASE).await
+    }
+
+    /// The same, with leases of that length.
+    pub(crate) async fn with_lease(etcd: &Etcd, lease: Duration) -> Result<Arc<Self>> {
+        let prefix = prefix(etcd, "");
+        let state = Arc::new(Self {
+            servers: Servers::new(etcd)?,
+            // Connections of its own: it is asked on the thread that announces, which must not wait for any other.
+            registration: Registration::new(Servers::new(etcd)?, &prefix, lease),
+            view: Mutex::new(View::new(lease)),
+            membership: watch::Sender::default(),
+            prefix,
+        });
+        let revision = follow::list(&*state).await?;
+        tokio::spawn(follow::follow(Arc::downgrade(&state), revision));
+        Ok(state)
+    }
+
+    /// Changes what is known, and tells who listens if that made a difference.
+    fn change(&self, change: impl FnOnce(&mut View, Instant)) {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut view, Instant::now());
+        let now = view.membership();
+        self.membership.send_if_modified(|known| {
+            let differs = *known != now;
+            if differs {
+                *known = now;
+            }
+            differs
+        });
+    }
+
+    /// A key without the prefix.
+    fn key<'a>(&self, pair: &'a KeyValue) -> Option<&'a str> {
+        pair.key_str().ok()?.strip_prefix(&self.prefix)
+    }
+
+    fn entry(&self, pair: &KeyValue) -> Option<(String, Entry)> {
+        let key = self.key(pair)?;
+        Some((key.to_owned(), Entry::read(key, pair.create_revision(), pair.value())?))
+    }
+}
+
+/// What the keys of a cluster begin with that lie in one of its folders, which ends with a slash unless it is empty.
+fn prefix(etcd: &Etcd, folder: &str) -> String {
+    format!("{}/{folder}", etcd.prefix.trim_end_matches('/'))
+}
+
+impl Follower for EtcdState {
+    fn what(&self) -> &str {
+        "members"
+    }
+
+    fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn listed(&self, pairs: &[KeyValue], _: i64) {
+        let entries: BTreeMap<String, Entry> = pairs.iter().filter_map(|pair| self.entry(pair)).collect();
+        self.change(|view, now| view.listed(entries, now));
+    }
+
+    fn changed(&self, events: &[Event]) {
+        // Sessions and claims come and go all the time.
+        let is_members =
+            |pair: &KeyValue| self.key(pair).is_some_and(|key| key == LEADER || key.starts_with(EXECUTORS) || key.starts_with(COORDINATORS));
+        if !events.iter().filter_map(Event::kv).any(is_members) {
+            return;
+        }
+        self.change(|view, now| {
+            for event in events {
+                let Some(pair) = event.kv() else { continue };
+                match event.event_type() {
+                    EventType::Delete => {
+                        if let Some(key) = self.key(pair) {
+                            view.deleted(key, now);
+                        }
+                    }
+                    EventType::Put => {
+                        if let Some((key, entry)) = self.entry(pair) {
+                            view.put(key, entry, now);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    fn resumed(&self) {
+        self.change(|view, now| view.resumed(now));
+    }
+
+    fn look(&self) {
+        self.change(|view, now| view.look(now));
+    }
+}
+
+#[async_trait]
+impl Announcements for EtcdState {
+    async fn announce(&self, member: Member) -> Result<()> {
+        self.registration.announce(&member).await
+    }
+
+    async fn leave(&self, id: &str) -> Result<()> {
+        let Some(lease) = self.registration.end(id) else { return Ok(()) };
+        // What it holds goes with it.
+        self.servers.call("end a lease", |mut client| async move { client.lease_revoke(lease).await.map(drop) }).await
+    }
+}
+
+#[async_trait]
+impl ClusterState for EtcdState {
+    /// Out of the sight of this process only: the others look for themselves, and the lease of a process that has ended does not go on.
+    async fn remove(&self, id: &str) -> Result<()> {
+        self.change(|view, now| view.take_out(id, now));
+        Ok(())
+    }
+
+    fn membership(&self) -> watch::Receiver<Membership> {
+        self.membership.subscribe()
+    }
+
+    fn leadership(&self, id: &str) -> Option<u64> {
+        self.registration.leadership(id, Instant::now())
+    }
+}

@@ -1,0 +1,264 @@
+"""HDFS where it differs from other stores: names of file systems, NameNodes and DataNodes that die, and Kerberos. `test_catalogs.py` has what is common to all."""
+
+import concurrent.futures
+import json
+import threading
+import time
+
+import pytest
+
+from nunatak_testing import tpch
+from nunatak_testing.server import Cluster, eventually
+from servers.hdfs import Hdfs
+from servers.kerberos import Kerberos
+from servers.proxy import Proxy
+
+SCALE = "0.1"
+MODES = ["local", "pipelined", "fault_tolerant"]
+CHECK = "count(*), sum(l_extendedprice), count(DISTINCT l_orderkey)"
+
+
+def section(name, warehouse, values):
+    values = {"type": "hadoop", "warehouse": warehouse} | {key: str(value) for key, value in values.items()}
+    return f"[catalog.{name}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
+
+
+def headers(mode):
+    return {"nunatak-session": f"execution_mode={mode}"}
+
+
+def unfinished(hdfs, folder):
+    return [path for path in hdfs.files(folder) if path.endswith(".tmp")]
+
+
+@pytest.fixture(scope="module")
+def proxy(hdfs):
+    """Before the first NameNode."""
+    with Proxy(hdfs.rpc[0]) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, hdfs, proxy):
+    folder = tmp_path_factory.mktemp("cluster")
+    config = folder / "nunatak.toml"
+    config.write_text(
+        section("lakes", f"{hdfs.uri}/lakes", hdfs.settings)
+        + section("by_files", f"{hdfs.uri}/lakes", {"hdfs.config-dir": hdfs.active.folder / "etc"})
+        + section("by_address", f"hdfs://{hdfs.rpc[0]}/lakes", {})
+        + section("slow", f"hdfs://{proxy.address}/slow", {"hdfs.request-timeout-ms": 1000})
+    )
+    cluster = Cluster(folder, "--config", config, executors=2, slots=1).start()
+    tpch.load(cluster, scale=SCALE, tables=["lineitem"])
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def lines(cluster):
+    """A table on HDFS, and what it has to answer."""
+    cluster.rows("CREATE SCHEMA lakes.shared")
+    cluster.rows("CREATE TABLE lakes.shared.lines AS SELECT * FROM lake.tpch.lineitem")
+    return "lakes.shared.lines", cluster.rows(f"SELECT {CHECK} FROM lake.tpch.lineitem")
+
+
+def test_names_of_a_file_system(cluster):
+    """By Hadoop's keys, by its files, by the address of a NameNode: the folders are the same."""
+    cluster.rows("CREATE SCHEMA lakes.named")
+    cluster.rows("CREATE TABLE lakes.named.t AS SELECT 1 AS a")
+    assert cluster.rows("SHOW TABLES FROM by_files.named") == cluster.rows("SHOW TABLES FROM by_address.named") == [("t",)]
+    cluster.rows("INSERT INTO by_files.named.t VALUES (2)")
+    assert cluster.rows("SELECT sum(a) FROM lakes.named.t") == [(3,)]
+    cluster.rows("CREATE TABLE by_address.named.u AS SELECT 'x' AS b")
+    assert cluster.rows("SELECT * FROM by_address.named.u") == [("x",)]
+    cluster.rows("DROP TABLE lakes.named.t")
+    assert cluster.rows("SHOW TABLES FROM by_files.named") == [("u",)]
+
+
+def test_what_was_dropped_is_gone(cluster, hdfs):
+    cluster.rows("CREATE SCHEMA lakes.dropped")
+    cluster.rows("CREATE TABLE lakes.dropped.t AS SELECT * FROM lake.tpch.lineitem WHERE l_orderkey < 1000")
+    assert len(hdfs.files("/lakes/dropped/t")) > 3
+    cluster.rows("DROP TABLE lakes.dropped.t")
+    assert hdfs.files("/lakes/dropped") == []
+    cluster.rows("DROP SCHEMA lakes.dropped")
+    assert ("dropped",) not in cluster.rows("SHOW SCHEMAS FROM lakes")
+
+
+def test_a_namenode_that_says_nothing(cluster, proxy):
+    """A request without an answer is sent again, by another connection."""
+    cluster.rows("CREATE SCHEMA slow.s")
+    cluster.rows("CREATE TABLE slow.s.t AS SELECT 1 AS a")
+    proxy.hold()
+    release = threading.Timer(3, proxy.let_go)
+    release.start()
+    started = time.monotonic()
+    cluster.rows("INSERT INTO slow.s.t VALUES (2)")
+    assert time.monotonic() - started > 2.5, "it was not held"
+    release.join()
+    # A connection that was cut is another one.
+    proxy.cut()
+    assert sorted(cluster.rows("SELECT a FROM slow.s.t", headers=headers("pipelined"))) == [(1,), (2,)]
+
+
+def test_the_namenode_fails_over(cluster, hdfs, lines):
+    """Scans and commits that are under way when it dies wait for the other one. No commit is lost, and none is made twice."""
+    table, expected = lines
+    cluster.rows("CREATE TABLE lakes.shared.numbers (n bigint)")
+    is_over = threading.Event()
+    inserted, durations = [], []
+
+    def scan(mode):
+        while not is_over.is_set():
+            started = time.monotonic()
+            assert cluster.rows(f"SELECT {CHECK} FROM {table}", headers=headers(mode)) == expected
+            durations.append(time.monotonic() - started)
+
+    def insert():
+        while not is_over.is_set():
+            started = time.monotonic()
+            cluster.rows(f"INSERT INTO lakes.shared.numbers VALUES ({len(inserted)})", headers=headers("local"))
+            inserted.append(len(inserted))
+            durations.append(time.monotonic() - started)
+
+    killed = hdfs.active
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        work = [pool.submit(insert), *(pool.submit(scan, mode) for mode in MODES)]
+        try:
+            time.sleep(1)
+            hdfs.fail_over()
+            time.sleep(2)
+        finally:
+            is_over.set()
+        for one in work:
+            one.result()
+    assert hdfs.active is not killed and max(durations) > 1, "nobody had to wait"
+    assert sorted(n for (n,) in cluster.rows("SELECT n FROM lakes.shared.numbers")) == inserted
+    assert unfinished(hdfs, "/lakes/shared") == []
+    hdfs.restart(killed)
+    hdfs.hand_over()
+    assert cluster.rows(f"SELECT {CHECK} FROM {table}") == expected
+
+
+@pytest.mark.parametrize("mode", ["pipelined", "fault_tolerant"])
+def test_a_datanode_is_killed_during_a_write(cluster, hdfs, lines, mode):
+    table, _ = lines
+    name = f"lakes.shared.copy_{mode}"
+    node = hdfs.datanodes[0]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        statement = f"CREATE TABLE {name} AS SELECT l.* FROM {table} l CROSS JOIN (VALUES 1, 2, 3, 4, 5, 6) v(n)"
+        write = pool.submit(cluster.rows, statement, headers=headers(mode))
+        # While a file is written it has another name.
+        assert eventually(lambda: write.done() or unfinished(hdfs, "/lakes/shared"), 60) and not write.done()
+        node.kill()
+        write.result()
+    assert cluster.rows(f"SELECT count(*), sum(l_extendedprice) FROM {name}") == cluster.rows(f"SELECT 6 * count(*), 6 * sum(l_extendedprice) FROM {table}")
+    assert eventually(lambda: unfinished(hdfs, "/lakes/shared") == [], 10)
+    hdfs.restart(node)
+
+
+@pytest.fixture(scope="module")
+def kerberos(tmp_path_factory):
+    with Kerberos(tmp_path_factory.mktemp("kerberos")) as kerberos:
+        yield kerberos
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory, kerberos):
+    """A file system that wants tickets, and encrypts all that passes."""
+    with Hdfs(tmp_path_factory.mktemp("secure"), datanodes=1, replication=1, kerberos=kerberos) as secure:
+        secure.make_folder("/open", 777)
+        yield secure
+
+
+@pytest.fixture(scope="module")
+def secure_proxy(secure):
+    with Proxy(secure.rpc[0]) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def brief(kerberos):
+    """A user whose tickets last for 5 s."""
+    return kerberos.user("brief", 5)
+
+
+@pytest.fixture(scope="module")
+def secure_cluster(tmp_path_factory, kerberos, secure, secure_proxy, brief):
+    folder = tmp_path_factory.mktemp("secure_cluster")
+    alice = kerberos.user("alice")
+    kerberos.get_ticket(alice, folder / "alice.tickets")
+    # A keytab whose key is not that of the user any more.
+    old = kerberos.user("bob")
+    kerberos.admin(f"cpw -randkey {old[0]}")
+    service = {"hadoop.security.authentication": "kerberos", **secure.settings}
+    keytab = lambda user: service | {"hdfs.kerberos.principal": user[0], "hdfs.kerberos.keytab": user[1]}
+    cache = lambda user, file: service | {"hdfs.kerberos.principal": user[0], "hdfs.kerberos.cache": f"FILE:{folder}/{file}"}
+    config = folder / "nunatak.toml"
+    config.write_text(
+        section("keytab", f"{secure.uri}/open/keytab", keytab(alice))
+        + section("default_cache", f"{secure.uri}/open/default_cache", service)
+        + section("named_cache", f"hdfs://{secure_proxy.address}/open/named_cache", cache(brief, "brief.tickets"))
+        + section("renewed", f"hdfs://{secure_proxy.address}/open/renewed", keytab(brief))
+        + section("no_ticket", f"{secure.uri}/open/x", cache(alice, "nowhere"))
+        + section("old_key", f"{secure.uri}/open/x", keytab(old))
+        + section("not_mine", f"{secure.uri}/x", keytab(alice))
+        + section("plain", f"{secure.uri}/open/x", {"hdfs.retry.timeout-ms": 1000})
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KRB5_CONFIG", str(kerberos.config))
+        patch.setenv("KRB5CCNAME", f"FILE:{folder}/alice.tickets")
+        cluster = Cluster(folder, "--config", config, executors=2, slots=1).start()
+    tpch.load(cluster, scale="0.01", tables=["lineitem"])
+    yield cluster
+    cluster.stop()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("catalog", ["keytab", "default_cache"])
+def test_kerberos(secure_cluster, catalog, mode):
+    name = f"{catalog}.in_{mode}.t"
+    run = lambda sql: secure_cluster.rows(sql.replace("@", name), headers=headers(mode))
+    run(f"CREATE SCHEMA {catalog}.in_{mode}")
+    run("CREATE TABLE @ AS SELECT * FROM lake.tpch.lineitem")
+    assert run(f"SELECT {CHECK} FROM @") == run(f"SELECT {CHECK} FROM lake.tpch.lineitem")
+    run("DELETE FROM @ WHERE l_orderkey % 2 = 0")
+    run("INSERT INTO @ SELECT * FROM lake.tpch.lineitem WHERE l_orderkey % 2 = 0")
+    assert run(f"SELECT {CHECK} FROM @") == run(f"SELECT {CHECK} FROM lake.tpch.lineitem")
+    run("DROP TABLE @")
+
+
+@pytest.mark.parametrize(
+    ("catalog", "code", "message"),
+    [
+        ("no_ticket", "STORAGE_ACCESS_DENIED", "kinit"),
+        ("old_key", "STORAGE_ACCESS_DENIED", "hdfs.kerberos.keytab"),
+        ("not_mine", "STORAGE_ACCESS_DENIED", "Permission denied: user=alice"),
+        ("plain", "STORAGE_UNAVAILABLE", "one that wants Kerberos hangs up"),
+    ],
+    ids=["no_ticket", "old_key", "not_mine", "plain"],
+)
+def test_who_is_not_let_in(secure_cluster, secure, failure, catalog, code, message):
+    text = failure(secure_cluster, f"CREATE SCHEMA {catalog}.s")
+    assert code in text and message in text and secure.rpc[0] in text
+    assert secure_cluster.value("SELECT count(*) FROM lake.tpch.lineitem") > 0
+
+
+def test_tickets_run_out(secure_cluster, secure_proxy, kerberos, brief, failure):
+    """One from a keytab is renewed where it is needed; one that somebody else gets is good again when he has got it."""
+    tickets = secure_cluster.data_dir.parent / "brief.tickets"
+    kerberos.get_ticket(brief, tickets)
+    for catalog in ("named_cache", "renewed"):
+        secure_cluster.rows(f"CREATE SCHEMA {catalog}.s")
+        secure_cluster.rows(f"CREATE TABLE {catalog}.s.t AS SELECT 1 AS a")
+    time.sleep(5.5)
+    # A connection outlives the ticket that it was made with.
+    secure_proxy.cut()
+    for mode in MODES:
+        secure_cluster.rows("INSERT INTO renewed.s.t SELECT 1 FROM lake.tpch.lineitem WHERE l_orderkey = 1 LIMIT 1", headers=headers(mode))
+    assert secure_cluster.rows("SELECT count(*) FROM renewed.s.t") == [(4,)]
+    text = failure(secure_cluster, "INSERT INTO named_cache.s.t VALUES (2)")
+    assert "STORAGE_ACCESS_DENIED" in text and "kinit" in text
+    kerberos.get_ticket(brief, tickets)
+    secure_cluster.rows("INSERT INTO named_cache.s.t VALUES (3)")
+    assert sorted(secure_cluster.rows("SELECT a FROM named_cache.s.t")) == [(1,), (3,)]

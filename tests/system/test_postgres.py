@@ -1,0 +1,215 @@
+"""Catalogs of type sql in PostgreSQL: what the matrix of test_catalogs.py does not see of it."""
+
+import concurrent.futures
+import json
+import threading
+import time
+
+import pyarrow
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+
+from nunatak_testing.server import Server, nunatak
+from servers.postgres import Postgres
+
+# Java's first version of the tables.
+V0 = """CREATE TABLE iceberg_tables (
+    catalog_name VARCHAR(255) NOT NULL, table_namespace VARCHAR(255) NOT NULL, table_name VARCHAR(255) NOT NULL,
+    metadata_location VARCHAR(1000), previous_metadata_location VARCHAR(1000), PRIMARY KEY (catalog_name, table_namespace, table_name));
+CREATE TABLE iceberg_namespace_properties (
+    catalog_name VARCHAR(255) NOT NULL, namespace VARCHAR(255) NOT NULL, property_key VARCHAR(255), property_value VARCHAR(1000),
+    PRIMARY KEY (catalog_name, namespace, property_key));"""
+COLUMNS = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'iceberg_tables'"
+TABLES_MANY = 10_000
+
+
+def section(name, values):
+    return f"[catalog.{name}]\ntype = \"sql\"\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    with Postgres(tmp_path_factory.mktemp("postgres")) as postgres:
+        for database in ("lake", "old"):
+            postgres.create_database(database)
+        postgres.sql("old", V0)
+        postgres.sql("postgres", "CREATE ROLE reader LOGIN PASSWORD 'reader'")
+        yield postgres
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory):
+    return f"file://{tmp_path_factory.mktemp('warehouse')}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, postgres, warehouse):
+    folder = tmp_path_factory.mktemp("server")
+    config = folder / "nunatak.toml"
+    address = f"postgresql://127.0.0.1:{postgres.port}/lake"
+    trusted = f"&sslrootcert={postgres.authority}"
+    account = {"jdbc.user": postgres.user, "jdbc.password": postgres.password}
+    catalogs = {
+        "pg": {"uri": postgres.uri("lake", "localhost", f"?sslmode=verify-full{trusted}")},
+        "wrong_password": {"uri": address, "jdbc.user": postgres.user, "jdbc.password": "wrong"},
+        "no_password": {"uri": address, "jdbc.user": postgres.user},
+        "no_rights": {"uri": address, "jdbc.user": "reader", "jdbc.password": "reader"},
+        "no_database": {"uri": postgres.uri("nowhere")},
+        "dead": {"uri": "postgresql://127.0.0.1:9/lake"},
+        "authority": {"uri": f"{address}?sslmode=verify-ca{trusted}", **account},
+        "untrusted": {"uri": f"{address}?sslmode=verify-ca", **account},
+        "other_name": {"uri": f"{address}?sslmode=verify-full{trusted}", **account},
+        "old": {"uri": postgres.uri("old")},
+        "upgraded": {"uri": postgres.uri("old"), "jdbc.schema-version": "V1"},
+    }
+    config.write_text("".join(section(name, values | {"warehouse": warehouse}) for name, values in catalogs.items()))
+    with Server(folder / "data", "--config", config) as server:
+        server.config = config
+        yield server
+
+
+def pyiceberg(postgres, warehouse, name, database):
+    return SqlCatalog(name, uri=postgres.uri(database, scheme="postgresql+psycopg"), warehouse=warehouse)
+
+
+@pytest.mark.parametrize(
+    "catalog, code, message",
+    [
+        ("wrong_password", "CATALOG_ACCESS_DENIED", "lets user 'nunatak' not in"),
+        ("no_password", "CATALOG_ACCESS_DENIED", "password missing"),
+        ("no_rights", "CATALOG_ACCESS_DENIED", "does not let user 'reader' do this"),
+        ("no_database", "CONFIGURATION_INVALID", "has no database 'nowhere'"),
+        ("dead", "CATALOG_UNAVAILABLE", "PostgreSQL at 127.0.0.1:9 cannot be reached"),
+        ("untrusted", "CATALOG_UNAVAILABLE", "is not trusted"),
+        ("other_name", "CATALOG_UNAVAILABLE", "is not trusted"),
+    ],
+)
+def test_a_server_that_cannot_be_used(server, failure, catalog, code, message):
+    for sql in (f"SELECT * FROM {catalog}.s.t", f"CREATE SCHEMA {catalog}.s"):
+        start = time.monotonic()
+        error = failure(server, sql)
+        assert code in error and message in error and "operation: " in error, error
+        assert time.monotonic() - start < 15
+    assert server.value("SELECT 1") == 1
+
+
+def test_connections_are_encrypted(server, postgres):
+    server.rows("CREATE SCHEMA IF NOT EXISTS pg.tls")
+    server.rows("SHOW SCHEMAS FROM authority")
+    encrypted = "FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'nunatak' AND datname = 'lake'"
+    assert postgres.sql("lake", f"SELECT count(*) > 0, bool_and(ssl) {encrypted}") == "t|t"
+
+
+def test_the_server_is_killed_and_comes_back(server, postgres, failure):
+    """Commits go on beside it: those that were told to have succeeded are there, those that were told to have failed are not, unless nobody knows."""
+    server.rows("CREATE SCHEMA pg.restart")
+    server.rows("CREATE TABLE pg.restart.t (writer bigint, n bigint)")
+    stop = threading.Event()
+
+    def write(writer):
+        done, unknown, failed, n = [], [], [], 0
+        while not stop.is_set():
+            n += 1
+            try:
+                server.rows(f"INSERT INTO pg.restart.t VALUES ({writer}, {n})")
+                done.append((writer, n))
+            except Exception as error:
+                assert "CATALOG_UNAVAILABLE" in str(error) or "COMMIT_STATE_UNKNOWN" in str(error) or "CONFLICT" in str(error), error
+                (unknown if "COMMIT_STATE_UNKNOWN" in str(error) else failed).append((writer, n))
+                time.sleep(0.05)
+        return done, unknown
+
+    with concurrent.futures.ThreadPoolExecutor(3) as writers:
+        running = [writers.submit(write, writer) for writer in range(3)]
+        for down_seconds in (0, 0, 2.5):
+            time.sleep(1)
+            postgres.kill()
+            if down_seconds:
+                error = failure(server, "SELECT count(*) FROM pg.restart.t")
+                assert "CATALOG_UNAVAILABLE" in error and f"localhost:{postgres.port}" in error and "operation: " in error, error
+                assert server.value("SELECT 1") == 1
+            time.sleep(down_seconds)
+            postgres.start()
+        time.sleep(1)
+        stop.set()
+        results = [future.result() for future in running]
+    done = {row for result, _ in results for row in result}
+    unknown = {row for _, result in results for row in result}
+    found = server.rows("SELECT writer, n FROM pg.restart.t")
+    assert len(found) == len(set(found)) and len(done) > 10
+    assert done <= set(found) <= done | unknown
+
+
+def test_reads_after_a_restart_need_no_second_try(server, postgres):
+    server.rows("CREATE TABLE pg.restart.u AS SELECT 1 AS a")
+    for how in (postgres.kill, postgres.stop):
+        how()
+        postgres.start()
+        assert server.value("SELECT a FROM pg.restart.u") == 1
+        server.rows("INSERT INTO pg.restart.u SELECT 1")
+        server.rows("DELETE FROM pg.restart.u WHERE a = 1")
+        server.rows("INSERT INTO pg.restart.u SELECT 1")
+
+
+def test_pyiceberg_shares_the_catalog(server, postgres, warehouse):
+    server.rows("CREATE SCHEMA pg.py")
+    server.rows("CREATE TABLE pg.py.ours AS SELECT n, 'x' AS text FROM (VALUES (1), (2), (3)) AS v(n)")
+    server.rows("CREATE VIEW pg.py.view AS SELECT 1 AS a")
+    catalog = pyiceberg(postgres, warehouse, "pg", "lake")
+    assert catalog.list_tables("py") == [("py", "ours")]
+    ours = catalog.load_table("py.ours")
+    assert ours.scan().to_arrow().num_rows == 3
+    ours.append(ours.scan().to_arrow())
+    assert server.value("SELECT count(*) FROM pg.py.ours") == 6
+    data = pyarrow.table({"a": pyarrow.array([1, 2], pyarrow.int64())})
+    catalog.create_namespace("theirs")
+    catalog.create_table("theirs.t", schema=data.schema).append(data)
+    server.rows("UPDATE pg.theirs.t SET a = a + 10")
+    assert sorted(catalog.load_table("theirs.t").scan().to_arrow()["a"].to_pylist()) == [11, 12]
+    server.rows("ALTER TABLE pg.theirs.t RENAME TO pg.py.t")
+    assert catalog.list_tables("theirs") == [] and sorted(catalog.list_tables("py")) == [("py", "ours"), ("py", "t")]
+    catalog.drop_table("py.t")
+    assert server.rows("SHOW TABLES FROM pg.py") == [("ours",), ("view",)]
+
+
+def test_tables_of_the_first_version_stay_as_they_are(server, postgres, warehouse, failure):
+    server.rows("CREATE SCHEMA old.s")
+    server.rows("CREATE TABLE old.s.t AS SELECT 1 AS a")
+    server.rows("INSERT INTO old.s.t VALUES (2)")
+    server.rows("ALTER TABLE old.s.t RENAME TO old.s.u")
+    error = failure(server, "CREATE VIEW old.s.v AS SELECT 1 AS a")
+    assert "NOT_SUPPORTED" in error and "jdbc.schema-version" in error
+    assert server.rows("SHOW TABLES FROM old.s") == [("u",)]
+    catalog = pyiceberg(postgres, warehouse, "old", "old")
+    table = catalog.load_table("s.u")
+    table.append(table.scan().to_arrow())
+    assert server.value("SELECT count(*) FROM old.s.u") == 4
+    assert postgres.sql("old", COLUMNS) == "5"
+    # Whoever asks for the second one gets it. The first goes on as it was.
+    server.rows("CREATE SCHEMA upgraded.s")
+    server.rows("CREATE VIEW upgraded.s.v AS SELECT 1 AS a")
+    assert postgres.sql("old", COLUMNS) == "6"
+    assert server.value("SELECT a FROM upgraded.s.v") == 1
+    server.rows("INSERT INTO old.s.u VALUES (3)")
+    server.rows("DROP TABLE old.s.u")
+
+
+def test_many_tables_are_listed(server, postgres):
+    server.rows("CREATE SCHEMA pg.many")
+    server.rows("CREATE TABLE pg.many.t AS SELECT 1 AS a")
+    postgres.sql("lake", f"""INSERT INTO iceberg_tables
+        SELECT catalog_name, table_namespace, 't' || n, metadata_location, NULL, iceberg_type FROM iceberg_tables, generate_series(2, {TABLES_MANY}) AS n
+        WHERE table_namespace = 'many'""")
+    for _ in range(2):
+        start = time.monotonic()
+        assert len(server.rows("SHOW TABLES FROM pg.many")) == TABLES_MANY
+        print(f"{TABLES_MANY} tables listed in {time.monotonic() - start:.2f} s")
+    assert server.value("SELECT a FROM pg.many.t5000") == 1
+    postgres.sql("lake", "DELETE FROM iceberg_tables WHERE table_namespace = 'many'")
+
+
+def test_the_password_is_nowhere(server, postgres):
+    printed = nunatak("config", "--config", server.config, timeout=60).stdout
+    for text in (server.text(), printed):
+        assert postgres.password not in text and "p%40ss" not in text
+    assert f"{postgres.user}:***@localhost:{postgres.port}/lake" in printed
