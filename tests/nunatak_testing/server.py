@@ -1,5 +1,6 @@
 """The real binary as a process: start it, wait for its ready line, talk to it, end it."""
 
+import json
 import os
 import re
 import signal
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("NUNATAK_BINARY", ROOT / "target/release/nunatak"))
 READY_SECONDS = 60
 STOP_SECONDS = 20
+# The ways in which a query may run.
+MODES = ["local", "pipelined", "fault_tolerant"]
 
 
 class NotReady(Exception):
@@ -184,6 +187,16 @@ class Cluster(Server):
 
     def everybody(self):
         return [self, *self.executors]
+
+
+def in_mode(mode):
+    """Headers of a session whose queries run in this way."""
+    return {"nunatak-session": f"execution_mode={mode}"}
+
+
+def section(name, values):
+    """The section of a configuration file that describes a catalog."""
+    return f"[catalog.{name}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value, default=str)}\n" for key, value in values.items())
 
 
 def free_port():

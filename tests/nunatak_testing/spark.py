@@ -4,17 +4,16 @@ import json
 import os
 import subprocess
 
-from nunatak_testing.server import ROOT
+from nunatak_testing.server import MODES, ROOT, in_mode
 
 PYTHON = ROOT / ".cache/spark/bin/python"
 JARS = ROOT / ".cache/spark-jars"
-MODES = ["local", "pipelined", "fault_tolerant"]
 MERGE_ON_READ = "'write.delete.mode'='merge-on-read', 'write.update.mode'='merge-on-read', 'write.merge.mode'='merge-on-read'"
 
 
 def in_all_modes(server, sql):
     """The rows of a query, which are the same in all modes of ours."""
-    rows = [server.rows(sql, headers={"nunatak-session": f"execution_mode={mode}"}) for mode in MODES]
+    rows = [server.rows(sql, headers=in_mode(mode)) for mode in MODES]
     assert all(of_mode == rows[0] for of_mode in rows), f"{sql}: {dict(zip(MODES, rows))}"
     return rows[0]
 

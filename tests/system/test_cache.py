@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from nunatak_testing.server import Cluster, Executor, Server, free_port
+from nunatak_testing.server import MODES, Cluster, Executor, Server, free_port, in_mode
 
-MODES = ["local", "pipelined", "fault_tolerant"]
 QUERY = "SELECT count(*), sum(id), max(x) FROM wide"
 SOURCES = ["memory_cache", "disk_cache", "storage"]
 UNITS = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}
@@ -35,13 +34,9 @@ def trio(tmp_path_factory, cached):
         yield cluster
 
 
-def headers(mode):
-    return {"nunatak-session": f"execution_mode={mode}"}
-
-
 def bytes_from(server, mode, query=QUERY):
     """How many bytes the scans of a query have got from where."""
-    text = "\n".join(row[0] for row in server.rows(f"EXPLAIN ANALYZE {query}", headers=headers(mode)))
+    text = "\n".join(row[0] for row in server.rows(f"EXPLAIN ANALYZE {query}", headers=in_mode(mode)))
     found = {}
     for source in SOURCES:
         amounts = re.findall(rf"bytes_from_{source}=([\d.]+) ?([KMB]?)", text)
@@ -51,10 +46,10 @@ def bytes_from(server, mode, query=QUERY):
 
 
 def test_nothing_is_read_twice(trio):
-    right = trio.rows(QUERY, headers=headers("local"))
+    right = trio.rows(QUERY, headers=in_mode("local"))
     assert right[0][:2] == (5_000_000, sum(range(5_000_000)))
-    assert trio.rows(QUERY, headers=headers("pipelined")) == right
-    assert trio.rows(QUERY, headers=headers("fault_tolerant")) == right
+    assert trio.rows(QUERY, headers=in_mode("pipelined")) == right
+    assert trio.rows(QUERY, headers=in_mode("fault_tolerant")) == right
     for mode in MODES:
         again = bytes_from(trio, mode)
         assert again["storage"] == 0 and again["memory_cache"] + again["disk_cache"] > 40e6, f"{mode}: {again}"
@@ -66,8 +61,8 @@ def test_nothing_is_read_twice(trio):
 def test_scans_that_need_some_of_the_executors(trio, mode):
     """The same ones read them each time."""
     for part in [f"{QUERY} WHERE id < 2500000", f"{QUERY} WHERE id < 500000", "SELECT sum(id), max(x) FROM wide WHERE id BETWEEN 600000 AND 800000"]:
-        right = trio.rows(part, headers=headers("local"))
-        assert trio.rows(part, headers=headers(mode)) == right
+        right = trio.rows(part, headers=in_mode("local"))
+        assert trio.rows(part, headers=in_mode(mode)) == right
         assert bytes_from(trio, mode, part)["storage"] == 0, part
 
 
@@ -77,7 +72,7 @@ def test_scans_beside_each_other(trio, mode):
         "SELECT count(*), sum(x) FROM (SELECT x FROM wide UNION ALL SELECT y FROM wide WHERE id % 3 = 0"
         " UNION ALL SELECT a.x FROM wide a JOIN wide b ON a.id = b.id WHERE b.y < 0.5)"
     )
-    assert trio.rows(query, headers=headers(mode))[0][0] == trio.rows(query, headers=headers("local"))[0][0]
+    assert trio.rows(query, headers=in_mode(mode))[0][0] == trio.rows(query, headers=in_mode("local"))[0][0]
     found = bytes_from(trio, mode, query)
     # In fault_tolerant there are more tasks here than slots, and an executor that has done its own takes those of others.
     assert found["storage"] <= (0 if mode == "pipelined" else 0.5 * sum(found.values())), found
@@ -87,13 +82,13 @@ def test_scans_beside_each_other(trio, mode):
 def test_all_executors_have_a_part(trio, mode):
     before = [executor.cpu_seconds() for executor in trio.executors]
     for _ in range(5):
-        trio.rows("SELECT sum(x * y), count(DISTINCT id % 1000) FROM wide", headers=headers(mode))
+        trio.rows("SELECT sum(x * y), count(DISTINCT id % 1000) FROM wide", headers=in_mode(mode))
     assert all(executor.cpu_seconds() - start > 0.05 for executor, start in zip(trio.executors, before))
 
 
 @pytest.mark.parametrize("mode", ["pipelined", "fault_tolerant"])
 def test_a_restart_finds_it_on_disk(trio, mode):
-    trio.rows(QUERY, headers=headers(mode))
+    trio.rows(QUERY, headers=in_mode(mode))
     for executor in trio.executors:
         assert executor.stop() == 0
         executor.start()
@@ -106,12 +101,12 @@ def test_a_restart_finds_it_on_disk(trio, mode):
 
 
 def test_a_killed_executor_loses_only_what_was_in_memory(trio):
-    right = trio.rows(QUERY, headers=headers("local"))
+    right = trio.rows(QUERY, headers=in_mode("local"))
     victim = trio.executors[1]
     victim.kill()
-    assert trio.rows(QUERY, headers=headers("pipelined")) == right
+    assert trio.rows(QUERY, headers=in_mode("pipelined")) == right
     victim.start()
-    assert trio.rows(QUERY, headers=headers("pipelined")) == right
+    assert trio.rows(QUERY, headers=in_mode("pipelined")) == right
     assert bytes_from(trio, "pipelined")["storage"] == 0
 
 
@@ -121,9 +116,9 @@ def test_a_file_that_is_gone(tmp_path, failure, mode):
     with Server(tmp_path) as server:
         server.rows("CREATE TABLE t AS SELECT id, random() AS x, id % 7 AS y FROM UNNEST(range(0, 500000)) AS t(id)")
         (path,) = server.rows('SELECT DISTINCT "$path" FROM t')[0]
-        right = server.rows("SELECT sum(y) FROM t", headers=headers(mode))
-        assert server.rows("SELECT sum(y) FROM t", headers=headers(mode)) == right
+        right = server.rows("SELECT sum(y) FROM t", headers=in_mode(mode))
+        assert server.rows("SELECT sum(y) FROM t", headers=in_mode(mode)) == right
         (tmp_path / path.removeprefix(f"file:{tmp_path}").removeprefix(f"file://{tmp_path}").lstrip("/")).unlink()
-        assert server.rows("SELECT sum(y) FROM t", headers=headers(mode)) == right
-        text = failure(server, "SELECT max(x) FROM t", headers=headers(mode))
+        assert server.rows("SELECT sum(y) FROM t", headers=in_mode(mode)) == right
+        text = failure(server, "SELECT max(x) FROM t", headers=in_mode(mode))
         assert "ICEBERG_MISSING_DATA" in text and path.rpartition("/")[2] in text, text

@@ -5,7 +5,6 @@ Catalogs are called by their store and their kind; the matrix grows with each of
 
 import concurrent.futures
 import http.server
-import json
 import re
 import signal
 import threading
@@ -16,7 +15,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 from nunatak_testing import tpch
-from nunatak_testing.server import Cluster, Server, nunatak
+from nunatak_testing.server import MODES, Cluster, Server, in_mode, nunatak, section
 from nunatak_testing.spark import Spark
 from servers.hive import Hive
 from servers.minio import Minio
@@ -24,17 +23,12 @@ from servers.postgres import Postgres
 from servers.rest import Rest
 
 SCALE = "0.1"
-MODES = ["local", "pipelined", "fault_tolerant"]
 HADOOP = ["local_hadoop", "minio_hadoop", "hdfs_hadoop"]
 SQL = ["local_sql", "local_postgres", "minio_sql", "hdfs_postgres"]
 REST = ["local_rest", "local_ours", "minio_rest", "hdfs_rest"]
 HIVE = ["local_hive", "minio_hive"]
 CATALOGS = HADOOP + SQL + REST + HIVE
 CREDENTIAL = "engine:s3cr3t-0f-engine"
-
-
-def section(name, values):
-    return f"[catalog.{name}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
 
 
 @pytest.fixture(scope="module")
@@ -185,10 +179,6 @@ def schema(cluster, request):
     yield make
 
 
-def headers(mode):
-    return {"nunatak-session": f"execution_mode={mode}"}
-
-
 @pytest.mark.parametrize("catalog", CATALOGS)
 def test_schemas(cluster, failure, catalog):
     cluster.rows(f"CREATE SCHEMA {catalog}.first")
@@ -213,7 +203,7 @@ def test_life_of_a_table(cluster, schema, catalog, mode):
     name = f"{schema(catalog)}.lines"
     # All rows in one of the modes, in another one for each catalog; some of them show the commits as well.
     lines = "lake.tpch.lineitem" if MODES.index(mode) == CATALOGS.index(catalog) % len(MODES) else "lake.tpch.some_lines"
-    run = lambda sql: cluster.rows(sql.replace("@", name).replace("lake.tpch.lineitem", lines), headers=headers(mode))
+    run = lambda sql: cluster.rows(sql.replace("@", name).replace("lake.tpch.lineitem", lines), headers=in_mode(mode))
     run("CREATE TABLE @ WITH (partitioning = ARRAY['l_shipmode'], sorted_by = ARRAY['l_orderkey'], format_version = 3) AS SELECT * FROM lake.tpch.lineitem")
     checks = "count(*), sum(l_extendedprice), count(DISTINCT l_orderkey)"
     assert run(f"SELECT {checks} FROM @") == run(f"SELECT {checks} FROM lake.tpch.lineitem")
@@ -271,7 +261,7 @@ def test_commits_at_the_same_time(cluster, schema, catalog):
 
     def insert(number):
         try:
-            cluster.rows(f"INSERT INTO {name} VALUES ({number % 8}, {number})", headers=headers("local"))
+            cluster.rows(f"INSERT INTO {name} VALUES ({number % 8}, {number})", headers=in_mode("local"))
             return number
         except Exception as error:
             assert "CONFLICT" in str(error), error
@@ -313,7 +303,7 @@ def answers():
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("catalog", CATALOGS)
 def test_tpch(cluster, tables_of_stores, answers, catalog, mode):
-    session = headers(mode) | {"catalog": catalog, "schema": schema_of_tpch(catalog)}
+    session = in_mode(mode) | {"catalog": catalog, "schema": schema_of_tpch(catalog)}
     assert all(answers.values()), "a query without rows proves nothing"
     wrong = {name: tpch.wrong(name, cluster.arrow(text, headers=session), answers[name]) for name, text in tpch.QUERIES.items()}
     assert set(wrong.values()) == {None}, wrong
@@ -380,7 +370,7 @@ def test_catalogs_side_by_side(cluster, schema):
         cluster.rows(f"CREATE TABLE {name}.t AS SELECT o_orderkey AS k, {number} AS n FROM lake.tpch.orders")
     joined = " JOIN ".join(f"{name}.t t{number}{f' ON t{number}.k = t0.k' if number else ''}" for number, name in enumerate(names))
     for mode in MODES:
-        assert cluster.rows(f"SELECT count(*), max(t1.n), max(t2.n) FROM {joined}", headers=headers(mode)) == [(150_000, 1, 2)]
+        assert cluster.rows(f"SELECT count(*), max(t1.n), max(t2.n) FROM {joined}", headers=in_mode(mode)) == [(150_000, 1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -438,7 +428,7 @@ def test_a_rest_server_that_is_killed_comes_back(cluster, schema, failure, rest_
 def test_vended_credentials(cluster, schema, rest_vended, mode):
     """They are asked for again by those who need them for longer than they last: here each half of 2 s."""
     name = f"{schema('vended')}.t"
-    run = lambda sql: cluster.rows(sql.replace("@", name), headers=headers(mode))
+    run = lambda sql: cluster.rows(sql.replace("@", name), headers=in_mode(mode))
     before = len(rest_vended.vended)
     run("CREATE TABLE @ AS SELECT l.* FROM lake.tpch.lineitem l CROSS JOIN (VALUES 1, 2, 3, 4, 5, 6) v(n)")
     # One when it is begun and one when it is made; the files come later than the first one lasts.
@@ -455,16 +445,16 @@ def test_vended_credentials(cluster, schema, rest_vended, mode):
     assert all(table.startswith("s3://lake/vended/") for table in rest_vended.vended)
     secret = CREDENTIAL.partition(":")[2]
     for hidden in (secret, "session-token"):
-        assert hidden not in cluster.value(f"EXPLAIN ANALYZE VERBOSE {checks}".replace("@", name), headers=headers(mode))
+        assert hidden not in cluster.value(f"EXPLAIN ANALYZE VERBOSE {checks}".replace("@", name), headers=in_mode(mode))
         assert all(hidden not in process.text() for process in cluster.everybody())
     run("DROP TABLE @")
 
 
 def test_credentials_are_nowhere(cluster, schema, minio):
     name = f"{schema('minio_sql')}.t"
-    cluster.rows(f"CREATE TABLE {name} AS SELECT * FROM lake.tpch.orders", headers=headers("fault_tolerant"))
+    cluster.rows(f"CREATE TABLE {name} AS SELECT * FROM lake.tpch.orders", headers=in_mode("fault_tolerant"))
     for mode in MODES:
-        assert minio.password not in cluster.value(f"EXPLAIN ANALYZE VERBOSE SELECT count(*), max(o_clerk) FROM {name}", headers=headers(mode))
+        assert minio.password not in cluster.value(f"EXPLAIN ANALYZE VERBOSE SELECT count(*), max(o_clerk) FROM {name}", headers=in_mode(mode))
     assert all(minio.password not in process.text() for process in cluster.everybody())
     shown = nunatak("config", "--config", cluster.data_dir.parent / "nunatak.toml", "--data-dir", cluster.data_dir)
     assert minio.password not in shown.stdout and minio.endpoint in shown.stdout and shown.returncode == 0

@@ -4,10 +4,9 @@ import concurrent.futures
 
 import pytest
 
-from nunatak_testing.server import Server
+from nunatak_testing.server import MODES, Server, in_mode, section
 from servers.azurite import Azurite
 
-from test_catalogs import MODES, headers, section
 
 CATALOGS = ["azure_hadoop", "azure_sql"]
 
@@ -38,7 +37,7 @@ def server(tmp_path_factory, azurite):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("catalog", CATALOGS)
 def test_life_of_a_table(server, catalog, mode):
-    run = lambda sql: server.rows(sql.replace("@", f"{catalog}.{mode}.t"), headers=headers(mode))
+    run = lambda sql: server.rows(sql.replace("@", f"{catalog}.{mode}.t"), headers=in_mode(mode))
     run(f"CREATE SCHEMA {catalog}.{mode}")
     run("CREATE TABLE @ WITH (partitioning = ARRAY['b'], format_version = 3) AS SELECT n AS a, n % 3 AS b FROM (SELECT unnest(range(0, 30000)) AS n)")
     run("DELETE FROM @ WHERE a % 10 = 0")

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from nunatak_testing import tpch
-from nunatak_testing.server import BINARY, Cluster, Executor, Server, eventually, free_port, nunatak
+from nunatak_testing.server import MODES, BINARY, Cluster, Executor, Server, eventually, free_port, nunatak
 
 SCALE = os.environ.get("CLUSTER_SCALE", "1")
-MODES = ["local", "pipelined", "fault_tolerant"]
 DISTRIBUTED = ["pipelined", "fault_tolerant"]
 # Without equality, each row of one side has to meet each of the other: minutes of work in any mode.
 ENDLESS = "SELECT count(*) FROM lineitem a CROSS JOIN lineitem b WHERE a.l_orderkey * b.l_orderkey % 7 = 3"

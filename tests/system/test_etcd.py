@@ -10,11 +10,10 @@ import time
 import pytest
 
 from nunatak_testing import flight_sql, tpch
-from nunatak_testing.server import Executor, Server, eventually, free_port, nunatak
+from nunatak_testing.server import MODES, Executor, Server, eventually, free_port, nunatak
 from servers.etcd import Etcd
 
 SCALE = "0.1"
-MODES = ["local", "pipelined", "fault_tolerant"]
 NAMES = ["q01", "q03", "q06", "q12"]
 # How long a member whose host is lost is still listed.
 LEASE_SECONDS = 10

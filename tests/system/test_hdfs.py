@@ -1,30 +1,23 @@
 """HDFS where it differs from other stores: names of file systems, NameNodes and DataNodes that die, and Kerberos. `test_catalogs.py` has what is common to all."""
 
 import concurrent.futures
-import json
 import threading
 import time
 
 import pytest
 
 from nunatak_testing import tpch
-from nunatak_testing.server import Cluster, eventually
+from nunatak_testing.server import MODES, Cluster, eventually, in_mode, section
 from servers.hdfs import Hdfs
 from servers.kerberos import Kerberos
 from servers.proxy import Proxy
 
 SCALE = "0.1"
-MODES = ["local", "pipelined", "fault_tolerant"]
 CHECK = "count(*), sum(l_extendedprice), count(DISTINCT l_orderkey)"
 
 
-def section(name, warehouse, values):
-    values = {"type": "hadoop", "warehouse": warehouse} | {key: str(value) for key, value in values.items()}
-    return f"[catalog.{name}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
-
-
-def headers(mode):
-    return {"nunatak-session": f"execution_mode={mode}"}
+def hadoop(name, warehouse, values):
+    return section(name, {"type": "hadoop", "warehouse": warehouse, **values})
 
 
 def unfinished(hdfs, folder):
@@ -43,10 +36,10 @@ def cluster(tmp_path_factory, hdfs, proxy):
     folder = tmp_path_factory.mktemp("cluster")
     config = folder / "nunatak.toml"
     config.write_text(
-        section("lakes", f"{hdfs.uri}/lakes", hdfs.settings)
-        + section("by_files", f"{hdfs.uri}/lakes", {"hdfs.config-dir": hdfs.active.folder / "etc"})
-        + section("by_address", f"hdfs://{hdfs.rpc[0]}/lakes", {})
-        + section("slow", f"hdfs://{proxy.address}/slow", {"hdfs.request-timeout-ms": 1000})
+        hadoop("lakes", f"{hdfs.uri}/lakes", hdfs.settings)
+        + hadoop("by_files", f"{hdfs.uri}/lakes", {"hdfs.config-dir": hdfs.active.folder / "etc"})
+        + hadoop("by_address", f"hdfs://{hdfs.rpc[0]}/lakes", {})
+        + hadoop("slow", f"hdfs://{proxy.address}/slow", {"hdfs.request-timeout-ms": 1000})
     )
     cluster = Cluster(folder, "--config", config, executors=2, slots=1).start()
     tpch.load(cluster, scale=SCALE, tables=["lineitem"])
@@ -98,7 +91,7 @@ def test_a_namenode_that_says_nothing(cluster, proxy):
     release.join()
     # A connection that was cut is another one.
     proxy.cut()
-    assert sorted(cluster.rows("SELECT a FROM slow.s.t", headers=headers("pipelined"))) == [(1,), (2,)]
+    assert sorted(cluster.rows("SELECT a FROM slow.s.t", headers=in_mode("pipelined"))) == [(1,), (2,)]
 
 
 def test_the_namenode_fails_over(cluster, hdfs, lines):
@@ -111,13 +104,13 @@ def test_the_namenode_fails_over(cluster, hdfs, lines):
     def scan(mode):
         while not is_over.is_set():
             started = time.monotonic()
-            assert cluster.rows(f"SELECT {CHECK} FROM {table}", headers=headers(mode)) == expected
+            assert cluster.rows(f"SELECT {CHECK} FROM {table}", headers=in_mode(mode)) == expected
             durations.append(time.monotonic() - started)
 
     def insert():
         while not is_over.is_set():
             started = time.monotonic()
-            cluster.rows(f"INSERT INTO lakes.shared.numbers VALUES ({len(inserted)})", headers=headers("local"))
+            cluster.rows(f"INSERT INTO lakes.shared.numbers VALUES ({len(inserted)})", headers=in_mode("local"))
             inserted.append(len(inserted))
             durations.append(time.monotonic() - started)
 
@@ -147,7 +140,7 @@ def test_a_datanode_is_killed_during_a_write(cluster, hdfs, lines, mode):
     node = hdfs.datanodes[0]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         statement = f"CREATE TABLE {name} AS SELECT l.* FROM {table} l CROSS JOIN (VALUES 1, 2, 3, 4, 5, 6) v(n)"
-        write = pool.submit(cluster.rows, statement, headers=headers(mode))
+        write = pool.submit(cluster.rows, statement, headers=in_mode(mode))
         # While a file is written it has another name.
         assert eventually(lambda: write.done() or unfinished(hdfs, "/lakes/shared"), 60) and not write.done()
         node.kill()
@@ -196,14 +189,14 @@ def secure_cluster(tmp_path_factory, kerberos, secure, secure_proxy, brief):
     cache = lambda user, file: service | {"hdfs.kerberos.principal": user[0], "hdfs.kerberos.cache": f"FILE:{folder}/{file}"}
     config = folder / "nunatak.toml"
     config.write_text(
-        section("keytab", f"{secure.uri}/open/keytab", keytab(alice))
-        + section("default_cache", f"{secure.uri}/open/default_cache", service)
-        + section("named_cache", f"hdfs://{secure_proxy.address}/open/named_cache", cache(brief, "brief.tickets"))
-        + section("renewed", f"hdfs://{secure_proxy.address}/open/renewed", keytab(brief))
-        + section("no_ticket", f"{secure.uri}/open/x", cache(alice, "nowhere"))
-        + section("old_key", f"{secure.uri}/open/x", keytab(old))
-        + section("not_mine", f"{secure.uri}/x", keytab(alice))
-        + section("plain", f"{secure.uri}/open/x", {"hdfs.retry.timeout-ms": 1000})
+        hadoop("keytab", f"{secure.uri}/open/keytab", keytab(alice))
+        + hadoop("default_cache", f"{secure.uri}/open/default_cache", service)
+        + hadoop("named_cache", f"hdfs://{secure_proxy.address}/open/named_cache", cache(brief, "brief.tickets"))
+        + hadoop("renewed", f"hdfs://{secure_proxy.address}/open/renewed", keytab(brief))
+        + hadoop("no_ticket", f"{secure.uri}/open/x", cache(alice, "nowhere"))
+        + hadoop("old_key", f"{secure.uri}/open/x", keytab(old))
+        + hadoop("not_mine", f"{secure.uri}/x", keytab(alice))
+        + hadoop("plain", f"{secure.uri}/open/x", {"hdfs.retry.timeout-ms": 1000})
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KRB5_CONFIG", str(kerberos.config))
@@ -218,7 +211,7 @@ def secure_cluster(tmp_path_factory, kerberos, secure, secure_proxy, brief):
 @pytest.mark.parametrize("catalog", ["keytab", "default_cache"])
 def test_kerberos(secure_cluster, catalog, mode):
     name = f"{catalog}.in_{mode}.t"
-    run = lambda sql: secure_cluster.rows(sql.replace("@", name), headers=headers(mode))
+    run = lambda sql: secure_cluster.rows(sql.replace("@", name), headers=in_mode(mode))
     run(f"CREATE SCHEMA {catalog}.in_{mode}")
     run("CREATE TABLE @ AS SELECT * FROM lake.tpch.lineitem")
     assert run(f"SELECT {CHECK} FROM @") == run(f"SELECT {CHECK} FROM lake.tpch.lineitem")
@@ -255,7 +248,7 @@ def test_tickets_run_out(secure_cluster, secure_proxy, kerberos, brief, failure)
     # A connection outlives the ticket that it was made with.
     secure_proxy.cut()
     for mode in MODES:
-        secure_cluster.rows("INSERT INTO renewed.s.t SELECT 1 FROM lake.tpch.lineitem WHERE l_orderkey = 1 LIMIT 1", headers=headers(mode))
+        secure_cluster.rows("INSERT INTO renewed.s.t SELECT 1 FROM lake.tpch.lineitem WHERE l_orderkey = 1 LIMIT 1", headers=in_mode(mode))
     assert secure_cluster.rows("SELECT count(*) FROM renewed.s.t") == [(4,)]
     text = failure(secure_cluster, "INSERT INTO named_cache.s.t VALUES (2)")
     assert "STORAGE_ACCESS_DENIED" in text and "kinit" in text

@@ -5,8 +5,9 @@ On one coordinator and two executors, so that two tasks write in every mode.
 
 import pytest
 
+from nunatak_testing.server import MODES
+
 SCALE = "0.1"
-MODES = ["local", "pipelined", "fault_tolerant"]
 CHECK = "count(*), sum(l_extendedprice), count(DISTINCT l_orderkey * 10 + l_linenumber)"
 
 

@@ -1,7 +1,6 @@
 """Catalogs of type sql in PostgreSQL: what the matrix of test_catalogs.py does not see of it."""
 
 import concurrent.futures
-import json
 import threading
 import time
 
@@ -9,7 +8,7 @@ import pyarrow
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from nunatak_testing.server import Server, nunatak
+from nunatak_testing.server import Server, nunatak, section
 from servers.postgres import Postgres
 
 # Java's first version of the tables.
@@ -21,10 +20,6 @@ CREATE TABLE iceberg_namespace_properties (
     PRIMARY KEY (catalog_name, namespace, property_key));"""
 COLUMNS = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'iceberg_tables'"
 TABLES_MANY = 10_000
-
-
-def section(name, values):
-    return f"[catalog.{name}]\ntype = \"sql\"\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +57,7 @@ def server(tmp_path_factory, postgres, warehouse):
         "old": {"uri": postgres.uri("old")},
         "upgraded": {"uri": postgres.uri("old"), "jdbc.schema-version": "V1"},
     }
-    config.write_text("".join(section(name, values | {"warehouse": warehouse}) for name, values in catalogs.items()))
+    config.write_text("".join(section(name, {"type": "sql", **values, "warehouse": warehouse}) for name, values in catalogs.items()))
     with Server(folder / "data", "--config", config) as server:
         server.config = config
         yield server

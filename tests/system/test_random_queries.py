@@ -5,8 +5,8 @@ from collections import Counter
 
 from nunatak_testing import tpch
 from nunatak_testing.random_queries import Generator
+from nunatak_testing.server import MODES
 
-MODES = ["local", "pipelined", "fault_tolerant"]
 SCALE = "0.01"
 QUERIES = int(os.environ.get("RANDOM_QUERIES", "60"))
 SEED = int(os.environ.get("QUERY_SEED", "1"))

@@ -6,13 +6,12 @@ import time
 
 import pytest
 
-from nunatak_testing.server import Server
+from nunatak_testing.server import Server, section
 from servers.minio import Minio
 from servers.postgres import Postgres
 from servers.proxy import Proxy
 from servers.rest import Rest
 
-from test_catalogs import section
 
 NONSENSE = b"\x16\x03\xff\x00garbage \x00\xff\xfe\r\n\r\n" * 20
 LATENCY_SECONDS = 0.3

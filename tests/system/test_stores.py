@@ -7,12 +7,11 @@ import time
 
 import pytest
 
-from nunatak_testing.server import Cluster
+from nunatak_testing.server import Cluster, in_mode, section
 from servers.issuer import Issuer
 from servers.minio import Minio
 from servers.proxy import Proxy
 
-from test_catalogs import headers, section
 
 # Of a role of AWS. MinIO takes any: what somebody may do with the credentials is what whoever has asked for them may do.
 ROLE = "arn:aws:iam::123456789012:role/etl"
@@ -101,8 +100,8 @@ def write_and_read(cluster, catalog):
     cluster.rows(f"CREATE SCHEMA {catalog}.s")
     cluster.rows(f"CREATE TABLE {catalog}.s.t AS SELECT n, 'text of row ' || n AS text FROM (SELECT unnest(range(0, 1000)) AS n)")
     for mode in ("local", "fault_tolerant"):
-        cluster.rows(f"INSERT INTO {catalog}.s.t SELECT n + 1000, text FROM {catalog}.s.t WHERE n < 10", headers=headers(mode))
-        assert cluster.value(f"SELECT count(DISTINCT text) FROM {catalog}.s.t", headers=headers(mode)) == 1000
+        cluster.rows(f"INSERT INTO {catalog}.s.t SELECT n + 1000, text FROM {catalog}.s.t WHERE n < 10", headers=in_mode(mode))
+        assert cluster.value(f"SELECT count(DISTINCT text) FROM {catalog}.s.t", headers=in_mode(mode)) == 1000
 
 
 def test_a_role_is_assumed_by_keys(cluster, minio, watched):

@@ -12,8 +12,7 @@ import pyarrow
 import pytest
 
 from nunatak_testing.answers import difference
-from nunatak_testing.server import Server
-from nunatak_testing.spark import MODES
+from nunatak_testing.server import MODES, Server, in_mode
 from servers.minio import Minio
 from servers.postgres import Postgres
 from servers.rest import Rest
@@ -132,10 +131,6 @@ def trino(trino_server, server, minio, hdfs, postgres, rest, rest_hdfs):
     stores = {"hdfs": in_hdfs(hdfs)}
     with trino_server.catalogs({name: properties | stores.get(name, in_minio(minio)) for name, properties in catalogs.items()}):
         yield trino_server
-
-
-def in_mode(mode):
-    return {"nunatak-session": f"execution_mode={mode}"}
 
 
 def plain(value, type):
