@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nunatak_core::{Code, Error, Result};
 
+use crate::reserved_columns::check_name;
 use crate::spec::{
     FormatVersion, ListType, Literal, MapType, NestedField, NestedFieldRef, PartitionField, PrimitiveLiteral, PrimitiveType, Schema, StructType,
     TableMetadata, Transform, Type,
@@ -101,7 +102,7 @@ impl ColumnChange {
 /// The schema of a table after a change of its current one.
 ///
 /// Errors: `COLUMN_NOT_FOUND`, `COLUMN_ALREADY_EXISTS`, `TYPE_MISMATCH` for a type that files of the old one cannot be read as, `NOT_SUPPORTED` for a column that
-/// the table's partitioning, one that it had, or its sort order needs.
+/// the table's partitioning, one that it had, or its sort order needs, and for a name that Iceberg reserves.
 pub fn evolved(metadata: &TableMetadata, change: &ColumnChange) -> Result<Schema> {
     let schema = metadata.current_schema();
     let mut next_id = metadata.last_column_id();
@@ -225,8 +226,13 @@ fn apply(
         Some(_) => Err(Error::new(Code::ColumnAlreadyExists, format!("column '{name}' exists already"))),
         None => Ok(()),
     };
+    // Fields within rows may have any name.
+    let is_column = change.path().len() == 1;
     if let ColumnChange::Add { field_type, doc, position, default, .. } = change {
         free(&fields, name)?;
+        if is_column {
+            check_name(name)?;
+        }
         *next_id += 1;
         let mut field = NestedField::optional(*next_id, name, with_fresh_ids(field_type, next_id));
         field.doc.clone_from(doc);
@@ -253,6 +259,9 @@ fn apply(
         ColumnChange::Rename { to, .. } => {
             if find(&fields, to).is_some_and(|other| other != index) {
                 free(&fields, to)?;
+            }
+            if is_column {
+                check_name(to)?;
             }
             field.name.clone_from(to);
         }

@@ -176,8 +176,8 @@ impl Change for NewStatistics<'_> {
         })
     }
 
-    fn is_in(&self, table: &Table) -> bool {
-        table.metadata.statistics_for_snapshot(self.file.snapshot_id) == Some(&self.file)
+    fn is_in(&self, table: &Table, _base: &Table, _updates: &[TableUpdate]) -> Option<bool> {
+        (table.metadata.statistics_for_snapshot(self.file.snapshot_id) == Some(&self.file)).then_some(true)
     }
 }
 

@@ -100,7 +100,10 @@ impl Table {
             None if name == MAIN_BRANCH => {}
             Some(_) => return Err(Error::new(Code::InvalidArguments, format!("'{name}' is a tag of table '{}', not a branch", self.name))),
             None => {
-                let branches: Vec<&str> = known.iter().filter(|(_, known)| known.is_branch()).map(|(name, _)| name.as_str()).collect();
+                let mut branches: Vec<&str> = known.iter().filter(|(_, known)| known.is_branch()).map(|(name, _)| name.as_str()).collect();
+                if !branches.contains(&MAIN_BRANCH) {
+                    branches.push(MAIN_BRANCH);
+                }
                 return Err(Error::new(Code::NotFound, format!("table '{}' has no branch '{name}'", self.name))
                     .with_hint(format!("its branches: {}; ALTER TABLE ... CREATE BRANCH makes one", branches.join(", "))));
             }

@@ -144,6 +144,20 @@ async fn a_commit_that_is_not_found_is_unknown_and_nothing_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_change_of_metadata_whose_answer_is_lost_is_seen() {
+    let warehouse = Warehouse::new().await;
+    let table = warehouse.create(&trips(), With::default()).await;
+    let change = |_: &Table| Ok::<_, Error>(vec![TableUpdate::SetProperties { updates: [("k".to_owned(), "v".to_owned())].into() }]);
+    for (fault, is_made) in [(Fault::RequestLost, false), (Fault::AnswerLost, true)] {
+        let faulty = Faulty { inner: warehouse.catalog.clone(), fault, commits: AtomicU32::new(0) };
+        match commit::change_metadata(&faulty, &table, change).await {
+            Ok(changed) => assert!(is_made && changed.metadata.properties()["k"] == "v"),
+            Err(error) => assert!(!is_made && error.code() == Code::CommitStateUnknown, "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_refused_commit_leaves_nothing() {
     let (outcome, commits, _) = append(Fault::Refused).await;
     assert_eq!(outcome.unwrap_err().code(), Code::CatalogUnavailable);

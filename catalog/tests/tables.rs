@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use nunatak_catalog::backend::TableChange;
 use nunatak_catalog::commit::CommitError;
 use nunatak_catalog::spec::{FormatVersion, TableUpdate};
-use nunatak_catalog::{Catalog, TableName};
+use nunatak_catalog::{Catalog, Table, TableName};
 use nunatak_core::Code;
 
 use crate::support::{Warehouse, With, file, live_names, local, metadata, metadata_files, open, trips};
@@ -66,6 +67,25 @@ async fn a_commit_on_an_old_version_is_a_conflict_and_leaves_nothing() {
     assert_eq!(files.len(), 2);
     assert!(files[0].starts_with("00000-") && files[1].starts_with("00001-"), "{files:?}");
     assert_eq!(now.metadata.metadata_log().len(), 1);
+}
+
+#[tokio::test]
+async fn several_tables_change_together_or_not_at_all() {
+    let warehouse = Warehouse::new().await;
+    let zones = TableName::new("nyc", "zones");
+    let (first, old) = (warehouse.create(&trips(), With::default()).await, warehouse.create(&zones, With::default()).await);
+    let change = |base: &Table, value: &str| TableChange { base: base.clone(), requirements: Vec::new(), updates: set("a", value) };
+    warehouse.catalog.commit_all(vec![change(&old, "1"), change(&first, "1")]).await.unwrap();
+    let (one, two) = (warehouse.load(&trips()).await, warehouse.load(&zones).await);
+    assert_eq!((one.metadata.properties()["a"].as_str(), two.metadata.properties()["a"].as_str()), ("1", "1"));
+    // The second one has changed since: what was done to the first one is taken back.
+    let outcome = warehouse.catalog.commit_all(vec![change(&one, "2"), change(&old, "2")]).await;
+    assert!(matches!(&outcome, Err(CommitError::Conflict(error)) if error.code() == Code::TransactionConflict), "{outcome:?}");
+    for (name, before) in [(trips(), one), (zones, two)] {
+        let now = warehouse.load(&name).await;
+        assert_eq!(now.metadata_location, before.metadata_location);
+        assert_eq!(metadata_files(&now, "metadata.json").len(), 2);
+    }
 }
 
 #[tokio::test]

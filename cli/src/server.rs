@@ -25,7 +25,12 @@ pub(crate) struct BoundCoordinator {
 
 /// Takes the ports of a coordinator: one in use is told before anything is written.
 pub(crate) async fn bind(config: &Config, cluster: SocketAddr) -> Result<BoundCoordinator, Failure> {
-    let options = nunatak_gateway::Options { flight: config.server.flight, http: config.server.http, rest_tokens: config.rest_server.tokens.clone() };
+    let options = nunatak_gateway::Options {
+        flight: config.server.flight,
+        http: config.server.http,
+        rest_tokens: config.rest_server.tokens.clone(),
+        client_timeout: config.server.client_timeout,
+    };
     let doors = nunatak_gateway::bind(options).await?;
     let (cluster, _) = nunatak_gateway::listen(cluster, "cluster").await?;
     Ok(BoundCoordinator { doors, cluster })
@@ -49,6 +54,7 @@ impl BoundCoordinator {
             default_schema: config.server.default_schema.clone(),
             catalogs: config.catalogs.clone(),
             local_bytes_max: config.execution.local_bytes_max,
+            listing_wait: config.execution.listing_wait,
             orphan_age_min: config.maintenance.orphan_age_min,
             etcd,
             flight: self.doors.flight_address(),

@@ -8,7 +8,7 @@ use crate::config::{Log, LogFormat};
 use crate::{Code, Error, Result};
 
 /// What libraries say at a level that ours do not need; a directive of the user for one of them is more specific and wins.
-const LIBRARIES: &str = "ballista=warn,ballista_scheduler::scheduler_server::grpc=error";
+const LIBRARIES: &str = "ballista=warn,ballista_scheduler::scheduler_server::grpc=error,krb5=warn";
 
 /// Starts logging. A second call in one process is an error.
 pub fn start(log: &Log) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Holds the direction of the crates: `core <- catalog, state <- engine <- executor, coordinator <- gateway <- cli`, nothing points back.
+//! Holds the direction of the crates: `core <- catalog, state, functions <- engine <- executor, coordinator <- gateway <- cli`, nothing points back.
 
 #![expect(clippy::expect_used, reason = "without its metadata there is nothing to test")]
 
@@ -10,7 +10,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nunatak-core", &[]),
     ("nunatak-catalog", &["nunatak-core"]),
     ("nunatak-state", &["nunatak-core"]),
-    ("nunatak-engine", &["nunatak-core", "nunatak-catalog"]),
+    ("nunatak-functions", &["nunatak-core"]),
+    ("nunatak-engine", &["nunatak-core", "nunatak-catalog", "nunatak-functions"]),
     ("nunatak-executor", &["nunatak-core", "nunatak-catalog", "nunatak-state", "nunatak-engine"]),
     ("nunatak-coordinator", &["nunatak-core", "nunatak-catalog", "nunatak-state", "nunatak-engine"]),
     ("nunatak-gateway", &["nunatak-core", "nunatak-coordinator"]),
@@ -25,7 +26,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("iceberg", &["nunatak-catalog"]),
     ("reqwest", &["nunatak-catalog"]),
     ("rusqlite", &["nunatak-catalog"]),
-    ("datafusion", &["nunatak-engine", "nunatak-coordinator", "nunatak-executor"]),
+    ("datafusion", &["nunatak-functions", "nunatak-engine", "nunatak-coordinator", "nunatak-executor"]),
     ("tonic", &["nunatak-gateway", "nunatak-coordinator", "nunatak-executor", "nunatak"]),
     ("axum", &["nunatak-gateway", "nunatak"]),
     ("ballista-core", &["nunatak-coordinator", "nunatak-executor"]),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -20,6 +21,7 @@ use nunatak_core::{Code, Error, Result};
 use object_store::ObjectStore;
 use url::Url;
 
+use crate::catalog_health::CatalogHealth;
 use crate::error::{from_datafusion, into_datafusion, suggest};
 use crate::file_cache::{FileCache, FileCacheOptions};
 use crate::functions;
@@ -29,6 +31,9 @@ use crate::sql::{JoinUsing, SystemTables, TemporalTypes};
 
 /// Memory that parsed manifests may take, in bytes.
 const MANIFEST_CACHE_BYTES_MAX: u64 = 256 << 20;
+
+/// How long listings over all catalogs wait for the first answer of each, unless it is said.
+const LISTING_WAIT: Duration = Duration::from_secs(5);
 
 /// How many of the largest consumers an error about memory names.
 const MEMORY_CONSUMERS_NAMED: usize = 5;
@@ -51,6 +56,7 @@ pub struct EngineContext {
     base: SessionState,
     scan: Arc<ScanContext>,
     catalogs: BTreeMap<String, Arc<dyn Catalog>>,
+    health: Arc<CatalogHealth>,
     system_tables: Option<Arc<dyn SystemTables>>,
 }
 
@@ -84,8 +90,15 @@ impl EngineContext {
             base,
             scan: Arc::new(ScanContext::new(manifest_cache, Arc::clone(storages)).with_file_cache(file_cache)),
             catalogs: catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)).collect(),
+            health: Arc::new(CatalogHealth::new(LISTING_WAIT)),
             system_tables: None,
         })
+    }
+
+    /// The same, whose listings over all catalogs wait so long for the first answer of each.
+    #[must_use]
+    pub fn with_listing_wait(self, wait: Duration) -> Self {
+        Self { health: Arc::new(CatalogHealth::new(wait)), ..self }
     }
 
     /// The same, with tables in the schema `system` of each catalog.
@@ -99,7 +112,13 @@ impl EngineContext {
     pub fn with_catalogs(&self, catalogs: impl IntoIterator<Item = Arc<dyn Catalog>>) -> Self {
         let mut all = self.catalogs.clone();
         all.extend(catalogs.into_iter().map(|catalog| (catalog.name().to_owned(), catalog)));
-        Self { base: self.base.clone(), scan: Arc::clone(&self.scan), catalogs: all, system_tables: self.system_tables.clone() }
+        let (base, scan, health) = (self.base.clone(), Arc::clone(&self.scan), Arc::clone(&self.health));
+        Self { base, scan, catalogs: all, health, system_tables: self.system_tables.clone() }
+    }
+
+    /// Which catalogs answer.
+    pub fn health(&self) -> &Arc<CatalogHealth> {
+        &self.health
     }
 
     /// The tables in the schema `system`, if there are some.
@@ -142,6 +161,12 @@ impl EngineContext {
 /// Adds the functions of our own, among them the partition transforms, by which plans that write distribute and sort rows.
 fn register_functions(state: &mut SessionState) -> Result<()> {
     for function in functions::scalars() {
+        // What has one of its names goes with all of its own: sessions that are made from this one register all functions again, in no order.
+        for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
+            if let Some(other) = state.scalar_functions().get(name).map(|other| other.name().to_owned()) {
+                state.deregister_udf(&other).map_err(from_datafusion)?;
+            }
+        }
         state.register_udf(function).map_err(from_datafusion)?;
     }
     for function in functions::aggregates() {

@@ -1,9 +1,10 @@
 //! SQL over Iceberg tables, on DataFusion. Knows no network.
 //!
 //! A statement's text goes through [`sql`] (dialect, statements, names at pinned snapshots), reads tables through [`scan`] and plain files through
-//! [`files`], and writes through [`write`]; [`analyze`] measures tables. [`context`] holds what all queries of a process share; [`codec`] takes plans to other processes.
+//! [`files`], and writes through [`write`]; [`analyze`] measures tables. [`catalog_health`] knows which catalogs answer. [`context`] holds what all queries of a process share; [`codec`] takes plans to other processes.
 
 pub mod analyze;
+pub mod catalog_health;
 pub mod codec;
 pub mod computing;
 pub mod context;
@@ -15,5 +16,5 @@ pub mod rules;
 pub mod scan;
 pub mod sql;
 pub mod transform;
-mod type_name;
+pub mod type_name;
 pub mod write;

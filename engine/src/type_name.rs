@@ -3,7 +3,7 @@
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
 /// The name of a type as users write it, such as `bigint` or `row(a bigint, b varchar)`.
-pub(crate) fn type_name(data_type: &DataType) -> String {
+pub fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "boolean".to_owned(),
         DataType::Int8 => "tinyint".to_owned(),
@@ -17,6 +17,7 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Time32(unit) | DataType::Time64(unit) => format!("time({})", digits(*unit)),
         DataType::Timestamp(unit, None) => format!("timestamp({})", digits(*unit)),
         DataType::Timestamp(unit, Some(_)) => format!("timestamp({}) with time zone", digits(*unit)),
+        DataType::Interval(_) | DataType::Duration(_) => "interval".to_owned(),
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "varchar".to_owned(),
         DataType::FixedSizeBinary(16) => "uuid".to_owned(),
         DataType::Binary | DataType::BinaryView | DataType::LargeBinary | DataType::FixedSizeBinary(_) => "varbinary".to_owned(),

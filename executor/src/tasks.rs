@@ -85,7 +85,7 @@ impl Tasks {
             codec: Arc::new(codec.with_others(Arc::new(BallistaPhysicalExtensionCodec::default()))),
             execution: DefaultExecutionEngine::new(),
             shuffle,
-            slots: Slots::new(slots),
+            slots: Slots::new(slots, Arc::clone(&state.runtime_env().memory_pool)),
             running: DashMap::new(),
             jobs: Jobs::default(),
             deliveries: Deliveries::new(executor_id),

@@ -46,3 +46,27 @@ pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long it may take to say so.
 pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The longest statement that Trino's clients may send, in characters: Trino's own default.
+pub(crate) const STATEMENT_CHARACTERS_MAX: usize = 1_000_000;
+
+/// What a page of rows in JSON aims at.
+pub(crate) const ROWS_PAGE_BYTES: usize = 1024 * 1024;
+
+/// How long rows wait for others to fill a page.
+pub(crate) const ROWS_PAGE_WAIT: Duration = Duration::from_millis(100);
+
+/// Up to this size the last rows come with the end of the query. The end is kept for those who ask twice, more rows would be too much for that.
+pub(crate) const LAST_PAGE_BYTES_MAX: usize = 16 * 1024;
+
+/// For how long the end of a query is kept.
+pub(crate) const RESULTS_KEPT: Duration = Duration::from_secs(60);
+
+/// How long a request for results waits for them, unless it says less.
+pub(crate) const RESULTS_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Queries of Trino's clients at once, with those that have just ended.
+pub(crate) const QUERIES_MAX: usize = 20_000;
+
+/// Answers from this size on are compressed for those who take that.
+pub(crate) const COMPRESSED_BYTES_MIN: usize = 2 * 1024;

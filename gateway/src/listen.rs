@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use nunatak_coordinator::query::Coordinator;
 use nunatak_core::error::Code;
@@ -21,6 +22,8 @@ pub struct Options {
     pub http: SocketAddr,
     /// The tokens of those who may use the catalogs by the Iceberg REST protocol; everyone may if there are none.
     pub rest_tokens: Vec<String>,
+    /// A query of a client that asks for its results page by page is cancelled when nobody has asked in this time.
+    pub client_timeout: Duration,
 }
 
 /// Front doors whose ports are taken, and that answer once they are served.
@@ -30,6 +33,7 @@ pub struct Bound {
     http: TcpListener,
     http_address: SocketAddr,
     rest_tokens: Vec<String>,
+    client_timeout: Duration,
 }
 
 /// Without the tokens.
@@ -43,7 +47,7 @@ impl fmt::Debug for Bound {
 pub async fn bind(options: Options) -> Result<Bound> {
     let (flight, flight_address) = listen(options.flight, "flight").await?;
     let (http, http_address) = listen(options.http, "http").await?;
-    Ok(Bound { flight, flight_address, http, http_address, rest_tokens: options.rest_tokens })
+    Ok(Bound { flight, flight_address, http, http_address, rest_tokens: options.rest_tokens, client_timeout: options.client_timeout })
 }
 
 impl Bound {
@@ -59,8 +63,9 @@ impl Bound {
 
     /// Answers until `shutdown` is cancelled, then takes no more calls and gives those under way a time to end.
     pub async fn serve(self, coordinator: Coordinator, shutdown: CancellationToken) -> Result<()> {
+        let options = http::Options { rest_tokens: self.rest_tokens, client_timeout: self.client_timeout };
         let flight = flight_sql::serve(self.flight, coordinator.clone(), shutdown.clone());
-        let http = http::serve(self.http, coordinator, self.rest_tokens, shutdown.clone());
+        let http = http::serve(self.http, coordinator, options, shutdown.clone());
         let doors = async { tokio::try_join!(flight, http).map(|_| ()) };
         let out_of_time = async {
             shutdown.cancelled().await;
@@ -106,7 +111,7 @@ mod tests {
     #[tokio::test]
     async fn a_port_in_use_is_one_clear_error() -> Result<()> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let options = |flight| Options { flight, http: any, rest_tokens: Vec::new() };
+        let options = |flight| Options { flight, http: any, rest_tokens: Vec::new(), client_timeout: Duration::from_secs(60) };
         let first = bind(options(any)).await?;
         let taken = first.flight_address();
         let second = bind(options(taken)).await;

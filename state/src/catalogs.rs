@@ -53,6 +53,11 @@ pub trait CatalogStore: Send + Sync + fmt::Debug {
 
     /// Removes a definition that has the `expected` version. Gives whether there was one.
     async fn delete(&self, name: &str, expected: u64) -> Result<bool>;
+
+    /// Removes what is kept under a name and is no definition that can be read, so that [`CatalogStore::watch`] does not show it. Gives whether there was something.
+    async fn delete_unreadable(&self, _name: &str) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 impl fmt::Debug for CatalogDefinition {

@@ -29,7 +29,7 @@ pub use catalogs::{CatalogDefinition, CatalogFile, CatalogStore, StoredCatalog, 
 pub use embedded::EmbeddedState;
 pub use etcd::{EtcdCatalogs, EtcdJournal, EtcdSessions, EtcdState};
 pub use member::{CoordinatorMember, ExecutorMember, Joined, Member, Membership, authority};
-pub use sessions::{EmbeddedSessions, SESSION_IDLE_MAX, SessionChanger, SessionStore, StoredSession, TICKET_TTL};
+pub use sessions::{EmbeddedSessions, HandleKey, SESSION_IDLE_MAX, SessionChanger, SessionStore, StoredSession, TICKET_TTL};
 
 /// Where a member says that it is there.
 #[async_trait]

@@ -1,4 +1,4 @@
-//! What coordinators keep of their clients' sessions, and which tickets have been used: behind one trait, and in the memory of one process.
+//! What coordinators keep of their clients' sessions, which tickets have been used, and by what they know their own handles: behind one trait, and in the memory of one process.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +26,9 @@ pub(crate) const SESSIONS_MAX: usize = 10_000;
 /// Used tickets that are known at once.
 const CLAIMS_MAX: usize = 100_000;
 
+/// The length of a [`HandleKey`].
+const HANDLE_KEY_BYTES: usize = 32;
+
 /// What the texts of one session may have together.
 const SESSION_BYTES_MAX: usize = 64 * 1024;
 
@@ -43,6 +46,48 @@ pub struct StoredSession {
     /// Session properties by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
+}
+
+/// The secret with which coordinators sign the handles and tickets that they give out: all coordinators of a cluster have the same.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+pub struct HandleKey([u8; HANDLE_KEY_BYTES]);
+
+impl HandleKey {
+    /// One that nobody can guess.
+    pub fn generate() -> Self {
+        let halves = [Uuid::new_v4(), Uuid::new_v4()];
+        let mut key = [0; HANDLE_KEY_BYTES];
+        // Of each half 122 bits are from the system's random numbers, which is plenty.
+        key.chunks_exact_mut(HANDLE_KEY_BYTES / 2).zip(&halves).for_each(|(part, half)| part.copy_from_slice(half.as_bytes()));
+        Self(key)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<u8>> for HandleKey {
+    type Error = String;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, Self::Error> {
+        let length = bytes.len();
+        <[u8; HANDLE_KEY_BYTES]>::try_from(bytes).map(Self).map_err(|_| format!("it has {length} bytes instead of {HANDLE_KEY_BYTES}"))
+    }
+}
+
+impl From<HandleKey> for Vec<u8> {
+    fn from(key: HandleKey) -> Self {
+        key.0.to_vec()
+    }
+}
+
+impl fmt::Debug for HandleKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HandleKey(***)")
+    }
 }
 
 /// A change of a session. It may be made more than once, each time to the session as it was.
@@ -66,11 +111,14 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// Takes a ticket for its one run. Gives whether nobody has done so before.
     async fn claim(&self, ticket: Uuid) -> Result<bool>;
 
-    /// Whether a claim could be made at this moment, as far as that is known without trying.
-    fn can_claim(&self) -> bool;
+    /// Whether a claim could be made at this moment. Who keeps claims elsewhere asks there, for a short time.
+    async fn can_claim(&self) -> bool;
 
     /// Sessions and claims that were made before then may be forgotten; `None` if they never are before their time.
     fn since(&self) -> Option<SystemTime>;
+
+    /// By what coordinators know the handles and tickets that they have given out.
+    fn handle_key(&self) -> HandleKey;
 }
 
 impl StoredSession {
@@ -100,6 +148,7 @@ pub struct EmbeddedSessions {
     sessions: Mutex<Expiring<StoredSession>>,
     claims: Mutex<Expiring<()>>,
     since: SystemTime,
+    handle_key: HandleKey,
 }
 
 impl EmbeddedSessions {
@@ -109,6 +158,7 @@ impl EmbeddedSessions {
             sessions: Mutex::new(Expiring::new(idle_max, Renewal::Use, SESSIONS_MAX)),
             claims: Mutex::new(Expiring::new(CLAIM_TTL, Renewal::Never, CLAIMS_MAX)),
             since: SystemTime::now(),
+            handle_key: HandleKey::generate(),
         }
     }
 
@@ -152,11 +202,15 @@ impl SessionStore for EmbeddedSessions {
         Ok(true)
     }
 
-    fn can_claim(&self) -> bool {
+    async fn can_claim(&self) -> bool {
         true
     }
 
     fn since(&self) -> Option<SystemTime> {
         Some(self.since)
+    }
+
+    fn handle_key(&self) -> HandleKey {
+        self.handle_key.clone()
     }
 }

@@ -81,7 +81,9 @@ class Client:
     def fetch(self, at, info):
         """The rows that a flight info stands for, as tuples."""
         (endpoint,) = info.endpoints
-        table = self.clients[at].do_get(endpoint.ticket, self.options).read_all()
+        reader = self.clients[at].do_get(endpoint.ticket, self.options)
+        # `read_all` takes a query that was cancelled for Ctrl+C, and interrupts the main thread.
+        table = pyarrow.Table.from_batches([chunk.data for chunk in reader], reader.schema)
         return list(zip(*(column.to_pylist() for column in table.columns)))
 
     def rows(self, sql, plan_at=0, run_at=1):

@@ -18,6 +18,7 @@ has one, otherwise by spaces. Values are written as by `text`. Besides there are
 import gzip
 import math
 import re
+import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -244,6 +245,8 @@ def text(value, kind):
         return f"{Decimal(value):f}"
     if types.is_temporal(kind):
         return moment(str(value), kind)
+    if types.is_fixed_size_binary(kind) and kind.byte_width == 16:
+        return str(uuid.UUID(bytes=value))
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         return f"x'{value if isinstance(value, str) else value.hex()}'".lower().replace("-", "")
     if types.is_list(kind) or types.is_large_list(kind):

@@ -1,5 +1,6 @@
 """The real binary as a process: start it, wait for its ready line, talk to it, end it."""
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import adbc_driver_flightsql.dbapi as flightsql
+import requests
 from pyiceberg.catalog.sql import SqlCatalog
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +93,16 @@ class Process:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def memory_peak(self):
+        """The most memory that the server had, in bytes."""
+        line = next(line for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) << 10
+
+    def forget_memory_peak(self):
+        """The most memory is that from now on. Gives what it has now."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self.memory_peak()
+
     def is_idle(self, seconds=0.5):
         """Whether the server does next to nothing for a while."""
         before = self.cpu_seconds()
@@ -122,7 +134,7 @@ class Server(Process):
 
     def arrow(self, sql, parameters=None, **options):
         """Runs one statement on a connection of its own and gives its rows as a pyarrow table."""
-        with self.connect(**options) as connection, connection.cursor() as cursor:
+        with self.connect(**options) as connection, closing(connection.cursor()) as cursor:
             return cursor.execute(sql, parameters).fetch_arrow_table()
 
     def rows(self, sql, parameters=None, **options):
@@ -133,6 +145,10 @@ class Server(Process):
         """The one value of a one-row, one-column answer."""
         ((value,),) = self.rows(sql, parameters, **options)
         return value
+
+    def rest(self, method, path, **options):
+        """A request of the Iceberg REST protocol, as it is written."""
+        return requests.request(method, f"http://{self.http}/iceberg/{path}", timeout=30, **options)
 
     def iceberg(self):
         """The same catalog, opened by PyIceberg."""
@@ -187,6 +203,19 @@ class Cluster(Server):
 
     def everybody(self):
         return [self, *self.executors]
+
+
+@contextlib.contextmanager
+def closing(cursor):
+    """Closes a cursor at the end. Where its server is gone that fails, and must not be tried again when the cursor is collected: the driver has counted it out."""
+    try:
+        yield cursor
+    finally:
+        try:
+            cursor.close()
+        except Exception:
+            cursor._closed = True
+            raise
 
 
 def in_mode(mode):

@@ -1,12 +1,15 @@
-"""etcd: servers that hold the state of a cluster, as Debian packages them."""
+"""etcd: servers that hold the state of a cluster, as Debian packages them and as they are released."""
 
 import json
 import os
 import subprocess
 
-from nunatak_testing.server import free_port
+from nunatak_testing.server import ROOT, free_port
 
 from .process import ServerProcess
+
+# The program by its version: Debian's, and the one that scripts/setup builds.
+PROGRAMS = {"3.4": "etcd", "3.7": ROOT / ".cache/etcd/etcd"}
 
 
 class EtcdMember(ServerProcess):
@@ -14,8 +17,9 @@ class EtcdMember(ServerProcess):
 
     name = "etcd"
 
-    def __init__(self, folder, number, scheme, files):
+    def __init__(self, folder, number, program, scheme, files):
         super().__init__(folder)
+        self.program = program
         self.folder.mkdir(parents=True)
         self.member = f"m{number}"
         self.files = files
@@ -31,7 +35,7 @@ class EtcdMember(ServerProcess):
             tls = ["--cert-file", self.files / "server.crt", "--key-file", self.files / "server.key"]
             tls += ["--trusted-ca-file", self.files / "ca.crt", "--client-cert-auth"]
         return [
-            "etcd", "--name", self.member, "--data-dir", self.folder / "data",
+            self.program, "--name", self.member, "--data-dir", self.folder / "data",
             "--listen-client-urls", self.client, "--advertise-client-urls", self.client,
             "--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer,
             "--initial-cluster", ",".join(f"{other.member}={other.peer}" for other in self.members),
@@ -48,15 +52,18 @@ class EtcdMember(ServerProcess):
 
 
 class Etcd:
-    """A cluster of `count` servers. With `user` and `password` it has one server that speaks TLS, knows its clients by certificates, and lets that user write below /nunatak/."""
+    """A cluster of `count` servers. With `user` and `password` it has one server that speaks TLS, knows its clients by certificates, and lets that user write below /nunatak/.
 
-    def __init__(self, folder, count=3, user=None, password=None):
+    There is another user then, `worker` with the same password, who may write below /nunatak/members/ alone.
+    """
+
+    def __init__(self, folder, version="3.7", count=3, user=None, password=None):
         self.user, self.password = user, password
         self.files = None
         if user is not None:
             self.files = folder / "tls"
             make_certificates(self.files)
-        self.members = [EtcdMember(folder / f"m{number}", number, "https" if user else "http", self.files) for number in range(count)]
+        self.members = [EtcdMember(folder / f"m{number}", number, PROGRAMS[version], "https" if user else "http", self.files) for number in range(count)]
         for member in self.members:
             member.members = self.members
 
@@ -100,7 +107,9 @@ class Etcd:
         for command in [
             "user add root:rootpw", "role add root", "user grant-role root root",
             "role add nunatak", "role grant-permission nunatak --prefix=true readwrite /nunatak/",
-            f"user add {self.user}:{self.password}", f"user grant-role {self.user} nunatak", "auth enable",
+            f"user add {self.user}:{self.password}", f"user grant-role {self.user} nunatak",
+            "role add members", "role grant-permission members --prefix=true readwrite /nunatak/members/",
+            f"user add worker:{self.password}", "user grant-role worker members", "auth enable",
         ]:
             self.ctl(*command.split())
 
@@ -115,7 +124,7 @@ class Etcd:
 
 
 def make_certificates(folder):
-    """A CA, a certificate of a server at 127.0.0.1, and those of the clients `root` and `nobody`, by openssl."""
+    """A CA, a certificate of a server at 127.0.0.1, and those of the clients `root`, `nobody` and `expired`, by openssl."""
     folder.mkdir(parents=True)
 
     def openssl(*arguments):
@@ -124,10 +133,11 @@ def make_certificates(folder):
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     openssl("req", "-x509", *key, "-days", "30", "-subj", "/CN=test-ca", "-keyout", "ca.key", "-out", "ca.crt")
     server = "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n"
-    for name, extensions in [("server", server), ("root", "extendedKeyUsage=clientAuth\n"), ("nobody", "extendedKeyUsage=clientAuth\n")]:
+    client = "extendedKeyUsage=clientAuth\n"
+    for name, extensions, days in [("server", server, 30), ("root", client, 30), ("nobody", client, 30), ("expired", client, -1)]:
         (folder / f"{name}.ext").write_text(extensions)
         openssl("req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
         openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
+            "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", days,
             "-out", f"{name}.crt", "-extfile", f"{name}.ext",
         )

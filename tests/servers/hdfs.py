@@ -212,8 +212,8 @@ class Hdfs:
                 self.run_admin("-failover", self.active.name, standby.name)
                 break
             except RuntimeError as error:
-                # One that was started has to hear of all blocks first.
-                if "safemode" not in str(error) or time.monotonic() > until:
+                # One that was started has to listen, and to hear of all blocks first.
+                if not any(reason in str(error) for reason in ("safemode", "Connection refused")) or time.monotonic() > until:
                     raise
         self.active = standby
 
@@ -241,12 +241,16 @@ class Hdfs:
         """Makes one of the file system's owner."""
         self._web("PUT", path, "MKDIRS", permission=mode)
 
+    def give(self, path, user):
+        """Makes it another user's."""
+        self._web("PUT", path, "SETOWNER", owner=user)
+
     def _web(self, method, path, operation, **parameters):
         owner = getpass.getuser() if self.kerberos is None else "hdfs"
         parameters |= {"op": operation, "user.name": owner}
         url = f"http://{self.active.http}/webhdfs/v1{urllib.parse.quote(path)}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or "null")
 
     def stop(self):
         daemons = [daemon for daemon in self.datanodes + self.namenodes + self.journals if daemon.process and daemon.process.poll() is None]

@@ -25,6 +25,7 @@ HOUSE_KEEPERS = {
     "4.0.1": "org.apache.hadoop.hive.metastore.txn.service.AcidHouseKeeperService",
     "3.1.3": "org.apache.hadoop.hive.metastore.txn.AcidHouseKeeperService",
 }
+PASSWORD = "changeit"
 OPENED = ["java.net", "java.lang", "java.util", "java.util.regex"]
 
 
@@ -37,12 +38,13 @@ def can_be_alone():
 
 
 class Hive(ServerProcess):
-    """One metastore, whose database is one of `postgres`. It makes folders of schemas and tables below `warehouse` and, with `minio`, in its buckets.
+    """One metastore, whose database is one of `postgres`. It makes the folders of schemas and tables itself, so it knows the way to buckets of `minio` and to `hdfs`, where it makes them as whoever asks.
 
-    Version 3 listens on all addresses and cannot be told otherwise: it runs in a network of its own.
+    Version 3 listens on all addresses and cannot be told otherwise: it runs in a network of its own. With `kerberos` it wants tickets, with `certificate` TLS: a file with a
+    certificate of `localhost` and its key (PKCS #12), whose password is `PASSWORD`.
     """
 
-    def __init__(self, folder, postgres, version="4.0.1", minio=None, lock_seconds=10):
+    def __init__(self, folder, postgres, version="4.0.1", minio=None, hdfs=None, lock_seconds=10, kerberos=None, certificate=None, settings=None):
         super().__init__(folder)
         self.name = f"Hive Metastore {version}"
         self.version = version
@@ -53,6 +55,9 @@ class Hive(ServerProcess):
         postgres.create_database(self.database)
         postgres.sql(self.database, (self.home / "scripts/metastore/upgrade/postgres" / SCHEMAS[version]).read_text())
         self.is_alone = version.startswith("3")
+        self.kerberos = kerberos
+        # Tickets and certificates are those of a name.
+        self.host = "127.0.0.1" if kerberos is None and certificate is None else "localhost"
         self.settings = {
             "metastore.thrift.port": self.port,
             "metastore.thrift.bind.host": "127.0.0.1",
@@ -84,6 +89,21 @@ class Hive(ServerProcess):
                 "fs.s3a.endpoint.region": "us-east-1",
                 "fs.s3a.connection.ssl.enabled": "false",
             }
+        if kerberos is not None:
+            self.settings |= kerberos.metastore_settings
+        if certificate is not None:
+            self.settings |= {
+                "metastore.use.SSL": "true",
+                "metastore.keystore.path": certificate,
+                "metastore.keystore.type": "PKCS12",
+                "metastore.keystore.password": PASSWORD,
+            }
+        # What it reaches. In HDFS it asks NameNodes only.
+        self.reached = {"database": postgres.port}
+        if hdfs is not None:
+            self.settings |= hdfs.java_settings
+            self.reached |= {f"namenode{number}": int(address.rpartition(":")[2]) for number, address in enumerate(hdfs.rpc)}
+        self.settings |= settings or {}
         properties = "".join(f"<property><name>{name}</name><value>{escape(str(value))}</value></property>\n" for name, value in self.settings.items())
         for file in ("metastore-site.xml", "core-site.xml"):
             (self.folder / file).write_text(f"<configuration>\n{properties}</configuration>\n")
@@ -91,16 +111,18 @@ class Hive(ServerProcess):
 
     @property
     def uri(self):
-        return f"thrift://127.0.0.1:{self.port}"
+        return f"thrift://{self.host}:{self.port}"
 
     @property
     def command(self):
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
         path = f"{self.folder}:{self.home}/lib/*:{JARS}/lib/*"
+        if self.kerberos is not None:
+            opened.append(f"-Djava.security.krb5.conf={self.kerberos.config}")
         java = ["java", "-Xmx384m", *opened, "-cp", path, "org.apache.hadoop.hive.metastore.HiveMetaStore", "-p", self.port]
         if not self.is_alone:
             return java
-        relays = [f"in:{self.folder}/in={self.port}", f"out:{self.folder}/out={self.postgres.port}"]
+        relays = [f"in:{self.folder}/in={self.port}", *(f"out:{self.folder}/{file}={port}" for file, port in self.reached.items())]
         return ["unshare", "--net", sys.executable, LOOPBACK, *relays, "--", *java]
 
     @property
@@ -109,9 +131,10 @@ class Hive(ServerProcess):
 
     def spawn(self):
         if self.is_alone:
-            for file in ("in", "out"):
+            for file in ("in", *self.reached):
                 (self.folder / file).unlink(missing_ok=True)
-            loopback.start_relay(loopback.listen_at_file(self.folder / "out"), lambda: socket.create_connection(("127.0.0.1", self.postgres.port)))
+            for file, port in self.reached.items():
+                loopback.start_relay(loopback.listen_at_file(self.folder / file), lambda port=port: socket.create_connection(("127.0.0.1", port)))
             if self.listener is None:
                 self.listener = socket.create_server(("127.0.0.1", self.port))
                 loopback.start_relay(self.listener, lambda: loopback.connect_to_file(self.folder / "in"))
@@ -121,6 +144,10 @@ class Hive(ServerProcess):
         until = time.monotonic() + READY_SECONDS
         while time.monotonic() < until and self.process.poll() is None:
             try:
+                if self.host == "localhost":
+                    # Who only looks has neither ticket nor certificate. It listens once it is ready.
+                    socket.create_connection(("127.0.0.1", self.port)).close()
+                    return
                 with self.client() as client:
                     client.getVersion()
                 return

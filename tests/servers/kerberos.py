@@ -13,12 +13,13 @@ from .process import READY_SECONDS, ServerProcess
 REALM = "LAB.TEST"
 # Debian has the servers where only root looks for programs.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-# Whom the servers of HDFS run as.
+# Whom the servers of HDFS run as, and a metastore.
 SERVICE = "hdfs/localhost"
+METASTORE = "hive/localhost"
 
 
 class Kerberos(ServerProcess):
-    """A realm with a key for the servers of HDFS. `config` is what clients know it by (`KRB5_CONFIG`)."""
+    """A realm with keys for the servers of HDFS and for a metastore. `config` is what clients know it by (`KRB5_CONFIG`)."""
 
     name = "Kerberos"
 
@@ -63,9 +64,20 @@ class Kerberos(ServerProcess):
             "ignore.secure.ports.for.testing": "true",
         }
 
+    @property
+    def metastore_settings(self):
+        """What a metastore needs to have, to ask for tickets. It takes all three protections: a client chooses."""
+        return {
+            "hadoop.security.authentication": "kerberos",
+            "hadoop.rpc.protection": "authentication,integrity,privacy",
+            "metastore.sasl.enabled": "true",
+            "metastore.kerberos.principal": f"{METASTORE}@{REALM}",
+            "metastore.kerberos.keytab.file": self.service_keytab,
+        }
+
     def start(self):
         self.run("kdb5_util", "create", "-s", "-r", REALM, "-P", "master")
-        for service in (SERVICE, "HTTP/localhost"):
+        for service in (SERVICE, METASTORE, "HTTP/localhost"):
             self.admin(f"addprinc -randkey {service}@{REALM}", f"ktadd -k {self.service_keytab} {service}@{REALM}")
         return super().start()
 

@@ -59,6 +59,11 @@ class Postgres(ServerProcess):
                  "-days", "2", "-extfile", "extensions")
         (self.home / "server.key").chmod(0o600)
 
+    def export_certificate(self, path, password):
+        """Writes its certificate with the key for another server of `localhost`, as Java's have it (PKCS #12)."""
+        self.run("openssl", "pkcs12", "-export", "-in", "server.crt", "-inkey", "server.key", "-out", path, "-passout", f"pass:{password}")
+        return path
+
     def run(self, *command):
         done = subprocess.run(list(map(str, command)), cwd=self.home, capture_output=True, text=True)
         if done.returncode != 0:

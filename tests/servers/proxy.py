@@ -27,6 +27,8 @@ class Proxy:
         self.seen = None
         self.nonsense = None
         self.cut_after_bytes = None
+        self.losing = None
+        self.lost = {}
 
     def __enter__(self):
         threading.Thread(target=self._accept, daemon=True).start()
@@ -53,6 +55,10 @@ class Proxy:
     def cut_in_answer(self, after_bytes):
         """The next part of an answer that is longer than so many bytes ends after them, and its connection with it."""
         self.cut_after_bytes = after_bytes
+
+    def lose_answer(self, is_meant, instead=b""):
+        """The next request of which `is_meant` is true is carried out, and answered with this; then its connection ends. `losing` is None when that has happened."""
+        self.losing = (is_meant, instead)
 
     def talk_nonsense(self, nonsense):
         """All connections end; who sends something from now on is answered with this. None: no more."""
@@ -82,11 +88,16 @@ class Proxy:
         if self.nonsense is not None:
             client.sendall(self.nonsense)
             return False
+        if self.losing is not None and self.losing[0](data):
+            self.lost[server], self.losing = self.losing[1], None
         server.sendall(data)
         return True
 
     def _answer(self, data, server, client):
         time.sleep(self.delay_seconds)
+        if server in self.lost:
+            client.sendall(self.lost.pop(server))
+            return False
         if self.cut_after_bytes is not None and len(data) > self.cut_after_bytes:
             data, self.cut_after_bytes = data[: self.cut_after_bytes], None
             client.sendall(data)

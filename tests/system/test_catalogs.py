@@ -26,8 +26,9 @@ SCALE = "0.1"
 HADOOP = ["local_hadoop", "minio_hadoop", "hdfs_hadoop"]
 SQL = ["local_sql", "local_postgres", "minio_sql", "hdfs_postgres"]
 REST = ["local_rest", "local_ours", "minio_rest", "hdfs_rest"]
-HIVE = ["local_hive", "minio_hive"]
+HIVE = ["local_hive", "minio_hive", "hdfs_hive"]
 CATALOGS = HADOOP + SQL + REST + HIVE
+SLOW = ["minio_hive", "hdfs_hive"]
 CREDENTIAL = "engine:s3cr3t-0f-engine"
 
 
@@ -86,9 +87,9 @@ def rest_ours(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def hive(tmp_path_factory, postgres, minio):
-    """A Hive Metastore that reaches local files and buckets."""
-    with Hive(tmp_path_factory.mktemp("hive"), postgres, minio=minio) as hive:
+def hive(tmp_path_factory, postgres, minio, hdfs):
+    """A Hive Metastore that reaches local files, buckets and HDFS."""
+    with Hive(tmp_path_factory.mktemp("hive"), postgres, minio=minio, hdfs=hdfs) as hive:
         yield hive
 
 
@@ -143,6 +144,7 @@ def cluster(tmp_path_factory, hdfs, minio, warehouse, postgres, rest_local, rest
         + section("rest_garbage", {"type": "rest", "uri": garbage})
         + section("local_hive", {"type": "hive", "uri": hive.uri, "warehouse": f"file://{folder}/hive"})
         + section("minio_hive", {"type": "hive", "uri": hive.uri, "warehouse": "s3://lake/hive", **minio.settings})
+        + section("hdfs_hive", {"type": "hive", "uri": hive.uri, "warehouse": f"{hdfs.uri}/hive", **hdfs.settings})
         + section("hive_dead", {"type": "hive", "uri": "thrift://127.0.0.1:9,thrift://127.0.0.1:11", "warehouse": f"file://{folder}/x", "hive.max-retries": "1"})
         + section("denied", {"type": "hadoop", "warehouse": "s3://lake/hadoop", **wrong})
         + section("hdfs_denied", {"type": "hadoop", "warehouse": f"{hdfs.uri}/private", "hdfs.user": "stranger", **hdfs.settings})
@@ -169,7 +171,7 @@ def schema(cluster, request):
     made = []
 
     def make(catalog):
-        # Both catalogs of the metastore have the same schemas.
+        # All catalogs of the metastore have the same schemas.
         own = f"_{catalog}" if catalog in HIVE else ""
         name = f"{catalog}.{re.sub(r'[^a-z0-9]+', '_', request.node.name).strip('_')[:40]}{own}"
         cluster.rows(f"CREATE SCHEMA {name}")
@@ -197,7 +199,7 @@ def test_schemas(cluster, failure, catalog):
 
 
 # What a catalog is asked for does not depend on the mode: where it takes longer to answer, one will do.
-@pytest.mark.parametrize(("catalog", "mode"), [(catalog, mode) for catalog in CATALOGS for mode in MODES if catalog != "minio_hive" or mode == "pipelined"])
+@pytest.mark.parametrize(("catalog", "mode"), [(catalog, mode) for catalog in CATALOGS for mode in MODES if catalog not in SLOW or mode == "pipelined"])
 def test_life_of_a_table(cluster, schema, catalog, mode):
     """Every kind of commit, read by every way of execution."""
     name = f"{schema(catalog)}.lines"
@@ -254,7 +256,7 @@ def test_names(cluster, schema, catalog, table):
 def test_commits_at_the_same_time(cluster, schema, catalog):
     """None of them is lost, whichever is told to have failed."""
     # Puts that a store refuses are the ones to be looked at; servers and databases decide alike for all stores, a commit to HDFS has five slow files, and a metastore is slow.
-    count = {"minio_hadoop": 200, "hdfs_postgres": 40, "hdfs_rest": 40, "local_hive": 40, "minio_hive": 40}.get(catalog, 80)
+    count = {"minio_hadoop": 200, "hdfs_postgres": 40, "hdfs_rest": 40, "local_hive": 40, "minio_hive": 40, "hdfs_hive": 20}.get(catalog, 80)
     name = f"{schema(catalog)}.t"
     properties = "extra_properties = MAP(ARRAY['commit.retry.num-retries', 'commit.retry.min-wait-ms'], ARRAY['100', '5'])"
     cluster.rows(f"CREATE TABLE {name} (writer bigint, n bigint) WITH ({properties})")
@@ -273,7 +275,7 @@ def test_commits_at_the_same_time(cluster, schema, catalog):
 
 
 def schema_of_tpch(catalog):
-    # Both catalogs of the metastore have the same schemas.
+    # All catalogs of the metastore have the same schemas.
     return f"tpch_{catalog}" if catalog in HIVE else "tpch"
 
 
@@ -530,7 +532,10 @@ def test_spark_shares_a_rest_catalog(cluster, schema, spark, rest_local):
 @pytest.mark.parametrize("catalog", ["minio_rest", "vended"])
 def test_pyiceberg_shares_a_rest_catalog(cluster, schema, minio, rest_minio, rest_vended, catalog):
     schema = schema(catalog)
-    own = {"uri": rest_minio.uri, **minio.settings} if catalog == "minio_rest" else {"uri": rest_vended.uri, "credential": CREDENTIAL}
+    if catalog == "minio_rest":
+        own = {"uri": rest_minio.uri, **minio.settings}
+    else:
+        own = {"uri": rest_vended.uri, "credential": CREDENTIAL, "oauth2-server-uri": f"{rest_vended.uri}/v1/oauth/tokens"}
     theirs = load_catalog("theirs", type="rest", **own)
     name = schema.partition(".")[2]
     cluster.rows(f"CREATE TABLE {schema}.t AS SELECT o_orderkey AS a, o_clerk AS b FROM lake.tpch.orders WHERE o_orderkey < 1000")

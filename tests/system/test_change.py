@@ -1,11 +1,15 @@
 """DELETE, UPDATE and MERGE: in all modes and format versions as DuckDB does them, read back by Spark, and beside other writers."""
 
+import concurrent.futures
 import datetime
+import itertools
 import threading
 import time
 
 import duckdb
 import pytest
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
 
 from nunatak_testing.random_changes import COLUMNS, Program
 from nunatak_testing.spark import MERGE_ON_READ, MODES, alike
@@ -231,7 +235,8 @@ def test_what_is_refused(server, failure):
     server.rows("CREATE VIEW kept_view AS SELECT * FROM kept")
     server.rows("CREATE TABLE wanted AS SELECT * FROM kept")
     server.set_properties("default.wanted", {"write.delete.mode": "copy-on-wriet"})
-    server.rows("CREATE TABLE hidden (_pos bigint)")
+    # No statement makes a column of that name.
+    server.iceberg().create_table("default.hidden", schema=Schema(NestedField(1, "_pos", LongType())))
     merge = "MERGE INTO kept USING (VALUES (1, 5), (1, 6)) AS s(id, n) ON kept.id = s.id "
     for sql, expected in {
         "DELETE FROM wanted WHERE id = 1": "write.delete.mode",
@@ -316,33 +321,35 @@ def test_rows_that_others_add_elsewhere(server, numbers_file):
     properties = "extra_properties = MAP(ARRAY['commit.retry.num-retries'], ARRAY['0'])"
     server.rows(f"CREATE TABLE apart (n bigint, part integer) WITH (partitioning = ARRAY['part'], {properties})")
     server.rows(f"INSERT INTO apart SELECT n, 1 FROM read_parquet('{numbers_file}')")
+    depth = 8
 
-    def meanwhile(change, part, delay):
-        """What becomes of a change when a row is added while it runs."""
-        outcome = []
-
-        def run():
-            try:
-                outcome.append(server.value(change))
-            except Exception as error:
-                outcome.append(str(error))
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        time.sleep(delay)
+    def change(statement, remainder):
+        """Runs a statement for a hundredth of the rows in part 1, which it takes long to find; gives what becomes of it."""
+        digest = "md5(" * depth + "to_utf8(CAST(n AS varchar))" + ")" * depth
         try:
-            server.rows(f"INSERT INTO apart VALUES (-1, {part})")
+            return server.value(f"{statement} WHERE part = 1 AND n % 100 + length({digest}) = {remainder + 16}")
         except Exception as error:
-            # The change was faster, which happens.
-            assert "TRANSACTION_CONFLICT" in str(error)
-        thread.join()
-        return outcome[0]
+            return str(error)
 
-    for step in range(4):
-        delete = f"DELETE FROM apart WHERE part = 1 AND n % 100 = {step}"
-        update = f"UPDATE apart SET part = 1 WHERE part = 1 AND n BETWEEN 0 AND 1000 AND n % 100 = {step + 10}"
-        assert meanwhile(delete, 2, 0.05 * (step + 1)) == 10_000
-        assert meanwhile(update, 2, 0.03 * (step + 1)) == 10
-    conflicts = (meanwhile(f"DELETE FROM apart WHERE part = 1 AND n % 100 = {step + 20}", 1, 0.02 * (step + 1)) for step in range(20))
-    assert any("TRANSACTION_CONFLICT" in str(outcome) for outcome in conflicts)
-    assert server.value("SELECT count(*) FROM apart WHERE part = 1 AND n >= 0") <= 960_000
+    for step in itertools.count():
+        begin = time.monotonic()
+        assert change("DELETE FROM apart", step + 50) == 10_000
+        seconds = time.monotonic() - begin
+        if seconds > 1:
+            break
+        depth *= 2
+
+    def meanwhile(statement, remainder, part):
+        """The same when a row is added long after it has begun and long before it ends."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            outcome = pool.submit(change, statement, remainder)
+            time.sleep(seconds / 3)
+            assert server.value(f"INSERT INTO apart VALUES (-1, {part})") == 1
+            assert not outcome.done(), "it should have taken longer"
+            return outcome.result()
+
+    assert meanwhile("DELETE FROM apart", 1, part=2) == 10_000
+    assert meanwhile("UPDATE apart SET part = 1", 2, part=2) == 10_000
+    assert "TRANSACTION_CONFLICT" in str(meanwhile("DELETE FROM apart", 3, part=1))
+    assert server.rows("SELECT part, count(*) FROM apart WHERE n < 0 GROUP BY part ORDER BY part") == [(1, 1), (2, 2)]
+    assert server.value("SELECT count(*) FROM apart WHERE n >= 0") == 1_000_000 - 10_000 * (step + 2)

@@ -179,7 +179,7 @@ def test_a_full_disk(small_disk, tmp_path, mode):
         assert server.rows("SELECT count(*), sum(id), min(length(s)), max(length(s)) FROM t") == whole
         assert server.rows("SHOW TABLES") == [("t",)]
 
-    texts = "SELECT id, md5(CAST(id AS varchar)) AS s FROM (SELECT unnest(range(0, {rows})) AS id)"
+    texts = "SELECT id, lower(to_hex(md5(to_utf8(CAST(id AS varchar))))) AS s FROM (SELECT unnest(range(0, {rows})) AS id)"
     with Server(small_disk / "data") as server:
         server.rows(
             "CREATE TABLE t WITH (extra_properties = MAP(ARRAY['write.parquet.compression-codec', 'write.target-file-size-bytes'],"

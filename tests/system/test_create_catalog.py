@@ -1,10 +1,12 @@
 """Catalogs that statements make: known at once, kept over restarts, and forgotten without a trace in what they stood for."""
 
+import socket
 import stat
+import time
 
 import pytest
 
-from nunatak_testing.server import Server, nunatak
+from nunatak_testing.server import Server, nunatak, section
 
 SECRET = "s3cr3t-0f-a-catalog"
 
@@ -17,7 +19,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def arguments(folder):
     config = folder / "nunatak.toml"
-    config.write_text(f'[catalog.written]\ntype = "hadoop"\nwarehouse = "file://{folder}/written"\n')
+    config.write_text(f'[catalog.written]\ntype = "hadoop"\nwarehouse = "file://{folder}/written"\n[execution]\nlisting_wait = "1s"\n')
     return folder / "data", "--config", config
 
 
@@ -76,6 +78,48 @@ def test_what_cannot_be_made_or_dropped(server, failure):
     assert names(server) == ["lake", "written"]
 
 
+def test_a_catalog_that_is_down_keeps_nobody_waiting(server, failure):
+    """One whose server accepts and says nothing, and one whose server is not there."""
+
+    def listed(depth):
+        with server.connect() as connection:
+            return {one["catalog_name"]: one["catalog_db_schemas"] for one in connection.adbc_get_objects(depth=depth).read_all().to_pylist()}
+
+    def within(seconds, work):
+        started = time.monotonic()
+        result = work()
+        assert (taken := time.monotonic() - started) < seconds, taken
+        return result
+
+    def health():
+        return {name: row for name, *row in server.rows("SELECT catalog, type, state, last_error FROM system.catalogs")}
+
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        times = """"rest.client.socket-timeout-ms" = '3000', "rest.client.max-retries" = '0'"""
+        within(2, lambda: server.rows(f"CREATE CATALOG silent USING rest WITH (uri = '{uri}', {times})"))
+        within(2, lambda: server.rows("CREATE CATALOG gone USING hadoop WITH (warehouse = 'hdfs://127.0.0.1:9/w', \"hdfs.retry.timeout-ms\" = '3000')"))
+        assert health()["silent"] == ["rest", "UNKNOWN", None] and health()["gone"] == ["hadoop", "UNKNOWN", None]
+        # The first listing waits for them once, later ones do not.
+        schemas = within(2.8, lambda: listed("db_schemas"))
+        assert schemas.keys() == {"gone", "lake", "silent", "written"} and schemas["lake"] and not schemas["silent"] and not schemas["gone"]
+        assert within(2, lambda: listed("tables"))["lake"]
+        assert ("lake",) in within(2, lambda: server.rows("SELECT DISTINCT table_cat FROM system.jdbc.tables"))
+        assert ("default",) in within(2, lambda: server.rows("SELECT table_schem FROM system.jdbc.schemas WHERE table_catalog = 'lake'"))
+        within(2, lambda: server.rows('SHOW TABLES FROM lake."default"'))
+        for name in ("silent", "gone"):
+            _, state, error = health()[name]
+            assert state == "DOWN" and f"catalog '{name}' gives no answer within 1s" in error
+        assert health()["lake"] == ["sql", "UP", None]
+        # Who names them hears what is wrong.
+        assert "CATALOG_UNAVAILABLE" in within(5, lambda: failure(server, "SHOW SCHEMAS FROM silent"))
+        assert "STORAGE_UNAVAILABLE" in within(5, lambda: failure(server, "SHOW SCHEMAS FROM gone"))
+        assert "does not answer in time" in health()["silent"][2] and "cannot be reached" in health()["gone"][2]
+        for name in ("silent", "gone"):
+            within(2, lambda: server.rows(f"DROP CATALOG {name}"))
+    assert names(server) == ["lake", "written"] and health().keys() == {"lake", "written"}
+
+
 def test_catalogs_outlive_the_server(server, folder, failure):
     server.rows(f"CREATE CATALOG kept USING sql WITH (uri = 'sqlite://{folder}/kept.sqlite', warehouse = 'file://{folder}/kept')")
     server.rows("CREATE SCHEMA kept.s")
@@ -110,3 +154,63 @@ def test_a_file_that_is_damaged_keeps_the_server_from_starting(server):
     file.write_text(text)
     server.start()
     assert names(server) == ["lake", "written"]
+
+
+def test_a_catalog_that_cannot_be_opened_is_there_with_its_reason(tmp_path, failure):
+    """Whatever it names outside of the configuration can come back; what is written wrong there cannot."""
+    junk, secret, config = tmp_path / "junk.sqlite", tmp_path / "secret", tmp_path / "nunatak.toml"
+    junk.write_text("this is no database " * 100)
+    rest = {"type": "rest", "uri": "https://127.0.0.1:9", "rest.client.max-retries": "0"}
+    catalogs = {
+        "junk": ({"type": "sql", "uri": f"sqlite://{junk}", "warehouse": f"file://{tmp_path}/w"}, "is damaged or no SQLite database"),
+        "no_authority": (rest | {"rest.ca-certificate": "/no/such"}, "rest.ca-certificate: '/no/such' cannot be used"),
+        "no_folder": ({"type": "hadoop", "warehouse": "hdfs://ns/w", "hdfs.config-dir": "/no/such"}, "hdfs.config-dir: "),
+        "no_token": (rest | {"token": f"${{FILE:{secret}}}"}, f"catalog.no_token.token: file '{secret}' cannot be read"),
+    }
+    sections = "".join(section(name, values) for name, (values, _) in catalogs.items())
+    config.write_text(sections)
+    with Server(tmp_path / "data", "--config", config) as server:
+        assert names(server) == sorted([*catalogs, "lake"])
+        for name, (_, reason) in catalogs.items():
+            for sql in (f"SHOW SCHEMAS FROM {name}", f"SELECT * FROM {name}.s.t", f"CREATE SCHEMA {name}.s"):
+                assert reason in failure(server, sql), sql
+            assert reason in server.rest("GET", f"v1/{name}/namespaces").text
+        junk.unlink()
+        secret.write_text("t0ken")
+        server.rows("CREATE SCHEMA junk.s")
+        server.rows("CREATE TABLE junk.s.t AS SELECT 1 AS a")
+        assert server.value("SELECT a FROM junk.s.t") == 1
+        assert "CATALOG_UNAVAILABLE" in failure(server, "SHOW SCHEMAS FROM no_token")
+        server.rows(f"CREATE CATALOG made USING rest WITH (uri = 'https://127.0.0.1:9', token = '${{FILE:{secret}}}', \"rest.client.max-retries\" = '0')")
+        secret.unlink()
+        server.stop()
+        server.start()
+        assert "made" in names(server) and f"catalog.made.token: file '{secret}' cannot be read" in failure(server, "SHOW SCHEMAS FROM made")
+        secret.write_text("t0ken")
+        assert "CATALOG_UNAVAILABLE" in failure(server, "SHOW SCHEMAS FROM made")
+        server.rows("DROP CATALOG made")
+        assert server.value("SELECT a FROM junk.s.t") == 1
+    for wrong in ({"rest-page-sise": "1"}, {"s3.endpont": "x"}, {"rest-page-size": "many"}, {"token": "${TOKEN}"}):
+        config.write_text(sections + section("wrong", rest | wrong))
+        stopped = nunatak(*server.command[1:], timeout=60)
+        assert stopped.returncode == 2, (wrong, stopped.stdout, stopped.stderr)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "sql WITH (uri = 'postgresql//ada:!@h/lake', warehouse = '/w')",
+        "sql WITH (uri = 'host=h password=!', warehouse = '/w')",
+        "sql WITH (uri = 'postgresql://ada:x@!@h/lake', warehouse = '/w')",
+        "rest WITH (uri = 'ada:!@h/x')",
+        "rest WITH (uri = 'ftp://ada:!@h/x')",
+        "hive WITH (uri = 'thrift://ada:!@h:x', warehouse = '/w')",
+        "hadoop WITH (warehouse = 's3://key:!@lake/x')",
+        "hadoop WITH (warehouse = 'gs://lake/x', \"gcs.oauth2.token\" = '!\n')",
+        "hadoop WITH (warehouse = 'abfss://lake@account.dfs.core.windows.net/x', \"adls.token\" = '!\n')",
+    ],
+)
+def test_secrets_in_what_is_refused_are_not_told(server, failure, what):
+    text = failure(server, f"CREATE CATALOG leaky USING {what.replace('!', SECRET)}")
+    assert SECRET not in text and ("CONFIGURATION_INVALID" in text or "is not a location" in text), text
+    assert SECRET not in server.text()

@@ -2,23 +2,26 @@
 
 import base64
 import collections
+import concurrent.futures
+import contextlib
 import itertools
 import json
+import signal
 import threading
 import time
 
 import pytest
+from pyarrow import flight
 
 from nunatak_testing import flight_sql, tpch
-from nunatak_testing.server import MODES, Executor, Server, eventually, free_port, nunatak
-from servers.etcd import Etcd
+from nunatak_testing.server import MODES, Executor, NotReady, Server, eventually, free_port, nunatak
+from nunatak_testing.trino_http import call, post
+from servers.etcd import PROGRAMS, Etcd
 
 SCALE = "0.1"
 NAMES = ["q01", "q03", "q06", "q12"]
 # How long a member whose host is lost is still listed.
 LEASE_SECONDS = 10
-# What members have in etcd: the rest is shared by coordinators and outlives them.
-MEMBERS = ["coordinators", "executors", "leader"]
 
 
 def headers(mode):
@@ -28,9 +31,9 @@ def headers(mode):
 class World:
     """The processes. Coordinators keep their ports when they are started again; their tables are in one catalog."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, version="3.7"):
         self.folder = folder
-        self.etcd = Etcd(folder / "etcd")
+        self.etcd = Etcd(folder / "etcd", version)
         (folder / "lake").mkdir()
         self.config = folder / "nunatak.toml"
         self.config.write_text(f"[catalog.lake]\ntype = 'hadoop'\nwarehouse = 'file://{folder}/lake'\n[maintenance]\ninterval = '1s'\n")
@@ -59,6 +62,7 @@ class World:
     def stop(self):
         for process in self.processes():
             if process.process is not None and process.process.poll() is None:
+                process.process.send_signal(signal.SIGCONT)
                 process.stop()
         self.etcd.stop()
 
@@ -82,9 +86,25 @@ class World:
         self.coordinators[number].start()
         self.down.remove(number)
 
+    def pause_coordinator(self, number):
+        """It does nothing from now on, and does not know that."""
+        self.down.add(number)
+        self.epochs[number] += 1
+        self.coordinators[number].process.send_signal(signal.SIGSTOP)
+
+    def resume_coordinator(self, number):
+        self.coordinators[number].process.send_signal(signal.SIGCONT)
+        self.down.remove(number)
+
+    def leader(self, number):
+        """Which coordinator leads, as one of them sees it."""
+        _, _, leaders = self.nodes(number)
+        flights = [coordinator.flight for coordinator in self.coordinators]
+        return flights.index(leaders[0]) if leaders else None
+
     def keys(self):
         """What members have in etcd, without their ids."""
-        return sorted(kind for kind in (key.removeprefix("/nunatak/").split("/")[0] for key in self.etcd.keys()) if kind in MEMBERS)
+        return sorted(key.split("/")[3] for key in self.etcd.keys("/nunatak/members/"))
 
     def shuffle_files(self):
         return [path for executor in self.executors for path in executor.data_dir.glob("shuffle/*/*/**/*.arrow")]
@@ -143,14 +163,20 @@ def answers():
     return {name: judge.execute(tpch.QUERIES[name]).fetchall() for name in NAMES}
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    world = World(tmp_path_factory.mktemp("etcd"))
+@contextlib.contextmanager
+def a_world(folder, **options):
+    world = World(folder, **options)
     try:
         tpch.load(world.start().coordinators[0], scale=SCALE, tables=["customer", "orders", "lineitem"])
         yield world
     finally:
         world.stop()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    with a_world(tmp_path_factory.mktemp("etcd")) as world:
+        yield world
 
 
 @pytest.fixture(autouse=True)
@@ -188,8 +214,39 @@ def test_the_others_go_on(world, answers):
     assert eventually(lambda: not world.shuffle_files(), 30), world.shuffle_files()
 
 
+def is_started(process):
+    try:
+        process.start()
+        return True
+    except NotReady:
+        return False
+
+
+def test_a_leader_that_was_paused_does_not_lead(tmp_path, answers):
+    """The same with the oldest etcd, and a coordinator that only stands still for longer than its lease."""
+    with a_world(tmp_path, version="3.4") as world, Load(world, answers) as load:
+        assert load.goes_on(0, 1)
+        world.etcd.leader().kill()
+        number = world.leader(0)
+        other = 1 - number
+        world.pause_coordinator(number)
+        world.executors[0].kill()
+        assert load.goes_on(other)
+        # None starts while the servers of etcd choose a leader.
+        assert eventually(lambda: is_started(world.executors[0]), LEASE_SECONDS + 5)
+        assert eventually(lambda: world.are_listed(1, 3) and world.leader(other) == other, LEASE_SECONDS + 5), world.nodes(other)
+        world.resume_coordinator(number)
+        assert eventually(lambda: "it joins anew" in world.coordinators[number].text(), 5), world.coordinators[number].text()
+        assert eventually(lambda: world.are_listed(2, 3) and world.leader(number) == world.leader(other) == other, 10), world.nodes(number)
+        assert load.goes_on(0, 1)
+        assert eventually(lambda: world.keys() == ["coordinators"] * 2 + ["executors"] * 3 + ["leader"], LEASE_SECONDS), world.keys()
+
+
 def test_queries_go_on_while_etcd_is_away(world, answers, failure):
-    world.etcd.stop()
+    # One server without the others must not be believed.
+    left, *others = world.etcd.members
+    for member in others:
+        member.stop()
     create = f"CREATE CATALOG away USING hadoop WITH (warehouse = 'file://{world.folder}/away')"
     assert "CLUSTER_STATE_UNAVAILABLE" in failure(world.coordinators[0], create)
     with Load(world, answers) as load:
@@ -205,6 +262,7 @@ def test_queries_go_on_while_etcd_is_away(world, answers, failure):
             cursor.execute("CREATE TABLE written_meanwhile AS SELECT 1 AS x").fetchall()
             assert cursor.execute("SELECT x FROM written_meanwhile").fetchall() == [(1,)]
         assert "CLUSTER_STATE_UNAVAILABLE" in failure(world.coordinators[0], create)
+        left.stop()
         # What a coordinator sees for itself it believes.
         world.executors[2].kill()
         assert eventually(lambda: len(world.nodes(0)[1]) == len(world.nodes(1)[1]) == 2, 10) and load.goes_on(0, 1)
@@ -257,13 +315,17 @@ def test_a_catalog_that_is_made_is_every_coordinators(world, failure):
     secret = world.folder / "secret"
     secret.write_text("s3cr3t")
     one, other = world.coordinators
-    properties = f"""warehouse = 'file://{world.folder}/made', "s3.secret-access-key" = '${{FILE:{secret}}}'"""
+    properties = f"""warehouse = 'file://{world.folder}/made', "s3.secret-access-key" = '${{FILE:{secret}}}', "rest-server.read-only" = true"""
     one.rows(f"CREATE CATALOG made USING hadoop WITH ({properties})")
     assert "made" in catalogs(world, 0) and eventually(lambda: "made" in catalogs(world, 1), 1)
     assert "ALREADY_EXISTS" in failure(other, f"CREATE CATALOG made USING hadoop WITH ({properties})")
     other.rows("CREATE SCHEMA made.s")
     other.rows("CREATE TABLE made.s.t AS SELECT 42 AS x")
     assert one.value("SELECT x FROM made.s.t") == 42
+    for coordinator in world.coordinators:
+        # To clients of the REST protocol it is there too, and may only be read.
+        assert coordinator.rest("HEAD", "v1/made/namespaces/s/tables/t").status_code == 204
+        assert coordinator.rest("DELETE", "v1/made/namespaces/s/tables/t").status_code == 403
     kept = world.etcd.ctl("get", "/nunatak/catalogs/made")
     assert "${FILE:" in kept and "s3cr3t" not in kept
 
@@ -320,6 +382,16 @@ def test_statements_are_every_coordinators(world):
                 client.fetch(at, info)
         assert [coordinator.rows("SELECT n FROM tpch.notes ORDER BY n") for coordinator in world.coordinators] == [[(1,), (2,)]] * 2
 
+        # What nobody has given out is nobody's: neither another statement nor that of another user.
+        info = client.info(0, "CommandStatementQuery", "SELECT 1")
+        (endpoint,) = info.endpoints
+        forged = flight.FlightInfo(info.schema, info.descriptor, [flight.FlightEndpoint(endpoint.ticket.ticket.replace(b"SELECT 1", b"SELECT 2"), [])], -1, -1)
+        assert b"SELECT 2" in forged.endpoints[0].ticket.ticket and client.fetch(1, info) == [(1,)]
+        with pytest.raises(Exception, match="NOT_FOUND: the ticket was not given out by this cluster"):
+            client.fetch(1, forged)
+        with pytest.raises(Exception, match="NOT_FOUND: the prepared statement was not given out by this cluster"):
+            client.info(0, "CommandPreparedStatementQuery", handle[:-1] + bytes([handle[-1] ^ 1]))
+
         # What is too long to travel says where it is.
         info = client.info(0, "CommandStatementQuery", f"SELECT length('{'x' * 1_100_000}') AS n")
         (location,) = info.endpoints[0].locations
@@ -327,6 +399,56 @@ def test_statements_are_every_coordinators(world):
         with pytest.raises(Exception, match=f"the coordinator at {one.flight} holds"):
             client.fetch(1, info)
         assert client.fetch(0, info) == [(1_100_000,)]
+
+
+CANCELLED, CANCELLING = b"\x08\x01", b"\x08\x02"
+
+
+def test_a_query_is_cancelled_by_any_coordinator(world):
+    endless = "SELECT count(*) FROM tpch.lineitem AS a CROSS JOIN tpch.lineitem AS b WHERE a.l_orderkey * b.l_orderkey % 7 = 3"
+    with flight_sql.Client(*world.coordinators, user="ada") as client, flight_sql.Client(*world.coordinators, user="bob") as other:
+
+        def cancel(by, at, info):
+            (result,) = by.act(at, "CancelFlightInfo", flight_sql.encode(info.serialize()))
+            return result
+
+        pool = concurrent.futures.ThreadPoolExecutor()
+        queries = {"pipelined": endless, "fault_tolerant": f"CREATE TABLE tpch.endless AS {endless.replace('count(*)', 'count(*) AS n')}"}
+        for mode, sql in queries.items():
+            client.rows(f"SET SESSION execution_mode = '{mode}'")
+            info = client.info(0, "CommandStatementQuery", sql)
+            rows = pool.submit(client.fetch, 1, info)
+            time.sleep(1)
+            with pytest.raises(Exception, match="the query is not known"):
+                cancel(other, 0, info)
+            assert not rows.done() and cancel(client, 0, info) == CANCELLING
+            with pytest.raises(Exception, match="USER_CANCELED"):
+                rows.result(10)
+        # One that has not begun does not begin, wherever its ticket is brought.
+        info = client.info(0, "CommandStatementQuery", endless)
+        assert cancel(client, 0, info) == CANCELLED
+        for at in [0, 1]:
+            with pytest.raises(Exception, match="USER_CANCELED"):
+                client.fetch(at, info)
+        # What one coordinator holds the other one asks it to cancel.
+        info = client.info(0, "CommandStatementQuery", f"SELECT length('{'x' * 1_100_000}') AS n")
+        assert cancel(client, 1, info) == CANCELLED
+        with pytest.raises(Exception, match="NOT_FOUND: the ticket"):
+            client.fetch(0, info)
+    assert eventually(lambda: all(process.is_idle() for process in world.executors), 10)
+def test_clients_of_trino_are_sent_to_the_coordinator_of_their_query(world):
+    """A load balancer may bring each request to another coordinator; the session is in the headers, and so is good at all of them."""
+    one, other = world.coordinators
+    _, _, answer = post(one, "SELECT count(*) FROM orders", {"X-Trino-Catalog": "lake", "X-Trino-Schema": "tpch"})
+    rows = []
+    while "nextUri" in answer:
+        assert answer["nextUri"].startswith(f"http://{one.http}/")
+        status, _, answer = call(answer["nextUri"].replace(one.http, other.http))
+        assert status == 200
+        rows += answer.get("data", [])
+    assert rows == [[150_000]], answer
+    _, _, answer = post(one, "SELECT 1")
+    assert call(answer["nextUri"].replace(one.http, other.http)[:-2] + "/9")[0] == 404
 
 
 def test_nothing_is_left_behind(world):
@@ -342,13 +464,13 @@ def test_nothing_is_left_behind(world):
     # What clients have left ends with its lease; what was done for tables stays.
     left = json.loads(world.etcd.ctl("get", "--prefix", "/nunatak/", "-w", "json"))["kvs"]
     kinds = {(base64.b64decode(pair["key"]).decode().split("/")[2], bool(pair.get("lease"))) for pair in left}
-    assert kinds <= {("claims", True), ("sessions", True), ("maintenance", False)} and ("claims", True) in kinds, kinds
+    assert kinds <= {("claims", True), ("sessions", True), ("secrets", False), ("maintenance", False)} and ("claims", True) in kinds, kinds
 
 
-@pytest.fixture
-def secured(tmp_path):
+@pytest.fixture(params=PROGRAMS)
+def secured(request, tmp_path):
     """An etcd that wants certificates, and a user; and how to write a configuration for it."""
-    with Etcd(tmp_path / "etcd", count=1, user="engine", password="enginepw") as etcd:
+    with Etcd(tmp_path / "etcd", request.param, count=1, user="engine", password="enginepw") as etcd:
         files = etcd.files
 
         def config(name="nunatak", **changes):
@@ -363,18 +485,60 @@ def secured(tmp_path):
         yield etcd, config
 
 
-def test_tls_certificates_and_users(secured, tmp_path, monkeypatch):
+def succeeds(server, sql):
+    try:
+        server.rows(sql)
+    except Exception:
+        return False
+    return True
+
+
+def test_tls_certificates_and_users(secured, tmp_path, monkeypatch, failure):
     etcd, config = secured
     monkeypatch.setenv("ETCD_PASSWORD", "enginepw")
     coordinator = Server(tmp_path / "coordinator", "--config", config(), "--cluster", "127.0.0.1:0", role="coordinator")
-    with coordinator, Executor(tmp_path / "executor", None, "--config", config()):
+    # An executor needs to know members, and nothing that coordinators share.
+    with coordinator, Executor(tmp_path / "executor", None, "--config", config("worker", user="worker")):
         assert eventually(lambda: coordinator.value("SELECT count(*) FROM system.nodes") == 2, 10)
         coordinator.rows("CREATE TABLE t AS SELECT unnest(range(0, 1000)) AS x")
         for mode in MODES:
             assert coordinator.value("SELECT sum(x) FROM t", headers={"nunatak-session": f"execution_mode={mode}"}) == 499_500
         shown = nunatak("config", "--config", config()).stdout
         assert "enginepw" not in shown and 'password = "${ENV:ETCD_PASSWORD}"' in shown
-    assert {key.split("/")[2] for key in etcd.keys()} <= {"claims"}
+        # What it knew of its clients it has forgotten when it is started again.
+        etcd.members[0].kill()
+        etcd.members[0].start()
+        make = f"CREATE CATALOG made USING hadoop WITH (warehouse = 'file://{tmp_path}/made')"
+        assert eventually(lambda: succeeds(coordinator, make), 10)
+        assert coordinator.value("SELECT count(*) FROM system.nodes WHERE leader OR role = 'executor'") == 2
+        coordinator.rows("DROP CATALOG made")
+
+        # What somebody has put there and nobody can read goes like any other.
+        etcd.ctl("put", "/nunatak/catalogs/bad", "{")
+        assert "ALREADY_EXISTS" in failure(coordinator, make.replace("made USING", "bad USING"))
+        coordinator.rows("DROP CATALOG bad")
+        assert "CATALOG_NOT_FOUND" in failure(coordinator, "DROP CATALOG bad")
+
+        # An etcd that stands still is one that is away, from the first statement on.
+        etcd.members[0].process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(2):
+                coordinator.rows("INSERT INTO t VALUES (1000)")
+        finally:
+            etcd.members[0].process.send_signal(signal.SIGCONT)
+        assert eventually(lambda: succeeds(coordinator, make), 10)
+        coordinator.rows("DROP CATALOG made")
+
+        # So is one that does not take us any more: the configuration was good, and nobody who sends a statement can change it.
+        etcd.ctl("user", "revoke-role", "engine", "nunatak")
+        error = failure(coordinator, make)
+        assert "CLUSTER_STATE_UNAVAILABLE" in error and "does not let user engine" in error
+        coordinator.rows("INSERT INTO t VALUES (1000)")
+        assert coordinator.value("SELECT sum(x) FROM t") == 499_500 + 3 * 1000
+        etcd.ctl("user", "grant-role", "engine", "nunatak")
+        assert eventually(lambda: succeeds(coordinator, make), 10)
+        coordinator.rows("DROP CATALOG made")
+    assert {key.split("/")[2] for key in etcd.keys()} <= {"claims", "secrets"}
 
     def refused(role, path):
         doors = ["--flight", "127.0.0.1:0", "--http", "127.0.0.1:0"] if role == "coordinator" else []
@@ -390,6 +554,8 @@ def test_tls_certificates_and_users(secured, tmp_path, monkeypatch):
     assert "does not let user engine" in (text := refused("coordinator", config("prefix", prefix="/other"))) and "begin with '/other/'" in text
     without = config("no_certificate", cert=None, key=None, user=None, password=None)
     assert "etcd cannot be reached to list the members: https://127.0.0.1" in refused("coordinator", without)
+    expired = config("expired", cert=etcd.files / "expired.crt", key=etcd.files / "expired.key")
+    assert "etcd cannot be reached to list the members: https://127.0.0.1" in (text := refused("coordinator", expired)) and "etcd.cert" in text, text
     assert "etcd.ca: file '/nowhere' cannot be read" in refused("coordinator", config("no_ca", ca="/nowhere"))
     nowhere = config("nowhere", endpoints=f"https://127.0.0.1:{free_port()}")
     for role in ["coordinator", "executor"]:

@@ -39,6 +39,7 @@ def cluster(tmp_path_factory, hdfs, proxy):
         hadoop("lakes", f"{hdfs.uri}/lakes", hdfs.settings)
         + hadoop("by_files", f"{hdfs.uri}/lakes", {"hdfs.config-dir": hdfs.active.folder / "etc"})
         + hadoop("by_address", f"hdfs://{hdfs.rpc[0]}/lakes", {})
+        + hadoop("of_bob", f"{hdfs.uri}/lakes", hdfs.settings | {"hdfs.user": "bob"})
         + hadoop("slow", f"hdfs://{proxy.address}/slow", {"hdfs.request-timeout-ms": 1000})
     )
     cluster = Cluster(folder, "--config", config, executors=2, slots=1).start()
@@ -76,6 +77,15 @@ def test_what_was_dropped_is_gone(cluster, hdfs):
     assert hdfs.files("/lakes/dropped") == []
     cluster.rows("DROP SCHEMA lakes.dropped")
     assert ("dropped",) not in cluster.rows("SHOW SCHEMAS FROM lakes")
+
+
+def test_metadata_that_may_not_be_written(cluster, hdfs, failure):
+    """The error of a manifest is that of its file, as of a data file."""
+    cluster.rows("CREATE SCHEMA lakes.owned")
+    cluster.rows("CREATE TABLE lakes.owned.t AS SELECT 1 AS a")
+    hdfs.give("/lakes/owned/t/data", "bob")
+    text = failure(cluster, "INSERT INTO of_bob.owned.t VALUES (2)")
+    assert "STORAGE_ACCESS_DENIED: storage refused access to" in text and "/owned/t/metadata/" in text and "user=bob" in text, text
 
 
 def test_a_namenode_that_says_nothing(cluster, proxy):

@@ -1,11 +1,12 @@
 """Tables that are put in order by the server itself."""
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nunatak_testing.server import Server
+from nunatak_testing.server import Server, eventually
 
 OPTED_IN = "extra_properties = MAP(ARRAY['nunatak.maintenance.enabled'{}], ARRAY['true'{}])"
 
@@ -51,6 +52,25 @@ def done(server, table, count, seconds=20):
 
 def files(server, table):
     return server.rows(f'SELECT count(*) FROM "{table}$files"')[0][0]
+
+
+def test_tables_that_are_as_they_were_are_not_loaded(start):
+    server = start("[log]", 'level = "info,nunatak_coordinator::jobs=debug"')
+    create(server, "kept")
+    for table in ["one", "other"]:
+        server.arrow(f"CREATE TABLE {table} (id bigint)")
+
+    def rounds():
+        """How many tables there were in each round so far, and how many of them were loaded."""
+        found = (re.search(r"tables are looked at .*tables=(\d+) loaded=(\d+)", line) for line in server.log)
+        return [tuple(map(int, match.groups())) for match in found if match]
+
+    assert eventually(lambda: rounds()[-2:] == [(3, 0)] * 2, 10), rounds()
+    before = len(rounds())
+    insert(server, "other", 1)
+    server.set_properties("default.one", {"nunatak.maintenance.enabled": "true"})
+    assert eventually(lambda: rounds()[-1] == (3, 0) and sum(loaded for _, loaded in rounds()[before:]) >= 2, 10), rounds()
+    assert sum(loaded for _, loaded in rounds()[before:]) == 2, rounds()
 
 
 def test_small_files_become_few_and_the_journal_says_why(start):

@@ -1,4 +1,4 @@
-"""Listings of a schema with many tables, in each kind of catalog that needs no other server; times are printed. PostgreSQL's is in test_postgres.py."""
+"""Listings of a schema with many tables, in each kind of catalog that needs no other server; times and memory are printed. PostgreSQL's is in test_postgres.py."""
 
 import os
 import shutil
@@ -61,13 +61,14 @@ def server(tmp_path_factory):
         yield server
 
 
-def timed(what, work):
-    """What `work()` gives the second time; it prints how long both took."""
+def timed(server, what, work):
+    """What `work()` gives the second time; it prints how long both took, and how much more memory than before the server had meanwhile."""
     times = []
     for _ in range(2):
+        before = server.forget_memory_peak()
         start = time.monotonic()
         result = work()
-        times.append(f"{time.monotonic() - start:.2f} s")
+        times.append(f"{time.monotonic() - start:.2f} s, +{server.memory_peak() - before >> 20} MiB")
     print(f"{what}: {', then '.join(times)}")
     return result
 
@@ -75,11 +76,11 @@ def timed(what, work):
 @pytest.mark.parametrize("catalog", ["lake", "folders", "remote"])
 def test_names(server, catalog):
     tables = f"{catalog}.information_schema.tables"
-    assert timed(f"SHOW TABLES FROM {catalog}", lambda: server.rows(f"SHOW TABLES FROM {catalog}.many")) == [(name,) for name in NAMES]
+    assert timed(server, f"SHOW TABLES FROM {catalog}", lambda: server.rows(f"SHOW TABLES FROM {catalog}.many")) == [(name,) for name in NAMES]
     assert server.rows(f"SHOW TABLES FROM {catalog}.many LIKE '%0123_'") == [(f"table_0123{n}",) for n in range(10)]
 
     def count(where):
-        return timed(f"tables of {catalog}, {where}", lambda: server.value(f"SELECT count(*) FROM {tables} WHERE {where}"))
+        return timed(server, f"tables of {catalog}, {where}", lambda: server.value(f"SELECT count(*) FROM {tables} WHERE {where}"))
 
     assert count("table_schema = 'many'") == TABLES
     assert count("table_schema LIKE 'man_' AND table_name LIKE '%0123_'") == 10
@@ -92,14 +93,14 @@ def test_names(server, catalog):
 def test_columns_of_a_few(server, catalog):
     one = NAMES[-1]
     for where in (f"table_schema = 'many' AND table_name = '{one}'", f"table_name = '{one}'"):
-        rows = timed(f"columns of {catalog}, {where}", lambda: server.rows(
+        rows = timed(server, f"columns of {catalog}, {where}", lambda: server.rows(
             f"SELECT table_schema, table_name, column_name, ordinal_position FROM {catalog}.information_schema.columns WHERE {where} ORDER BY 4"))
         assert rows == [("many", one, "a", 1), ("many", one, "b", 2)]
 
 
 def test_columns_of_all(server):
     counts = "SELECT count(*), count(DISTINCT table_name) FROM lake.information_schema.columns WHERE table_schema = 'many'"
-    assert timed("columns of all", lambda: server.rows(counts)) == [(2 * TABLES, TABLES)]
+    assert timed(server, "columns of all", lambda: server.rows(counts)) == [(2 * TABLES, TABLES)]
 
 
 @pytest.mark.parametrize("catalog", ["lake", "folders", "remote"])
@@ -109,7 +110,7 @@ def test_get_objects(server, catalog):
             found = connection.adbc_get_objects(depth="tables", catalog_filter=catalog, db_schema_filter="many").read_all().to_pylist()
         return [table["table_name"] for catalog in found for schema in catalog["catalog_db_schemas"] for table in schema["db_schema_tables"]]
 
-    assert sorted(timed(f"get_objects of {catalog}", names)) == NAMES
+    assert sorted(timed(server, f"get_objects of {catalog}", names)) == NAMES
 
 
 @pytest.mark.parametrize("catalog", ["lake", "folders"])
@@ -117,13 +118,13 @@ def test_get_objects(server, catalog):
 def test_rest_protocol(server, catalog, page):
     size = {"rest-page-size": page} if page else {}
     client = load_catalog("ours", type="rest", uri=f"http://{server.http}/iceberg", warehouse=catalog, **size)
-    assert timed(f"list_tables of {catalog}, pages of {page}", lambda: client.list_tables("many")) == [("many", name) for name in NAMES]
+    assert timed(server, f"list_tables of {catalog}, pages of {page}", lambda: client.list_tables("many")) == [("many", name) for name in NAMES]
 
 
 @pytest.mark.parametrize("catalog", ["lake", "folders", "remote"])
 def test_a_name_that_is_misspelt(server, failure, catalog):
     server.rows(f"SHOW TABLES FROM {catalog}.many")
-    error = timed(f"a table that is not in {catalog}", lambda: failure(server, f"SELECT * FROM {catalog}.many.tabel_01234"))
+    error = timed(server, f"a table that is not in {catalog}", lambda: failure(server, f"SELECT * FROM {catalog}.many.tabel_01234"))
     assert "TABLE_NOT_FOUND" in error
     # Where names come over the network they may come too late for a hint.
     assert "did you mean 'table_01234'" in error or catalog == "remote"
@@ -168,6 +169,8 @@ def test_a_catalog_that_is_down(server, failure):
     for table in ("schemata", "tables", "columns", "views"):
         error = failure(server, f"SELECT * FROM dead.information_schema.{table} WHERE 1 = 1")
         assert "CATALOG_UNAVAILABLE" in error and "127.0.0.1:9" in error, error
+    # A statement that names a catalog asks it, whatever has failed there before.
+    assert ("many",) in server.rows("SHOW SCHEMAS FROM remote")
     with server.connect() as connection:
         found = connection.adbc_get_objects(depth="db_schemas", db_schema_filter="many").read_all().to_pylist()
     assert {catalog["catalog_name"] for catalog in found if catalog["catalog_db_schemas"]} == {"lake", "folders", "remote"}

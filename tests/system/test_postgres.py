@@ -196,9 +196,10 @@ def test_many_tables_are_listed(server, postgres):
         SELECT catalog_name, table_namespace, 't' || n, metadata_location, NULL, iceberg_type FROM iceberg_tables, generate_series(2, {TABLES_MANY}) AS n
         WHERE table_namespace = 'many'""")
     for _ in range(2):
+        before = server.forget_memory_peak()
         start = time.monotonic()
         assert len(server.rows("SHOW TABLES FROM pg.many")) == TABLES_MANY
-        print(f"{TABLES_MANY} tables listed in {time.monotonic() - start:.2f} s")
+        print(f"{TABLES_MANY} tables listed in {time.monotonic() - start:.2f} s, +{server.memory_peak() - before >> 20} MiB")
     assert server.value("SELECT a FROM pg.many.t5000") == 1
     postgres.sql("lake", "DELETE FROM iceberg_tables WHERE table_namespace = 'many'")
 
@@ -208,3 +209,31 @@ def test_the_password_is_nowhere(server, postgres):
     for text in (server.text(), printed):
         assert postgres.password not in text and "p%40ss" not in text
     assert f"{postgres.user}:***@localhost:{postgres.port}/lake" in printed
+
+
+def test_tables_change_together(server, postgres):
+    """One transaction of the database changes both, or none, while others write."""
+    server.rows("CREATE SCHEMA pg.together")
+    for table in ("a", "b"):
+        server.rows(f"CREATE TABLE pg.together.{table} AS SELECT 1 AS x")
+
+    def commit(value, tables, requirements=()):
+        change = lambda table: {
+            "identifier": {"namespace": ["together"], "name": table},
+            "requirements": list(requirements) if table == "b" else [],
+            "updates": [{"action": "set-properties", "updates": {"k": value}}],
+        }
+        return server.rest("POST", "v1/pg/transactions/commit", json={"table-changes": [change(table) for table in tables]}).status_code
+
+    def write(writer):
+        outcomes = [commit(f"{writer} {turn}", "ab" if writer % 2 else "ba") for turn in range(3)]
+        server.rows(f"INSERT INTO pg.together.a VALUES {writer}")
+        return outcomes
+
+    with concurrent.futures.ThreadPoolExecutor(4) as writers:
+        outcomes = sum(writers.map(write, range(4)), [])
+    assert 204 in outcomes and set(outcomes) <= {204, 409}, outcomes
+    assert commit("never", "ab", [{"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": 7}]) == 409
+    values = [server.rest("GET", f"v1/pg/namespaces/together/tables/{table}").json()["metadata"]["properties"]["k"] for table in "ab"]
+    assert values[0] == values[1] != "never"
+    assert server.value("SELECT sum(x) FROM pg.together.a") == 1 + sum(range(4))

@@ -206,7 +206,7 @@ def test_optimize_in_an_order(server, mode, failure):
     table, headers = f"ordered_{mode}", {"nunatak-session": f"execution_mode={mode}"}
     server.rows(
         f"CREATE TABLE {table} WITH (format_version = 3, extra_properties = MAP(ARRAY['write.target-file-size-bytes'], ARRAY['100000']))"
-        " AS SELECT id % 400 AS a, CAST(id * 7919 % 300 AS integer) AS b, md5(CAST(id AS varchar)) AS text, id FROM (SELECT unnest(range(0, 120000)) AS id)"
+        " AS SELECT id % 400 AS a, CAST(id * 7919 % 300 AS integer) AS b, lower(to_hex(md5(to_utf8(CAST(id AS varchar))))) AS text, id FROM (SELECT unnest(range(0, 120000)) AS id)"
     )
     everything = f"SELECT count(*), sum(id), count(DISTINCT _row_id), max(_last_updated_sequence_number) FROM {table}"
     before = server.rows(everything)
@@ -236,7 +236,7 @@ def test_optimize_once(server):
     """What has been written again is not written again the next time."""
     server.rows("CREATE TABLE once (id bigint, text varchar)")
     for step in range(8):
-        server.rows(f"INSERT INTO once SELECT id, md5(CAST(id AS varchar)) FROM (SELECT unnest(range({step * 100000}, {step * 100000 + 100000})) AS id)")
+        server.rows(f"INSERT INTO once SELECT id, lower(to_hex(md5(to_utf8(CAST(id AS varchar))))) FROM (SELECT unnest(range({step * 100000}, {step * 100000 + 100000})) AS id)")
     assert execute(server, "once", "optimize")["rewritten_data_files_count"] >= 8
     assert set(execute(server, "once", "optimize").values()) == {0}
     assert server.rows("SELECT count(*), sum(id) FROM once") == [(800_000, 800_000 * 799_999 // 2)]

@@ -27,7 +27,7 @@ from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.transforms import BucketTransform, IdentityTransform, MonthTransform
 from pyiceberg.types import IntegerType, LongType, NestedField, StringType, TimestampType
 
-from nunatak_testing.server import Server
+from nunatak_testing.server import Server, section
 from nunatak_testing.spark import Spark
 
 SECRET = "s3cr3t-of-the-bucket"
@@ -86,7 +86,7 @@ def client(server, warehouse="lake", **properties):
 
 
 def call(server, method, path, **options):
-    return requests.request(method, f"http://{server.http}/iceberg/{path}", timeout=30, **options)
+    return server.rest(method, path, **options)
 
 
 def rows_of(*rows):
@@ -126,7 +126,7 @@ def test_what_clients_are_told(server):
     assert "POST  namespaces/{namespace}/views" in has["lake"] and not any("views" in endpoint for endpoint in has["folders"])
     assert [endpoint for endpoint in has["locked"] if not endpoint.startswith(("GET", "HEAD"))] == ["POST  namespaces/{namespace}/tables/{table}/metrics"]
     assert {name for name, endpoints in has.items() if any("credentials" in endpoint for endpoint in endpoints)} == {"keys"}
-    assert not any("transactions" in endpoint for endpoint in has["lake"])
+    assert {name for name, endpoints in has.items() if "POST  transactions/commit" in endpoints} == {"lake", "keys"}
     answer = call(server, "GET", "v1/config", params={"warehouse": "nowhere"})
     assert (answer.status_code, answer.json()["error"]["type"]) == (404, "NoSuchWarehouseException")
 
@@ -293,7 +293,11 @@ TABLE = "v1/lake/namespaces/bad/tables/t"
         ("POST", "v1/lake/namespaces/bad/tables", NEW_TABLE | {"name": "t"}, 409, "AlreadyExistsException"),
         ("POST", "v1/lake/namespaces/nowhere/tables", NEW_TABLE, 404, "NoSuchNamespaceException"),
         ("POST", "v1/lake/namespaces/bad/register", {"name": "x", "metadata-location": "/no/such/v1.metadata.json"}, 400, "BadRequestException"),
-        ("POST", "v1/lake/transactions/commit", {"table-changes": []}, 406, "UnsupportedOperationException"),
+        ("POST", "v1/folders/transactions/commit", {"table-changes": []}, 406, "UnsupportedOperationException"),
+        ("POST", "v1/lake/transactions/commit", {"table-changes": []}, 400, "BadRequestException"),
+        ("POST", "v1/lake/transactions/commit", {"table-changes": [{"requirements": [], "updates": []}]}, 400, "BadRequestException"),
+        ("POST", TABLE + "/sign", {"method": "GET", "uri": "http://127.0.0.1:9/b/k"}, 406, "UnsupportedOperationException"),
+        ("POST", "v1/lake/namespaces/bad/register-view", {"name": "v", "metadata-location": "/no/such/v1.metadata.json"}, 400, "BadRequestException"),
         ("POST", TABLE + "/metrics", {}, 400, "BadRequestException"),
         ("GET", "v1/nowhere/namespaces", None, 404, "NoSuchWarehouseException"),
         ("GET", "v2/lake/namespaces", None, 400, "BadRequestException"),
@@ -344,6 +348,125 @@ def test_a_catalog_that_is_only_read(server):
     with pytest.raises((ForbiddenError, NotImplementedError)):
         catalog.load_table("s.t").append(pyarrow.table({"id": pyarrow.array([2], pyarrow.int32())}))
     assert server.rows("SELECT id FROM locked.s.t") == [(1,)]
+
+
+def test_a_catalog_that_a_statement_makes(server):
+    """It is served at once, as its own properties say: one that may only be read never is written by a client."""
+    create = "CREATE CATALOG {0} USING sql WITH (uri = 'sqlite://{1}/{0}.sqlite', warehouse = 'file://{1}/{0}'{2})"
+    server.rows(create.format("made", server.data_dir, ""))
+    server.rows(create.format("fixed", server.data_dir, ', "rest-server.read-only" = true'))
+    for name, status in (("made", 200), ("fixed", 403)):
+        server.rows(f"CREATE SCHEMA {name}.s")
+        server.rows(f"CREATE TABLE {name}.s.t AS SELECT BIGINT '1' AS n")
+        told = call(server, "GET", "v1/config", params={"warehouse": name}).json()["endpoints"]
+        assert any("DELETE" in endpoint for endpoint in told) == (status == 200)
+        change = {"requirements": [], "updates": [{"action": "set-properties", "updates": {"k": "v"}}]}
+        assert call(server, "POST", f"v1/{name}/namespaces/s/tables/t", json=change).status_code == status
+        assert client(server, name).load_table("s.t").scan().to_arrow().column("n").to_pylist() == [1]
+    client(server, "made").load_table("s.t").append(numbers(2))
+    assert server.value("SELECT sum(n) FROM made.s.t") == 3
+    # Another one of that name is not what the first one was.
+    server.rows("DROP CATALOG made")
+    assert call(server, "GET", "v1/made/namespaces").status_code == 404
+    server.rows(create.format("made", server.data_dir, ', "rest-server.read-only" = true'))
+    assert call(server, "POST", "v1/made/namespaces/s/tables/t", json=change).status_code == 403
+    for name in ("made", "fixed"):
+        server.rows(f"DROP CATALOG {name}")
+
+
+def change_of(namespace, table, value, requirements=()):
+    """A change among those of several tables."""
+    updates = [{"action": "set-properties", "updates": {"k": value}}]
+    return {"identifier": {"namespace": [namespace], "name": table}, "requirements": list(requirements), "updates": updates}
+
+
+def test_several_tables_change_together(server):
+    server.rows("CREATE SCHEMA several")
+    for table in ("a", "b", "c"):
+        server.rows(f"CREATE TABLE several.{table} AS SELECT 1 AS x")
+    catalog = client(server)
+    values = lambda: [catalog.load_table(f"several.{table}").properties.get("k") for table in ("a", "b", "c")]
+    commit = lambda *changes: call(server, "POST", "v1/lake/transactions/commit", json={"table-changes": list(changes)})
+    answer = commit(change_of("several", "b", "1"), change_of("several", "a", "1"))
+    assert (answer.status_code, answer.content, values()) == (204, b"", ["1", "1", None])
+    files = lambda: len(list(server.data_dir.glob("warehouse/several/*/metadata/*.metadata.json")))
+    before = files()
+    stale = [{"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": 7}]
+    for changes, status, kind in [
+        ([change_of("several", "a", "2"), change_of("several", "b", "2", stale)], 409, "CommitFailedException"),
+        ([change_of("several", "a", "2"), change_of("several", "nowhere", "2")], 404, "NoSuchTableException"),
+        ([change_of("several", "a", "2"), change_of("several", "a", "3")], 400, "BadRequestException"),
+        ([change_of("several", "a", "2"), change_of("several", "d", "2", [{"type": "assert-create"}])], 406, "UnsupportedOperationException"),
+    ]:
+        answer = commit(*changes)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind), changes
+    assert call(server, "POST", "v1/locked/transactions/commit", json={"table-changes": [change_of("several", "a", "2")]}).status_code == 403
+    assert (values(), files()) == (["1", "1", None], before)
+
+    # Whoever comes last has changed all three, in whatever order; and rows that others write meanwhile stay.
+    def write(writer):
+        for turn in range(4):
+            changes = [change_of("several", table, f"{writer} {turn}") for table in ("a", "b", "c")]
+            random.shuffle(changes)
+            assert commit(*changes).status_code in (204, 409)
+            if writer == 0:
+                server.rows(f"INSERT INTO several.b VALUES {turn + 2}")
+
+    with concurrent.futures.ThreadPoolExecutor(4) as writers:
+        list(writers.map(write, range(4)))
+    assert len(set(values())) == 1 and values()[0] != "1", values()
+    assert server.value("SELECT sum(x) FROM several.b") == 15
+
+
+def test_views_of_another_server(server, tmp_path):
+    """Views with texts in any dialect, by way of a server that has them only from another one."""
+    config = tmp_path / "nunatak.toml"
+    config.write_text(section("second", {"type": "rest", "uri": f"http://{server.http}/iceberg", "warehouse": "lake"}))
+    version = lambda number, **texts: {
+        "version-id": number,
+        "schema-id": 0,
+        "timestamp-ms": 1_700_000_000_000 + number,
+        "summary": {"engine-name": "spark"},
+        "default-namespace": ["passed"],
+        "representations": [{"type": "sql", "sql": sql, "dialect": dialect} for dialect, sql in texts.items()],
+    }
+    columns = lambda name: {"type": "struct", "schema-id": 0, "fields": [{"id": 1, "name": name, "required": False, "type": "int"}]}
+    path = "v1/second/namespaces/passed/views"
+    with Server(tmp_path / "second", "--config", config) as second:
+        server.rows("CREATE SCHEMA passed")
+        server.rows("CREATE TABLE passed.t AS SELECT 1 AS x")
+        told = second.rest("GET", "v1/config", params={"warehouse": "second"}).json()["endpoints"]
+        assert any(endpoint.endswith("/register-view") for endpoint in told)
+        made = second.rest("POST", path, json={"name": "v", "schema": columns("x"), "view-version": version(1, spark="SELECT x FROM t", trino="SELECT x + 1 AS x FROM t"), "properties": {"k": "v", "gone": "x"}})
+        assert made.status_code == 200, made.text
+        assert server.value("SELECT x FROM passed.v") == second.value("SELECT x FROM second.passed.v") == 2
+        loaded = second.rest("GET", f"{path}/v").json()
+        assert loaded["metadata-location"] == server.rest("GET", "v1/lake/namespaces/passed/views/v").json()["metadata-location"]
+        assert {text["dialect"] for text in loaded["metadata"]["versions"][0]["representations"]} == {"spark", "trino"}
+        updates = [
+            {"action": "set-properties", "updates": {"k": "w", "replace.drop-dialect.allowed": "true"}},
+            {"action": "remove-properties", "removals": ["gone"]},
+            {"action": "add-schema", "schema": columns("y") | {"schema-id": 1}},
+            {"action": "add-view-version", "view-version": version(2, trino="SELECT x + 2 AS y FROM t") | {"schema-id": -1}},
+            {"action": "set-current-view-version", "view-version-id": -1},
+        ]
+        requirement = {"type": "assert-view-uuid", "uuid": loaded["metadata"]["view-uuid"]}
+        replaced = second.rest("POST", f"{path}/v", json={"requirements": [requirement], "updates": updates})
+        assert replaced.status_code == 200, replaced.text
+        assert server.value("SELECT y FROM passed.v") == 3
+        properties = server.rest("GET", "v1/lake/namespaces/passed/views/v").json()["metadata"]["properties"]
+        assert properties["k"] == "w" and "gone" not in properties
+        wrong = second.rest("POST", f"{path}/v", json={"requirements": [requirement | {"uuid": "00000000-0000-0000-0000-000000000000"}], "updates": updates})
+        assert (wrong.status_code, wrong.json()["error"]["type"]) == (409, "CommitFailedException")
+        assert second.rest("POST", path, json={"name": "t", "schema": columns("x"), "view-version": version(1, trino="SELECT 1 AS x")}).status_code == 409
+        renamed = {"source": {"namespace": ["passed"], "name": "v"}, "destination": {"namespace": ["passed"], "name": "w"}}
+        assert second.rest("POST", "v1/second/views/rename", json=renamed).status_code == 204
+        registered = second.rest("POST", "v1/second/namespaces/passed/register-view", json={"name": "again", "metadata-location": replaced.json()["metadata-location"]})
+        assert registered.status_code == 200, registered.text
+        assert sorted(server.rows("SHOW TABLES FROM passed")) == [("again",), ("t",), ("w",)]
+        assert second.value("SELECT y FROM second.passed.again") == 3
+        assert second.rest("DELETE", f"{path}/again").status_code == 204
+        assert second.rest("HEAD", f"{path}/again").status_code == 404
 
 
 def test_keys_are_given_to_those_who_may_have_them(server):

@@ -1,11 +1,12 @@
 """Trino 476 and nunatak over the same catalogs: what either writes, the other reads and changes.
 
 Catalogs have the same name in both: `rest` is Iceberg's own REST server over MinIO, `jdbc` a database, `ours` a catalog of ours that Trino reaches by our REST server,
-and `hdfs` Iceberg's own REST server over HDFS.
+and `hive` a Hive Metastore over HDFS.
 """
 
 import concurrent.futures
 import datetime
+import re
 import uuid
 
 import pyarrow
@@ -13,12 +14,14 @@ import pytest
 
 from nunatak_testing.answers import difference
 from nunatak_testing.server import MODES, Server, in_mode
+from servers.hive import Hive
 from servers.minio import Minio
 from servers.postgres import Postgres
 from servers.rest import Rest
 from servers.trino import in_hdfs, in_minio
 
-CATALOGS = ["rest", "jdbc", "ours", "hdfs"]
+CATALOGS = ["rest", "jdbc", "ours", "hive"]
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Every type that both have, and a row of values of them around a number.
 TYPES = {
     "b": "boolean",
@@ -67,13 +70,15 @@ def rest(tmp_path_factory, minio):
 
 
 @pytest.fixture(scope="module")
-def rest_hdfs(tmp_path_factory, hdfs):
-    with Rest(tmp_path_factory.mktemp("rest_hdfs"), f"{hdfs.uri}/of_trino", hadoop=hdfs.java_settings) as rest:
-        yield rest
+def hive(tmp_path_factory, postgres, hdfs):
+    # Without it Trino can drop no column but the last ones.
+    settings = {"metastore.disallow.incompatible.col.type.changes": "false"}
+    with Hive(tmp_path_factory.mktemp("hive"), postgres, hdfs=hdfs, settings=settings) as hive:
+        yield hive
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, minio, postgres, rest, rest_hdfs, hdfs):
+def server(tmp_path_factory, minio, postgres, rest, hive, hdfs):
     folder = tmp_path_factory.mktemp("server")
     keys, names = ("".join(f'"{name}" = "{value}"\n' for name, value in store.settings.items()) for store in (minio, hdfs))
     config = folder / "nunatak.toml"
@@ -95,9 +100,10 @@ def server(tmp_path_factory, minio, postgres, rest, rest_hdfs, hdfs):
         uri = "sqlite://{folder}/ours.sqlite"
         warehouse = "s3://lake/ours"
         {keys}
-        [catalog.hdfs]
-        type = "rest"
-        uri = "{rest_hdfs.uri}"
+        [catalog.hive]
+        type = "hive"
+        uri = "{hive.uri}"
+        warehouse = "{hdfs.uri}/of_trino"
         {names}
         """
     )
@@ -109,10 +115,10 @@ def server(tmp_path_factory, minio, postgres, rest, rest_hdfs, hdfs):
 
 
 @pytest.fixture(scope="module")
-def trino(trino_server, server, minio, hdfs, postgres, rest, rest_hdfs):
+def trino(trino_server, server, minio, hdfs, postgres, rest, hive):
     catalogs = {
         "rest": {"iceberg.catalog.type": "rest", "iceberg.rest-catalog.uri": rest.uri},
-        "hdfs": {"iceberg.catalog.type": "rest", "iceberg.rest-catalog.uri": rest_hdfs.uri},
+        "hive": {"iceberg.catalog.type": "hive_metastore", "hive.metastore.uri": hive.uri},
         "jdbc": {
             "iceberg.catalog.type": "jdbc",
             "iceberg.jdbc-catalog.catalog-name": "jdbc",
@@ -128,7 +134,7 @@ def trino(trino_server, server, minio, hdfs, postgres, rest, rest_hdfs):
             "iceberg.rest-catalog.warehouse": "ours",
         },
     }
-    stores = {"hdfs": in_hdfs(hdfs)}
+    stores = {"hive": in_hdfs(hdfs)}
     with trino_server.catalogs({name: properties | stores.get(name, in_minio(minio)) for name, properties in catalogs.items()}):
         yield trino_server
 
@@ -143,8 +149,8 @@ def plain(value, type):
         return {key: plain(of_key, type.item_type) for key, of_key in value}
     if pyarrow.types.is_list(type) or pyarrow.types.is_large_list(type):
         return [plain(part, type.value_type) for part in value]
-    if pyarrow.types.is_fixed_size_binary(type) and type.byte_width == 16:
-        return uuid.UUID(bytes=value)
+    if pyarrow.types.is_string(type) and UUID.fullmatch(value):
+        return uuid.UUID(value)
     return value
 
 
@@ -243,7 +249,7 @@ def test_tables_of_ours(server, trino, catalog, mode):
     columns = "id integer NOT NULL, name varchar, f real, price decimal(9, 2), at timestamp(6), rec row(x integer, y varchar), gone varchar"
     server.rows(f"CREATE TABLE {table} ({columns}) WITH (partitioning = ARRAY['month(at)', 'bucket(id, 2)'], sorted_by = ARRAY['name'], {properties})")
     at = "CASE WHEN n % 3 = 0 THEN TIMESTAMP '2024-01-31 23:59:59.999999' WHEN n % 3 = 1 THEN TIMESTAMP '2024-02-01 00:00:00' ELSE TIMESTAMP '2024-02-02 12:00:00' END"
-    values = f"SELECT n, concat('n', n % 10), n / 2.0, n, {at}, struct(n, 'r'), 'x' FROM lake.t.numbers WHERE n <= 100"
+    values = f"SELECT n, concat('n', CAST(n % 10 AS varchar)), n / 2.0, n, {at}, struct(n, 'r'), 'x' FROM lake.t.numbers WHERE n <= 100"
     server.rows(f"INSERT INTO {table} {values}")
     for change in (
         "ADD COLUMN extra date", "RENAME COLUMN name TO title", "ALTER COLUMN id SET DATA TYPE bigint", "ALTER COLUMN f SET DATA TYPE double",
@@ -281,7 +287,7 @@ def test_tables_of_ours(server, trino, catalog, mode):
 def test_statistics(server, trino, catalog):
     """Numbers of distinct values that either has counted are shown by the other."""
     table = f"{catalog}.t.counted"
-    server.rows(f"CREATE TABLE {table} AS SELECT n AS id, n % 7 AS few, concat('n', n % 100) AS name FROM lake.t.numbers")
+    server.rows(f"CREATE TABLE {table} AS SELECT n AS id, n % 7 AS few, concat('n', CAST(n % 100 AS varchar)) AS name FROM lake.t.numbers")
     server.rows(f"ANALYZE {table}")
     assert distinct_counts(trino, table) == {"id": 1000, "few": 7, "name": 100}
     trino.rows(f"INSERT INTO {table} SELECT 2000 + n, 100 + n, 'm' FROM UNNEST(sequence(1, 50)) AS s(n)")
@@ -292,7 +298,8 @@ def test_statistics(server, trino, catalog):
     same_files(server, trino, table)
 
 
-@pytest.mark.parametrize("catalog", CATALOGS)
+# In a metastore Trino has views of its own only.
+@pytest.mark.parametrize("catalog", [catalog for catalog in CATALOGS if catalog != "hive"])
 def test_views(server, trino, catalog):
     schema = f"{catalog}.t"
     server.rows(f"CREATE TABLE {schema}.seen AS SELECT n AS a FROM lake.t.numbers WHERE n < 4")
@@ -305,6 +312,20 @@ def test_views(server, trino, catalog):
     trino.rows(f"DROP VIEW {schema}.ours")
     assert {("theirs",), ("seen",)} <= set(server.rows(f"SHOW TABLES FROM {schema}"))
     assert ("ours",) not in server.rows(f"SHOW TABLES FROM {schema}")
+
+
+def test_views_of_a_metastore(server, trino, failure):
+    """Either leaves alone those of the other."""
+    server.rows("CREATE TABLE hive.t.seen AS SELECT 1 AS a")
+    server.rows("CREATE VIEW hive.t.ours AS SELECT a FROM hive.t.seen")
+    trino.rows("CREATE VIEW hive.t.theirs AS SELECT a FROM hive.t.seen")
+    assert trino.rows("SELECT * FROM hive.t.theirs") == server.rows("SELECT * FROM hive.t.ours") == [(1,)]
+    assert ("theirs",) not in server.rows("SHOW TABLES FROM hive.t") and ("seen",) in trino.rows("SHOW TABLES FROM hive.t")
+    for sql in ("SELECT * FROM hive.t.theirs", "DROP VIEW hive.t.theirs", "CREATE OR REPLACE VIEW hive.t.theirs AS SELECT 2 AS a"):
+        failure(server, sql)
+    with pytest.raises(Exception, match="Not an Iceberg table: t.ours"):
+        trino.rows("SELECT * FROM hive.t.ours")
+    assert trino.rows("SELECT * FROM hive.t.theirs") == [(1,)]
 
 
 @pytest.mark.parametrize("catalog", CATALOGS)

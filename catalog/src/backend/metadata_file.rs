@@ -255,6 +255,13 @@ fn explain(json: &[u8], name: &TableName, location: &str, error: serde_json::Err
     let Ok(metadata) = serde_json::from_slice::<Value>(json) else {
         return invalid(name, location, "it is not JSON").with_source(error);
     };
+    if let Some(version) = metadata["format-version"].as_u64().filter(|version| *version > FormatVersion::V3 as u64) {
+        return Error::not_supported(format!(
+            "table '{name}' is of format version {version}, which is not supported: its metadata file is '{location}'"
+        ))
+        .with_hint("versions 1, 2 and 3 are")
+        .with_source(error);
+    }
     let snapshots = metadata["snapshots"].as_array();
     if snapshots.is_some_and(|snapshots| snapshots.iter().any(|snapshot| snapshot.get("manifests").is_some())) {
         return Error::not_supported(format!("table '{name}' has a v1 snapshot without a manifest list, which is not supported"))
@@ -282,6 +289,13 @@ mod tests {
         assert!(next(Some("/t/metadata/00009-6b5d.metadata.json")).starts_with("/t/metadata/00010-"));
         assert!(next(Some("/t/metadata/v3.gz.metadata.json")).starts_with("/t/metadata/00004-"));
         assert!(next(Some("/t/metadata/odd.json")).starts_with("/t/metadata/00000-"));
+    }
+
+    #[test]
+    fn a_version_that_is_not_known_is_named() {
+        let error = parse_table(br#"{"format-version": 4, "location": "/t"}"#.as_slice().into(), &TableName::new("s", "t"), "/t/x").unwrap_err();
+        assert_eq!(error.code(), Code::NotSupported);
+        assert!(error.message().contains("format version 4"), "{error}");
     }
 
     #[test]

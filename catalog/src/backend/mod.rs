@@ -21,6 +21,8 @@ use crate::commit::CommitError;
 use crate::spec::{TableMetadata, TableRequirement, TableUpdate, ViewMetadata};
 use crate::table::{Table, TableName, View};
 
+pub use purge::is_lost;
+
 /// How much metadata of tables a catalog keeps parsed, in bytes.
 const METADATA_CACHE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
@@ -40,6 +42,17 @@ pub struct ViewFile {
     pub metadata: ViewMetadata,
     /// Where it lies.
     pub location: String,
+}
+
+/// A change of one table among several that are made at once.
+#[derive(Clone, Debug)]
+pub struct TableChange {
+    /// The table as it is changed.
+    pub base: Table,
+    /// What must hold of it.
+    pub requirements: Vec<TableRequirement>,
+    /// The change.
+    pub updates: Vec<TableUpdate>,
 }
 
 /// One catalog. Names are matched exactly; folding to lower case is the engine's work.
@@ -76,16 +89,38 @@ pub trait Catalog: Debug + Send + Sync {
     /// The names of the tables in a namespace, sorted. Errors: `SCHEMA_NOT_FOUND`.
     async fn tables(&self, namespace: &str) -> Result<Vec<String>>;
 
+    /// The same with where the metadata of each lies, if the list tells that: then nothing has to be asked to know that a table is as it was.
+    async fn table_locations(&self, namespace: &str) -> Result<Vec<(String, Option<String>)>> {
+        Ok(self.tables(namespace).await?.into_iter().map(|name| (name, None)).collect())
+    }
+
     /// The names of the views in a namespace, sorted. Errors: `SCHEMA_NOT_FOUND`.
     async fn views(&self, namespace: &str) -> Result<Vec<String>>;
 
     /// Loads a table at its current metadata. `None` when there is no such table (or namespace).
     async fn load_table(&self, name: &TableName) -> Result<Option<Table>>;
 
+    /// Whether there is a table of that name, whatever its metadata is like.
+    async fn has_table(&self, name: &TableName) -> Result<bool> {
+        Ok(self.load_table(name).await?.is_some())
+    }
+
+    /// Whether there is a view of that name, whatever its metadata is like.
+    async fn has_view(&self, name: &TableName) -> Result<bool> {
+        Ok(self.load_view(name).await?.is_some())
+    }
+
     /// A table that nobody sees yet: `metadata` is to be changed and then given to [`Catalog::create_table`]. `location` is where its files go
     /// when the user named no place: `<namespace location or warehouse/namespace>/<table>-<uuid>`, so that a table dropped and made again never
     /// meets the files of its namesake.
     async fn stage_location(&self, name: &TableName) -> Result<String>;
+
+    /// Whether a new table may lie at a place that its statement names, by the rules of the catalog.
+    ///
+    /// Errors: `NOT_SUPPORTED` where a table's place follows from its name.
+    fn check_location(&self, _name: &TableName, _location: &str) -> Result<()> {
+        Ok(())
+    }
 
     /// The storage that tables of this catalog use, if they have none of their own.
     fn storage(&self) -> Arc<crate::storage::Storage>;
@@ -106,11 +141,22 @@ pub trait Catalog: Debug + Send + Sync {
     /// (compare-and-swap).
     async fn commit(&self, base: &Table, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<Table, CommitError>;
 
+    /// Whether several tables can be changed at once, by [`Catalog::commit_all`].
+    fn has_transactions(&self) -> bool {
+        false
+    }
+
+    /// Does what [`Catalog::commit`] does with several tables, each of which is named once: all pointers are swapped, or none is.
+    async fn commit_all(&self, _changes: Vec<TableChange>) -> Result<(), CommitError> {
+        Err(Error::not_supported(format!("catalog '{}' cannot change several tables at once", self.name())).into())
+    }
+
     /// The other tables that may have files where this one's are: registered at the same place, within it or around it. Their names are for messages: where
     /// several catalogs are kept in one place, they may be of another one.
     async fn neighbours(&self, table: &Table) -> Result<Vec<Table>>;
 
-    /// Drops a table; with `purge` also its files, but for those that other tables have too. Errors: `TABLE_NOT_FOUND`.
+    /// Drops a table; with `purge` also its files, but for those that other tables have too. Of one whose metadata is lost nobody knows the files: they stay where the
+    /// table is not its folder. Errors: `TABLE_NOT_FOUND`.
     async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()>;
 
     /// Renames a table, also into another namespace. Errors: `TABLE_NOT_FOUND`, `SCHEMA_NOT_FOUND`, `TABLE_ALREADY_EXISTS`.
@@ -131,8 +177,10 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Whether views are metadata files that are read and written as a whole, so that they can have texts in the dialects of other engines; then the methods that
     /// follow are there.
-    fn has_view_files(&self) -> bool {
-        false
+    ///
+    /// Errors: those of asking a server.
+    async fn has_view_files(&self) -> Result<bool> {
+        Ok(false)
     }
 
     /// Loads the metadata of a view. `None` when there is no such view.
@@ -142,6 +190,11 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Makes a view of whole metadata. Errors: `SCHEMA_NOT_FOUND`, `TABLE_ALREADY_EXISTS`.
     async fn create_view_file(&self, name: &TableName, _metadata: ViewMetadata) -> Result<ViewFile> {
+        Err(no_view_files(self.name(), name))
+    }
+
+    /// Makes a view of metadata that lies at `metadata_location` already. Errors: those of [`Catalog::create_view_file`] and of reading it.
+    async fn register_view_file(&self, name: &TableName, _metadata_location: &str) -> Result<ViewFile> {
         Err(no_view_files(self.name(), name))
     }
 

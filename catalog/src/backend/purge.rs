@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nunatak_core::Result;
+use nunatak_core::{Code, Error, Result, Retry};
 
 use super::Catalog;
 use crate::adopted::AdoptedFiles;
@@ -10,10 +10,33 @@ use crate::named_files;
 use crate::properties::name_places;
 use crate::snapshot::{self, ManifestCache, SnapshotFiles, Version};
 use crate::storage::{Location, Storage};
-use crate::table::Table;
+use crate::table::{Table, TableName};
 
 /// Memory for manifests while a table is purged; each is read once for every snapshot that has it.
 const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What it takes to delete the files of a table that is to be dropped; `None` if its metadata is lost, so that nobody knows them. It must be droppable all the same.
+///
+/// Errors: those that may be over when the statement is run again.
+pub(super) fn to_purge<T>(name: &TableName, loaded: Result<T>) -> Result<Option<T>> {
+    match loaded {
+        Err(error) if is_lost(&error) => {
+            tracing::warn!(%error, table = %name, "the files of a table that is dropped are left behind: its metadata cannot be read, which names them");
+            Ok(None)
+        }
+        loaded => loaded.map(Some),
+    }
+}
+
+/// Whether an error of loading a table says that its metadata cannot be read, now or later.
+pub fn is_lost(error: &Error) -> bool {
+    match error.code() {
+        Code::IcebergMissingData | Code::IcebergInvalidMetadata | Code::NotSupported => true,
+        // A bucket that is not there.
+        Code::StorageUnavailable => error.retry() == Retry::Never,
+        _ => false,
+    }
+}
 
 /// Deletes the files of a table, but for those that other tables of the catalog have too. `others` are the metadata locations of all other tables and views that
 /// could share its folder.

@@ -39,8 +39,19 @@ pub(crate) trait Change: Sync {
         RetryPolicy::from_properties(base.metadata.properties())
     }
 
-    /// Whether `table` has the change, by something that only this change can have made.
-    fn is_in(&self, table: &Table) -> bool;
+    /// Whether `table` has the change, which was sent as `updates` of `base`. `Some(false)` only where what shows it would still be there after changes of others;
+    /// `None` where it cannot be told.
+    fn is_in(&self, table: &Table, base: &Table, updates: &[TableUpdate]) -> Option<bool>;
+}
+
+/// What is seen of a commit with an unknown outcome.
+enum Seen {
+    /// It has happened; the table with it.
+    In(Table),
+    /// It has not, and what it requires does not hold any more.
+    Out,
+    /// Neither: it may still happen.
+    Nothing,
 }
 
 /// Commits a change that was made for `base`, trying again after a conflict as the table's `commit.retry.*` properties say.
@@ -54,10 +65,18 @@ pub(crate) async fn commit(catalog: &dyn Catalog, base: &Table, change: &impl Ch
         // Also before the first attempt: making the change took its time, and a commit on top of an old head is lost work.
         let table = current(catalog, base).await?;
         let attempt = change.attempt(&table, number).await?;
-        let error = match catalog.commit(&table, attempt.requirements, attempt.updates).await {
+        let error = match catalog.commit(&table, attempt.requirements.clone(), attempt.updates.clone()).await {
             Ok(table) => return Ok(table),
             Err(CommitError::Conflict(error)) => error,
-            Err(CommitError::Unknown(error)) => return find(catalog, base, change).await.ok_or(CommitError::Unknown(error)),
+            Err(CommitError::Unknown(error)) => match look(catalog, &table, change, &attempt).await {
+                Seen::In(table) => return Ok(table),
+                Seen::Out => {
+                    // Its files stay: nobody has said that they are not wanted.
+                    retries.wait(error).await.map_err(CommitError::Conflict)?;
+                    continue;
+                }
+                Seen::Nothing => return Err(CommitError::Unknown(error)),
+            },
             Err(CommitError::Failed(error)) => {
                 delete_files(&base.storage, &attempt.files).await;
                 return Err(CommitError::Failed(error));
@@ -86,17 +105,31 @@ pub(super) fn changed(base: &Table, what: &str) -> Error {
         .with_retry(Retry::Query)
 }
 
-/// Looks whether the commit with an unknown outcome happened.
-async fn find(catalog: &dyn Catalog, base: &Table, change: &impl Change) -> Option<Table> {
+/// Looks whether the commit with an unknown outcome, made for `base`, happened.
+async fn look(catalog: &dyn Catalog, base: &Table, change: &impl Change, attempt: &Attempt) -> Seen {
+    let mut seen = Seen::Nothing;
     for wait in LOOKS_AFTER {
         tokio::time::sleep(wait).await;
-        match catalog.load_table(&base.name).await {
-            Ok(Some(table)) if change.is_in(&table) => return Some(table),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, table = %base.name, "cannot see whether a commit happened"),
-        }
+        seen = match catalog.load_table(&base.name).await {
+            Ok(Some(table)) => match change.is_in(&table, base, &attempt.updates) {
+                Some(true) => return Seen::In(Table { branch: base.branch.clone(), ..table }),
+                Some(false) if is_overtaken(&table, base, attempt) => Seen::Out,
+                _ => Seen::Nothing,
+            },
+            Ok(None) => Seen::Nothing,
+            Err(error) => {
+                tracing::warn!(%error, table = %base.name, "cannot see whether a commit happened");
+                Seen::Nothing
+            }
+        };
     }
-    None
+    seen
+}
+
+/// Whether what a commit requires does not hold any more: of the same table, since one that was renamed may have the commit.
+fn is_overtaken(now: &Table, base: &Table, attempt: &Attempt) -> bool {
+    let fails = |requirement: &TableRequirement| requirement.check(Some(&now.metadata)).is_err();
+    now.metadata.uuid() == base.metadata.uuid() && attempt.requirements.iter().any(fails)
 }
 
 /// Deletes files that nothing refers to. What cannot be deleted is garbage and no reason to fail.

@@ -6,6 +6,7 @@ use nunatak_core::{Code, Error, Result, Retry};
 
 use super::CommitError;
 use super::attempts::{self, Attempt, Change};
+use super::effects;
 use super::producer::moved;
 use super::retry::RetryPolicy;
 use crate::backend::Catalog;
@@ -27,9 +28,9 @@ impl<F: Fn(&Table) -> Result<Vec<TableUpdate>> + Sync> Change for MetadataChange
         RetryPolicy::from_properties(base.metadata.properties()).or_else(|_| RetryPolicy::from_properties(&HashMap::new()))
     }
 
-    /// Nothing tells this change from the same one by another writer.
-    fn is_in(&self, _table: &Table) -> bool {
-        false
+    /// Nothing tells this change from the same one by another writer, and nothing has to: the table is as it was to be.
+    fn is_in(&self, table: &Table, base: &Table, updates: &[TableUpdate]) -> Option<bool> {
+        effects::are_seen(base, updates, &table.metadata).then_some(true)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod append;
 pub(crate) mod attempts;
 mod cherry_pick;
+mod effects;
 mod manifests;
 mod metadata;
 mod producer;

@@ -25,6 +25,7 @@ use crate::spec::{
 };
 use crate::storage::Storage;
 use crate::table::Table;
+use crate::uuid_partitions::UuidFields;
 
 /// Tells the writer that a file inherits its sequence number from its commit, so that a retry need not write the manifest again.
 const INHERIT_SEQUENCE_NUMBER: i64 = -1;
@@ -164,7 +165,8 @@ impl Producer {
                 let (data_number, file_number) = (inherited.data_sequence_number, Some(inherited.file_sequence_number));
                 writer.add_existing_file(file, inherited.snapshot_id, data_number, file_number).map_err(failed)?;
             }
-            self.manifests.push(writer.write_manifest_file().await.map_err(failed)?);
+            let manifest = self.finish(writer, metadata, spec, &path).await?;
+            self.manifests.push(manifest);
         }
         Ok(())
     }
@@ -191,7 +193,7 @@ impl Producer {
             let file = rebuilt(&file, spec.spec_id(), partition, file.first_row_id())?;
             writer.add_file(file, sequence_number).map_err(failed)?;
         }
-        writer.write_manifest_file().await.map_err(failed)
+        self.finish(writer, metadata, spec, &path).await
     }
 
     /// A writer, and the type of the partition values that it takes.
@@ -205,8 +207,10 @@ impl Producer {
     ) -> Result<(ManifestWriter, StructType)> {
         let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
         let output = self.file_io.new_output(path).map_err(failed)?;
-        let partition_type = spec.partition_type(schema).map_err(failed)?;
-        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), Arc::clone(schema), avro_spec(spec, schema)?);
+        let schema = UuidFields::of(metadata, spec).schema_to_write(schema)?;
+        let partition_type = spec.partition_type(&schema).map_err(failed)?;
+        let avro_spec = avro_spec(spec, &schema)?;
+        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, avro_spec);
         let writer = match (metadata.format_version(), content) {
             (FormatVersion::V1, _) => builder.build_v1(),
             (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
@@ -215,6 +219,20 @@ impl Producer {
             (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
         };
         Ok((writer, partition_type))
+    }
+
+    /// Writes the last of a manifest.
+    async fn finish(&self, writer: ManifestWriter, metadata: &TableMetadata, spec: &PartitionSpec, path: &str) -> Result<ManifestFile> {
+        let failed = |error| from_iceberg(error, Code::IcebergCommitError, format!("cannot write manifest '{path}'"));
+        let mut manifest = writer.write_manifest_file().await.map_err(failed)?;
+        let uuids = UuidFields::of(metadata, spec);
+        if !uuids.is_empty() {
+            let written = manifest_header::with_uuids(&self.storage.read(path).await?, &uuids);
+            let written = written.ok_or_else(|| Error::internal(format!("manifest '{path}' was written without a header")))?;
+            manifest.manifest_length = i64::try_from(written.len()).unwrap_or(i64::MAX);
+            self.storage.write(path, written.into()).await?;
+        }
+        Ok(manifest)
     }
 
     /// Writes the manifest list of one attempt on top of `table`: the new manifests and those of its branch's head, without the files that are removed.
@@ -308,7 +326,7 @@ impl Producer {
             };
             added.map_err(failed)?;
         }
-        writer.write_manifest_file().await.map_err(failed)
+        self.finish(writer, metadata, spec, &path).await
     }
 
     /// Returns the number of rows that got a row id (v3).

@@ -158,8 +158,8 @@ impl Change for Replace<'_> {
         RetryPolicy::from_properties(&self.replacement.properties)
     }
 
-    fn is_in(&self, table: &Table) -> bool {
-        table.metadata.snapshot_by_id(self.producer.snapshot_id()).is_some()
+    fn is_in(&self, table: &Table, _base: &Table, _updates: &[TableUpdate]) -> Option<bool> {
+        Some(table.metadata.snapshot_by_id(self.producer.snapshot_id()).is_some())
     }
 }
 

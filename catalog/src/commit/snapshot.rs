@@ -10,7 +10,7 @@ use super::cherry_pick::check_wap_id;
 use super::producer::Producer;
 use super::row_delta::RowDelta;
 use crate::backend::Catalog;
-use crate::spec::{DataFile, Operation, Schema};
+use crate::spec::{DataFile, Operation, Schema, TableUpdate};
 use crate::table::Table;
 
 /// A table with a new snapshot.
@@ -36,8 +36,8 @@ impl<F: Fn(&Table) -> Result<(), CommitError> + Sync> Change for NewSnapshot<'_,
         self.producer.attempt(table, number, self.summary).await
     }
 
-    fn is_in(&self, table: &Table) -> bool {
-        table.metadata.snapshot_by_id(self.producer.snapshot_id()).is_some()
+    fn is_in(&self, table: &Table, _base: &Table, _updates: &[TableUpdate]) -> Option<bool> {
+        Some(table.metadata.snapshot_by_id(self.producer.snapshot_id()).is_some())
     }
 }
 

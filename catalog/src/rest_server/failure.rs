@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use nunatak_core::error::Kind;
-use nunatak_core::{Code, Error};
+use nunatak_core::{Code, Error, Retry};
 
 use crate::table::TableName;
 
@@ -71,10 +71,18 @@ impl Failure {
         Self::new(500, "CommitStateUnknownException", error.to_string())
     }
 
-    /// A commit that did not happen and will not: statuses from which clients conclude that it may have are kept from it.
+    /// A change that did not happen and will not: statuses from which clients conclude that it may have are kept from it, and those upon which they send it again
+    /// where that cannot help.
     pub(super) fn not_committed(error: Error) -> Self {
         let unknown = error.code() == Code::CommitStateUnknown;
+        let is_for_good = error.retry() == Retry::Never
+            && matches!(
+                error.code(),
+                // A place that is none, a bucket that is not there, a file that is not there or is no metadata: what the client has named.
+                Code::IcebergFilesystemError | Code::StorageUnavailable | Code::IcebergMissingData | Code::IcebergInvalidMetadata
+            );
         match Self::from(error) {
+            failure if is_for_good => Self::bad_request(failure.message),
             failure if failure.status == 500 && !unknown => Self::new(503, "ServiceUnavailableException", failure.message),
             failure => failure,
         }
@@ -91,7 +99,7 @@ impl From<Error> for Failure {
             Code::SchemaNotEmpty => (409, "NamespaceNotEmptyException"),
             Code::TransactionConflict => (409, "CommitFailedException"),
             Code::NotSupported => (406, "UnsupportedOperationException"),
-            Code::PermissionDenied => (403, "ForbiddenException"),
+            Code::PermissionDenied | Code::StorageAccessDenied | Code::CatalogAccessDenied => (403, "ForbiddenException"),
             Code::CommitStateUnknown => (500, "CommitStateUnknownException"),
             Code::CatalogUnavailable | Code::StorageUnavailable => (503, "ServiceUnavailableException"),
             // What the client wants does not fit the table.
@@ -124,6 +132,7 @@ mod tests {
             (Code::TransactionConflict, 409, "CommitFailedException"),
             (Code::NotSupported, 406, "UnsupportedOperationException"),
             (Code::StorageUnavailable, 503, "ServiceUnavailableException"),
+            (Code::StorageAccessDenied, 403, "ForbiddenException"),
             (Code::InvalidTableProperty, 400, "BadRequestException"),
             (Code::GenericInternalError, 500, "InternalServerErrorException"),
         ] {
@@ -134,7 +143,9 @@ mod tests {
 
     #[test]
     fn only_commits_that_may_have_happened_say_so() {
-        let status = |code| Failure::not_committed(Error::new(code, "x")).status;
+        let status = |code| Failure::not_committed(Error::new(code, "x").with_retry(Retry::Task)).status;
         assert_eq!((status(Code::IcebergFilesystemError), status(Code::CommitStateUnknown), status(Code::IcebergCommitError)), (503, 500, 400));
+        let for_good = |code| Failure::not_committed(Error::new(code, "x")).status;
+        assert_eq!((for_good(Code::IcebergFilesystemError), for_good(Code::GenericInternalError)), (400, 503));
     }
 }

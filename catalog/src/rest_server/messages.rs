@@ -1,28 +1,12 @@
-//! What clients send, and what they are answered, as the REST spec has it.
+//! What clients send, and what they are answered, as the REST spec has it. What is alike on both sides is in [`crate::messages`].
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::names::levels;
+use crate::messages::{Identifier, ViewRequirement};
 use crate::spec::{Schema, SortOrder, TableRequirement, TableUpdate, UnboundPartitionSpec, ViewMetadata, ViewUpdate, ViewVersion};
-use crate::table::TableName;
-
-#[derive(Deserialize)]
-pub(super) struct NewNamespace {
-    pub(super) namespace: Vec<String>,
-    #[serde(default)]
-    pub(super) properties: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct NamespaceChange {
-    #[serde(default)]
-    pub(super) removals: Option<Vec<String>>,
-    #[serde(default)]
-    pub(super) updates: Option<BTreeMap<String, String>>,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,30 +26,19 @@ pub(super) struct NewTable {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Register {
-    pub(super) name: String,
-    pub(super) metadata_location: String,
-    #[serde(default)]
-    pub(super) overwrite: Option<bool>,
-}
-
-#[derive(Deserialize)]
 pub(super) struct Commit {
+    /// Which table it is for; only a change of several must name it.
+    #[serde(default)]
+    pub(super) identifier: Option<Identifier>,
     pub(super) requirements: Vec<TableRequirement>,
     pub(super) updates: Vec<TableUpdate>,
 }
 
+/// Commits to several tables.
 #[derive(Deserialize)]
-pub(super) struct GivenName {
-    pub(super) namespace: Vec<String>,
-    pub(super) name: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Rename {
-    pub(super) source: GivenName,
-    pub(super) destination: GivenName,
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Transaction {
+    pub(super) table_changes: Vec<Commit>,
 }
 
 /// What a client tells of a scan or a commit that it has made.
@@ -94,21 +67,6 @@ pub(super) struct ViewCommit {
     pub(super) updates: Vec<ViewUpdate>,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-pub(super) enum ViewRequirement {
-    #[serde(rename = "assert-view-uuid")]
-    Uuid { uuid: String },
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct NamespaceList<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next_page_token: Option<&'a str>,
-    pub(super) namespaces: Vec<Vec<&'a str>>,
-}
-
 #[derive(Serialize)]
 pub(super) struct NamespaceAnswer<'a> {
     pub(super) namespace: Vec<&'a str>,
@@ -120,26 +78,6 @@ pub(super) struct ChangedNamespace<'a> {
     pub(super) updated: Vec<&'a str>,
     pub(super) removed: Vec<&'a str>,
     pub(super) missing: Vec<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct NameList<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next_page_token: Option<&'a str>,
-    pub(super) identifiers: Vec<Identifier<'a>>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Identifier<'a> {
-    namespace: Vec<&'a str>,
-    name: &'a str,
-}
-
-impl<'a> Identifier<'a> {
-    pub(super) fn new(namespace: &'a str, name: &'a str) -> Self {
-        Self { namespace: levels(namespace), name }
-    }
 }
 
 /// A table with what it takes to reach its files.
@@ -180,11 +118,4 @@ pub(super) struct StorageCredential<'a> {
 pub(super) struct LoadedView<'a> {
     pub(super) metadata_location: &'a str,
     pub(super) metadata: &'a ViewMetadata,
-}
-
-impl GivenName {
-    /// The name as the catalog has it. Errors: 400.
-    pub(super) fn table_name(&self) -> Result<TableName, super::Failure> {
-        super::names::table_name(&super::names::joined(&self.namespace)?, &self.name)
-    }
 }

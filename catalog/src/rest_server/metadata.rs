@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::future::Cache;
 use nunatak_core::{Code, Error, Result};
@@ -11,6 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 
 use super::RestServer;
+use super::signing::Place;
 use crate::backend::{metadata_file, update};
 use crate::commit::CommitError;
 use crate::table::Table;
@@ -20,20 +22,32 @@ const BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How much of the digest makes a tag, in bytes.
 const TAG_BYTES: usize = 16;
 
-/// Texts of metadata files, by the tags of their tables. What is kept never changes. Cheap to clone.
+/// For how long it is believed that a table lies where it did, and nothing else does, when requests to its storage are signed.
+const PLACES_KEPT: Duration = Duration::from_secs(30);
+const PLACES_MAX: u64 = 10_000;
+
+/// What is kept of tables. Cheap to clone.
 #[derive(Clone)]
-pub struct MetadataCache(Cache<String, Arc<RawValue>>);
+pub struct MetadataCache {
+    /// Texts of metadata files, by the tags of their tables. They never change.
+    texts: Cache<String, Arc<RawValue>>,
+    /// Where tables lie, for a while.
+    pub(super) places: Cache<String, Arc<Place>>,
+}
 
 impl fmt::Debug for MetadataCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("MetadataCache").field(&self.0.entry_count()).finish()
+        f.debug_struct("MetadataCache").field("texts", &self.texts.entry_count()).finish_non_exhaustive()
     }
 }
 
 impl Default for MetadataCache {
     fn default() -> Self {
         let weigher = |_: &String, text: &Arc<RawValue>| u32::try_from(text.get().len()).unwrap_or(u32::MAX);
-        Self(Cache::builder().max_capacity(BYTES_MAX).weigher(weigher).build())
+        Self {
+            texts: Cache::builder().max_capacity(BYTES_MAX).weigher(weigher).build(),
+            places: Cache::builder().max_capacity(PLACES_MAX).time_to_live(PLACES_KEPT).build(),
+        }
     }
 }
 
@@ -46,13 +60,13 @@ impl RestServer {
 
     async fn text(&self, table: &Table, tag: Option<&str>) -> Result<Arc<RawValue>> {
         let (Some(location), Some(tag)) = (&table.metadata_location, tag) else { return written(table) };
-        if let Some(kept) = self.metadata.0.get(tag).await {
+        if let Some(kept) = self.metadata.texts.get(tag).await {
             return Ok(kept);
         }
         let json = metadata_file::read(&table.storage, &table.name, location).await?;
         let text: Box<RawValue> = serde_json::from_slice(&json).map_err(|error| damaged(table, error))?;
         let text: Arc<RawValue> = text.into();
-        self.metadata.0.insert(tag.to_owned(), Arc::clone(&text)).await;
+        self.metadata.texts.insert(tag.to_owned(), Arc::clone(&text)).await;
         Ok(text)
     }
 

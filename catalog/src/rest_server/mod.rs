@@ -10,6 +10,7 @@ mod messages;
 mod metadata;
 mod names;
 mod namespaces;
+mod signing;
 mod tables;
 mod views;
 
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 pub use failure::Failure;
 pub use metadata::MetadataCache;
 pub use names::Page;
+pub use signing::Signing;
 pub use tables::Load;
 
 use crate::backend::Catalog;
@@ -43,11 +45,17 @@ pub struct Access {
     pub read_only: bool,
     /// The properties of storage, credentials among them, that clients get with a table if they ask for some; none unless the catalog's owner wants it.
     pub vended: BTreeMap<String, String>,
+    /// Whether, and where, requests to storage are signed for clients that ask for that.
+    pub signing: Option<Signing>,
 }
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("read_only", &self.read_only).field("vends", &!self.vended.is_empty()).finish()
+        f.debug_struct("Access")
+            .field("read_only", &self.read_only)
+            .field("vends", &!self.vended.is_empty())
+            .field("signs", &self.signing.is_some())
+            .finish()
     }
 }
 
@@ -68,16 +76,18 @@ pub struct Answer {
     pub body: Bytes,
     /// What tells this state of the thing from others (`ETag`).
     pub tag: Option<String>,
+    /// Whether who has asked may use it again for a while (`Cache-Control: private`).
+    pub may_keep: bool,
 }
 
 impl Answer {
     fn json(value: &impl Serialize) -> Result<Self, Failure> {
         let json = serde_json::to_vec(value).map_err(|error| Error::internal("an answer cannot be written").with_source(error))?;
-        Ok(Self { status: OK, body: json.into(), tag: None })
+        Ok(Self { status: OK, body: json.into(), tag: None, may_keep: false })
     }
 
     fn empty(status: u16) -> Self {
-        Self { status, body: Bytes::new(), tag: None }
+        Self { status, body: Bytes::new(), tag: None, may_keep: false }
     }
 }
 
@@ -92,14 +102,26 @@ impl RestServer {
         !self.access.read_only
     }
 
+    /// Whether it changes several tables at once.
+    pub fn has_transactions(&self) -> bool {
+        self.catalog.has_transactions()
+    }
+
     /// Whether it has views in the dialects of all engines.
-    pub fn has_views(&self) -> bool {
-        self.catalog.has_view_files()
+    ///
+    /// Errors: those of asking the server of the catalog.
+    pub async fn has_views(&self) -> Result<bool, Failure> {
+        Ok(self.catalog.has_view_files().await?)
     }
 
     /// Whether it gives out credentials.
     pub fn vends(&self) -> bool {
         !self.access.vended.is_empty()
+    }
+
+    /// Whether it signs requests to storage.
+    pub fn signs(&self) -> bool {
+        self.access.signing.is_some()
     }
 
     fn check_writable(&self) -> Result<(), Failure> {
@@ -109,8 +131,8 @@ impl RestServer {
         }
     }
 
-    fn check_views(&self) -> Result<(), Failure> {
-        match self.catalog.has_view_files() {
+    async fn check_views(&self) -> Result<(), Failure> {
+        match self.has_views().await? {
             true => Ok(()),
             false => Err(Failure::unsupported(format!("catalog '{}' has no views in the dialects of other engines", self.catalog.name()))),
         }

@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::Failure;
+use crate::messages::Identifier;
 use crate::table::TableName;
 
 /// What stands between the levels of a namespace in an address, once that is decoded.
@@ -13,11 +14,6 @@ const ENCODED_SEPARATOR: &str = "%1F";
 const PAGE_SIZE: usize = 1_000;
 /// Names of a page at most.
 const PAGE_SIZE_MAX: usize = 10_000;
-
-/// The levels of a namespace of ours.
-pub(super) fn levels(namespace: &str) -> Vec<&str> {
-    namespace.split('.').collect()
-}
 
 /// A namespace as we have it.
 ///
@@ -52,6 +48,11 @@ pub(super) fn table_name(namespace: &str, name: &str) -> Result<TableName, Failu
         "" => Err(Failure::bad_request("the name of a table or view is empty")),
         _ => Ok(TableName::new(namespace, name)),
     }
+}
+
+/// The name of a table or view that a request has as a whole.
+pub(super) fn whole_name(identifier: &Identifier) -> Result<TableName, Failure> {
+    table_name(&joined(&identifier.namespace)?, &identifier.name)
 }
 
 /// Which part of a list a client wants.

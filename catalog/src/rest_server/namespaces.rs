@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use nunatak_core::{Code, Error};
 
-use super::messages::{ChangedNamespace, NamespaceAnswer, NamespaceChange, NamespaceList, NewNamespace};
-use super::names::{joined, levels, of_parameter, of_path};
+use super::messages::{ChangedNamespace, NamespaceAnswer};
+use super::names::{joined, of_parameter, of_path};
 use super::{Answer, Failure, NO_CONTENT, Page, RestServer, parsed};
+use crate::messages::{NamespaceChange, NamespaceList, NewNamespace, levels};
 use crate::table::TableName;
 
 const LOCATION: &str = "location";
@@ -21,8 +22,9 @@ impl RestServer {
         let all = self.catalog.namespace_names().await?;
         let children = all.iter().filter_map(|name| child(name, parent.as_deref())).map(str::to_owned).collect();
         let (names, more) = page.of(children);
-        let next_page_token = names.last().filter(|_| more).map(String::as_str);
-        Answer::json(&NamespaceList { next_page_token, namespaces: names.iter().map(|name| levels(name)).collect() })
+        let next_page_token = names.last().filter(|_| more).cloned();
+        let owned = |name: &String| -> Vec<String> { levels(name).into_iter().map(str::to_owned).collect() };
+        Answer::json(&NamespaceList { next_page_token, namespaces: names.iter().map(owned).collect() })
     }
 
     /// Makes a namespace.
@@ -30,7 +32,7 @@ impl RestServer {
         self.check_writable()?;
         let NewNamespace { namespace, properties } = parsed(body)?;
         let (name, properties) = (joined(&namespace)?, properties.unwrap_or_default());
-        self.catalog.create_namespace(&name, properties.clone()).await?;
+        self.catalog.create_namespace(&name, properties.clone()).await.map_err(Failure::not_committed)?;
         Answer::json(&NamespaceAnswer { namespace: levels(&name), properties: &properties })
     }
 
@@ -65,7 +67,7 @@ impl RestServer {
         let before = self.properties(&name).await?;
         let (removed, missing): (Vec<String>, Vec<String>) = removals.into_iter().partition(|key| before.contains_key(key));
         if !removed.is_empty() || !updates.is_empty() {
-            self.catalog.set_namespace_properties(&name, &removed, &updates).await?;
+            self.catalog.set_namespace_properties(&name, &removed, &updates).await.map_err(Failure::not_committed)?;
         }
         Answer::json(&ChangedNamespace { updated: updates.keys().map(String::as_str).collect(), removed: texts(&removed), missing: texts(&missing) })
     }

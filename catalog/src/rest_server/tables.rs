@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use nunatak_core::Code;
+use nunatak_core::{Code, Error};
 use serde_json::value::RawValue;
 
 use super::creation::created;
-use super::messages::{Credentials, Identifier, LoadedTable, NameList, NewTable, Register, Rename, Report, StorageCredential};
+use super::messages::{Credentials, LoadedTable, NewTable, Report, StorageCredential};
 use super::metadata::written;
-use super::names::{of_path, table_name};
+use super::names::{of_path, table_name, whole_name};
 use super::{Answer, Failure, NO_CONTENT, NOT_MODIFIED, Page, RestServer, parsed};
+use crate::messages::{Identifier, NameList, Register, Rename};
+use crate::storage::Location;
 use crate::table::{Table, TableName};
 
 /// How a client wants a table.
@@ -19,6 +21,8 @@ pub struct Load {
     pub refs_only: bool,
     /// With credentials of storage, if there are some to be had.
     pub credentials: bool,
+    /// With what it takes to have requests to storage signed, if that is done and there are no credentials.
+    pub signing: bool,
     /// Only if it has none of these tags (`If-None-Match`).
     pub unless: Option<String>,
 }
@@ -40,6 +44,7 @@ impl RestServer {
         // Also where the client has named a place: it tells whether the namespace is there.
         let place = self.catalog.stage_location(&name).await?;
         let metadata = created(&name, request, place)?;
+        Location::parse(metadata.location()).map_err(Failure::not_committed)?;
         if staged {
             if self.catalog.load_table(&name).await?.is_some() {
                 return Err(Failure::exists("Table", &name));
@@ -87,10 +92,7 @@ impl RestServer {
             return Err(Failure::unsupported(format!("table '{name}' cannot be overwritten by one that is registered; drop it first")));
         }
         let registered = self.catalog.register_table(&name, &metadata_location).await;
-        let table = registered.map_err(|error| match error.code() {
-            Code::IcebergMissingData | Code::NotFound => Failure::bad_request(error.to_string()),
-            _ => Failure::not_committed(error),
-        })?;
+        let table = registered.map_err(unregistered)?;
         let metadata = self.metadata_of(&table, self.tag(&table).as_deref(), false).await?;
         self.loaded(&table, &metadata, load)
     }
@@ -99,7 +101,7 @@ impl RestServer {
     pub async fn rename_table(&self, body: &[u8]) -> Result<Answer, Failure> {
         self.check_writable()?;
         let Rename { source, destination } = parsed(body)?;
-        self.catalog.rename_table(&source.table_name()?, &destination.table_name()?).await?;
+        self.catalog.rename_table(&whole_name(&source)?, &whole_name(&destination)?).await?;
         Ok(Answer::empty(NO_CONTENT))
     }
 
@@ -130,10 +132,13 @@ impl RestServer {
 
     fn loaded(&self, table: &Table, metadata: &RawValue, load: &Load) -> Result<Answer, Failure> {
         let storage_credentials = if load.credentials { self.credentials(table) } else { Vec::new() };
-        let nothing = BTreeMap::new();
-        // Twice, since some clients read only these.
-        let config = if storage_credentials.is_empty() { &nothing } else { &self.access.vended };
-        Answer::json(&LoadedTable { metadata_location: table.metadata_location.as_deref(), metadata, config, storage_credentials })
+        let config = match storage_credentials.is_empty() {
+            true if load.signing => self.signing(table).unwrap_or_default(),
+            true => BTreeMap::new(),
+            // Twice, since some clients read only these.
+            false => self.access.vended.clone(),
+        };
+        Answer::json(&LoadedTable { metadata_location: table.metadata_location.as_deref(), metadata, config: &config, storage_credentials })
     }
 
     fn credentials<'a>(&'a self, table: &'a Table) -> Vec<StorageCredential<'a>> {
@@ -144,10 +149,18 @@ impl RestServer {
     }
 }
 
+/// Why metadata that is there, or is not, did not become a table or a view.
+pub(super) fn unregistered(error: Error) -> Failure {
+    match error.code() {
+        Code::NotFound => Failure::bad_request(error.to_string()),
+        _ => Failure::not_committed(error),
+    }
+}
+
 /// A page of the names of tables or views.
 pub(super) fn name_list(namespace: &str, names: Vec<String>, page: &Page) -> Result<Answer, Failure> {
     let (names, more) = page.of(names);
-    let next_page_token = names.last().filter(|_| more).map(String::as_str);
+    let next_page_token = names.last().filter(|_| more).cloned();
     Answer::json(&NameList { next_page_token, identifiers: names.iter().map(|name| Identifier::new(namespace, name)).collect() })
 }
 

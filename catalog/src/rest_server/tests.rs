@@ -84,6 +84,44 @@ async fn what_a_commit_requires_must_hold() {
 }
 
 #[tokio::test]
+async fn a_commit_without_updates_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder, Access::default());
+    with_table(&server).await;
+    let answered = said(server.commit("n", "t", &commit(json!([main_is(None)]), json!([]))).await);
+    assert!(answered["metadata-location"].as_str().unwrap().ends_with("/v1.metadata.json"), "{answered}");
+    assert_eq!(failed(server.commit("n", "t", &commit(json!([main_is(Some(1))]), json!([]))).await), (409, "CommitFailedException"));
+}
+
+#[tokio::test]
+async fn what_will_never_be_is_not_to_be_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let sql = crate::backend::sql::SqlCatalogOptions {
+        name: "s".to_owned(),
+        database: crate::backend::sql::SqlDatabase::Sqlite(folder.path().join("c.sqlite")),
+        upgrade: true,
+        warehouse: folder.path().display().to_string(),
+        storage: Storage::new(),
+    };
+    let catalog = crate::backend::sql::SqlCatalog::open(sql).await.unwrap();
+    let server = RestServer::new(Arc::new(catalog), Access::default(), MetadataCache::default());
+    server.create_namespace(&body(json!({ "namespace": ["n"] }))).await.unwrap();
+    for staged in [false, true] {
+        let request = json!({ "name": "t", "schema": schema(), "location": "relative/path", "stage-create": staged });
+        assert_eq!(failed(server.create_table("n", &Load::default(), &body(request)).await), (400, "BadRequestException"));
+    }
+    std::fs::write(folder.path().join("text"), "no JSON").unwrap();
+    for file in ["text", "none"] {
+        let request = json!({ "name": "t", "metadata-location": format!("file://{}/{file}", folder.path().display()) });
+        assert_eq!(failed(server.register_table("n", &Load::default(), &body(request)).await), (400, "BadRequestException"), "{file}");
+    }
+    let request = json!({ "namespace": ["m"], "properties": { "location": "nonsense" } });
+    assert_eq!(failed(server.create_namespace(&body(request)).await), (400, "BadRequestException"));
+    let request = json!({ "removals": [], "updates": { "location": "nonsense" } });
+    assert_eq!(failed(server.change_namespace("n", &body(request)).await), (400, "BadRequestException"));
+}
+
+#[tokio::test]
 async fn a_table_is_loaded_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(&folder, Access::default());
@@ -177,14 +215,14 @@ async fn namespaces_have_levels_and_properties() {
 #[tokio::test]
 async fn clients_may_do_what_they_are_given() {
     let folder = tempfile::tempdir().unwrap();
-    let open = server(&folder, Access { read_only: false, vended: BTreeMap::from([("s3.access-key-id".to_owned(), "id".to_owned())]) });
+    let open = server(&folder, Access { vended: BTreeMap::from([("s3.access-key-id".to_owned(), "id".to_owned())]), ..Access::default() });
     with_table(&open).await;
     let asked = Load { credentials: true, ..Load::default() };
     let given = said(open.load_table("n", "t", &asked).await);
     assert_eq!(given["config"]["s3.access-key-id"], "id");
     assert_eq!(given["storage-credentials"][0]["prefix"], given["metadata"]["location"]);
     assert_eq!(said(open.load_table("n", "t", &Load::default()).await)["config"], json!({}));
-    let closed = server(&folder, Access { read_only: true, vended: BTreeMap::new() });
+    let closed = server(&folder, Access { read_only: true, ..Access::default() });
     assert_eq!(said(closed.load_table("n", "t", &asked).await)["config"], json!({}));
     for refused in [
         closed.commit("n", "t", &commit(json!([]), json!([]))).await,
@@ -197,4 +235,33 @@ async fn clients_may_do_what_they_are_given() {
     assert_eq!(failed(open.drop_table("n", "t", false).await), (406, "UnsupportedOperationException"));
     open.drop_table("n", "t", true).await.unwrap();
     assert_eq!(failed(open.table_exists("n", "t").await), (404, "NoSuchTableException"));
+}
+
+#[tokio::test]
+async fn folders_do_not_change_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder, Access::default());
+    assert_eq!(failed(server.commit_all(&body(json!({ "table-changes": [] }))).await), (406, "UnsupportedOperationException"));
+    assert!(!server.has_transactions());
+}
+
+#[tokio::test]
+async fn requests_are_signed_for_tables_below_the_warehouse() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display().to_string();
+    let signing =
+        Signing { root: crate::storage::Location::parse(&root).unwrap(), properties: BTreeMap::from([("s3.region".to_owned(), "x".to_owned())]) };
+    let server = server(&folder, Access { signing: Some(signing), ..Access::default() });
+    with_table(&server).await;
+    let config = said(server.load_table("n", "t", &Load { signing: true, ..Load::default() }).await)["config"].clone();
+    assert_eq!((&config["s3.signer.endpoint"], &config["s3.region"]), (&json!("v1/f/namespaces/n/tables/t/sign"), &json!("x")));
+    assert_eq!(said(server.load_table("n", "t", &Load::default()).await)["config"], json!({}));
+    let request = body(json!({ "region": "x", "method": "GET", "uri": "http://127.0.0.1:9/b/n/t/x", "headers": {} }));
+    // It may be signed, but is for no bucket.
+    assert_eq!(failed(server.sign("n", "t", None, &request).await), (406, "UnsupportedOperationException"));
+    assert_eq!(failed(server.sign("n", "u", None, &request).await), (404, "NoSuchTableException"));
+    for place in ["/elsewhere/u", root.as_str()] {
+        assert_eq!(failed(server.sign("n", "u", Some(place), &request).await), (403, "ForbiddenException"), "{place}");
+    }
+    assert_eq!(failed(server.sign("n", "t", None, b"{").await), (400, "BadRequestException"));
 }

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use nunatak_core::{Code, Error};
 
-use super::messages::{LoadedView, NewView, Rename, ViewCommit, ViewRequirement};
-use super::names::{of_path, table_name};
-use super::tables::name_list;
+use super::messages::{LoadedView, NewView, ViewCommit};
+use super::names::{of_path, table_name, whole_name};
+use super::tables::{name_list, unregistered};
 use super::{Answer, Failure, NO_CONTENT, Page, RestServer, parsed};
 use crate::backend::ViewFile;
 use crate::commit::{CommitError, Retries, RetryPolicy};
 use crate::error::from_iceberg;
+use crate::messages::{Register, Rename, ViewRequirement};
 use crate::spec::{IcebergError, ViewFormatVersion, ViewMetadata, ViewMetadataBuilder, ViewUpdate};
 use crate::table::TableName;
 
@@ -25,7 +26,7 @@ impl RestServer {
     /// Makes a view.
     pub async fn create_view(&self, namespace: &str, body: &[u8]) -> Result<Answer, Failure> {
         self.check_writable()?;
-        self.check_views()?;
+        self.check_views().await?;
         let NewView { name, location, schema, view_version, properties } = parsed(body)?;
         let name = table_name(&of_path(namespace)?, &name)?;
         let place = self.catalog.stage_location(&name).await?;
@@ -49,7 +50,7 @@ impl RestServer {
     /// Changes a view, if all that the request requires holds.
     pub async fn replace_view(&self, namespace: &str, view: &str, body: &[u8]) -> Result<Answer, Failure> {
         self.check_writable()?;
-        self.check_views()?;
+        self.check_views().await?;
         let name = table_name(&of_path(namespace)?, view)?;
         let ViewCommit { requirements, updates } = parsed(body)?;
         let requirements = requirements.unwrap_or_default();
@@ -72,6 +73,15 @@ impl RestServer {
         }
     }
 
+    /// Makes a view of metadata that is there.
+    pub async fn register_view(&self, namespace: &str, body: &[u8]) -> Result<Answer, Failure> {
+        self.check_writable()?;
+        self.check_views().await?;
+        let Register { name, metadata_location, .. } = parsed(body)?;
+        let name = table_name(&of_path(namespace)?, &name)?;
+        answer(&self.catalog.register_view_file(&name, &metadata_location).await.map_err(unregistered)?)
+    }
+
     /// Drops a view.
     pub async fn drop_view(&self, namespace: &str, view: &str) -> Result<Answer, Failure> {
         self.check_writable()?;
@@ -84,14 +94,14 @@ impl RestServer {
     pub async fn rename_view(&self, body: &[u8]) -> Result<Answer, Failure> {
         self.check_writable()?;
         let Rename { source, destination } = parsed(body)?;
-        let from = source.table_name()?;
-        self.catalog.rename_view(&from, &destination.table_name()?).await.map_err(|error| missing(&from, error))?;
+        let from = whole_name(&source)?;
+        self.catalog.rename_view(&from, &whole_name(&destination)?).await.map_err(|error| missing(&from, error))?;
         Ok(Answer::empty(NO_CONTENT))
     }
 
     /// The view as it is now. Errors: 404, also where there are none.
     async fn view(&self, name: &TableName) -> Result<ViewFile, Failure> {
-        if !self.catalog.has_view_files() {
+        if !self.has_views().await? {
             return Err(Failure::no_such_view(name));
         }
         self.catalog.load_view_file(name).await?.ok_or_else(|| Failure::no_such_view(name))

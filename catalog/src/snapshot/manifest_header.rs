@@ -1,4 +1,4 @@
-//! Headers of Avro files, where the iceberg crate reads less than the spec allows: names of partition fields, types of columns, ids of snapshots.
+//! Headers of Avro files, where the iceberg crate reads less than the spec allows: names of partition fields, types of columns, UUIDs, ids of snapshots.
 //!
 //! Iceberg matches partition values by field id; the iceberg crate matches them by name, and Avro allows few names. Java writes such a name in
 //! another spelling (`a.b` as `a_x2Eb`), so a manifest of such a table cannot be read, and what the crate would write cannot be read by others. So
@@ -12,7 +12,8 @@ use flate2::bufread::DeflateDecoder;
 use nunatak_core::{Code, Error, Result};
 use serde_json::Value;
 
-use crate::unsupported;
+use crate::uuid_partitions::UuidFields;
+use crate::{unsupported, uuid_partitions};
 
 /// How every Avro object container file begins.
 const MAGIC: &[u8] = b"Obj\x01";
@@ -50,14 +51,22 @@ pub(super) fn plain(manifest: &[u8]) -> Option<Vec<u8>> {
     let mut fields = json("partition-spec")?;
     // One that was dropped may have the name of its column, see `crate::void_fields`.
     let is_read = |field: &Value| field["name"].as_str().is_some_and(is_plain) && field["transform"] != "void";
-    if !fields.as_array()?.iter().all(is_read) {
+    let is_renamed = !fields.as_array()?.iter().all(is_read);
+    let mut columns = json("schema");
+    let has_uuids = columns.as_mut().is_some_and(|columns| uuid_partitions::as_bytes(columns, &fields));
+    if is_renamed || has_uuids {
         let mut avro = json("avro.schema")?;
-        rename(&mut fields)?;
-        rename(partition_fields(&mut avro)?)?;
-        changed.extend([("partition-spec", fields), ("avro.schema", avro)]);
+        let partition = partition_fields(&mut avro)?;
+        uuid_partitions::without_logical_types(partition);
+        if is_renamed {
+            rename(partition)?;
+            rename(&mut fields)?;
+            changed.push(("partition-spec", fields));
+        }
+        changed.push(("avro.schema", avro));
     }
-    if let Some(mut columns) = json("schema")
-        && unsupported::mark(&mut columns)
+    if let Some(mut columns) = columns
+        && (unsupported::mark(&mut columns) || has_uuids)
     {
         changed.push(("schema", columns));
     }
@@ -66,11 +75,26 @@ pub(super) fn plain(manifest: &[u8]) -> Option<Vec<u8>> {
     if is_v1 && field(&mut json("avro.schema")?, "snapshot_id").is_some_and(|id| id.is_array()) {
         changed.push(("format-version", Value::from(2)));
     }
-    for (key, json) in &changed {
+    replace(&mut header, &changed);
+    (!changed.is_empty()).then(|| write(&header, input.0))
+}
+
+/// A manifest that was written with bytes for UUIDs, as others read it; `None` for bytes that are no manifest.
+pub(crate) fn with_uuids(manifest: &[u8], uuids: &UuidFields) -> Option<Vec<u8>> {
+    let mut input = Input(manifest.strip_prefix(MAGIC)?);
+    let mut header = input.map()?;
+    let json = |key| serde_json::from_slice::<Value>(value(&header, key)?).ok();
+    let (mut columns, mut avro) = (json("schema")?, json("avro.schema")?);
+    uuids.restore(&mut columns, partition_fields(&mut avro)?);
+    replace(&mut header, &[("schema", columns), ("avro.schema", avro)]);
+    Some(write(&header, input.0))
+}
+
+fn replace(header: &mut Vec<(Vec<u8>, Vec<u8>)>, changed: &[(&str, Value)]) {
+    for (key, json) in changed {
         header.retain(|(name, _)| name != key.as_bytes());
         header.push((key.as_bytes().to_vec(), json.to_string().into_bytes()));
     }
-    (!changed.is_empty()).then(|| write(&header, input.0))
 }
 
 /// The longest text, list or block that is read of an Avro file, in elements or bytes. Writers make blocks of some tens of kilobytes.

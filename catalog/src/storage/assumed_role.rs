@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use chrono::DateTime;
+use nunatak_core::config::without_password;
 use nunatak_core::{Code, Error, Result, Retry};
 use object_store::aws::{AwsAuthorizer, AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, ReqwestConnector};
@@ -113,7 +114,7 @@ impl<'a> Role<'a> {
         });
         let parsed = Url::parse(&address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         parsed.ok_or_else(|| {
-            Error::new(Code::ConfigurationInvalid, format!("{PREFIX}endpoint: '{address}' is not an address of STS"))
+            Error::new(Code::ConfigurationInvalid, format!("{PREFIX}endpoint: '{}' is not an address of STS", without_password(&address)))
                 .with_hint("an address is one such as https://sts.eu-west-1.amazonaws.com")
         })
     }

@@ -46,6 +46,7 @@ pub(super) fn build(authority: &str, properties: &BTreeMap<String, String>) -> R
                 .with_hint("write abfss://container@account.dfs.core.windows.net/path"));
         }
     };
+    properties.check_headers(&["token", "auth.shared-key.account.name"])?;
     let mut client = properties.client()?;
     if let Some(endpoint) = properties.text("endpoint") {
         builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
@@ -76,6 +77,9 @@ mod tests {
         let values = BTreeMap::from([(String::from("adls.auth.shared-key.account.key"), String::from("a2V5"))]);
         assert!(build("lake@acc.dfs.core.windows.net", &values).is_ok());
         assert_eq!(build("lake", &values).unwrap_err().code(), Code::IcebergFilesystemError);
+        let with_line_end = BTreeMap::from([(String::from("adls.token"), String::from("s3cr3t\n"))]);
+        let error = build("lake@acc.dfs.core.windows.net", &with_line_end).unwrap_err().to_string();
+        assert!(error.contains("adls.token has letters") && !error.contains("s3cr3t"), "{error}");
         assert!(build("lake@acc.dfs.core.windows.net", &BTreeMap::from([(String::from("adls.retry.timeout-ms"), String::from("soon"))])).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nunatak_core::config::without_password;
 use nunatak_core::{Code, Error, Result};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
@@ -12,7 +13,8 @@ pub(super) const PROPERTIES: [&str; 1] = [REQUESTS_MAX];
 const REQUESTS_MAX: &str = "storage.requests-max";
 const REQUESTS_MAX_DEFAULT: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// As object_store has it. A server that accepts and says nothing has then used up the time for sending again, too.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request is sent again and again. A server that restarts is back by then.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES_MAX: usize = 20;
@@ -60,6 +62,11 @@ impl<'a> Properties<'a> {
         invalid(&self.name(name), value, wanted)
     }
 
+    /// Checks values that become parts of headers.
+    pub(super) fn check_headers(&self, names: &[&str]) -> Result<()> {
+        names.iter().filter_map(|name| Some((name, self.text(name)?))).try_for_each(|(name, value)| check_header(&self.name(name), value))
+    }
+
     /// How long is waited for an answer: `connect-timeout-ms` and `request-timeout-ms`.
     pub(super) fn client(&self) -> Result<ClientOptions> {
         Ok(ClientOptions::new()
@@ -93,9 +100,19 @@ pub(super) fn fits_header(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// Checks a value that becomes a part of a header.
+///
+/// Errors: `CONFIGURATION_INVALID`, without the value: it can be a secret.
+pub(super) fn check_header(name: &str, value: &str) -> Result<()> {
+    match fits_header(value) {
+        true => Ok(()),
+        false => Err(Error::new(Code::ConfigurationInvalid, format!("{name} has letters that cannot be sent, such as blanks or line ends"))),
+    }
+}
+
 /// The error for a store that cannot be made.
 pub(super) fn unusable(what: &str, error: object_store::Error) -> Error {
-    Error::new(Code::ConfigurationInvalid, format!("{what} cannot be reached: {error}"))
+    Error::new(Code::ConfigurationInvalid, format!("{what} cannot be reached: {}", without_password(&error.to_string())))
 }
 
 fn invalid(name: &str, value: &str, wanted: &str) -> Error {

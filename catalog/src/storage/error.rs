@@ -2,10 +2,16 @@
 
 use std::io;
 
+use nunatak_core::config::without_password;
 use nunatak_core::{Code, Error, Result, Retry};
 use object_store::client::HttpError;
 
 use super::hdfs::HdfsFailure;
+use super::refusal::Refusal;
+use super::s3_answers::NotOfS3;
+
+/// How much is shown of what a failure comes from, in characters.
+const ROOT_CHARS_MAX: usize = 300;
 
 /// Our error for a failure of an object store; `location` is the file as its table's metadata names it.
 pub fn from_object_store(error: object_store::Error, location: &str) -> Error {
@@ -23,28 +29,40 @@ pub fn describe(error: &object_store::Error, location: &str) -> Error {
     {
         return without_credentials(ours, location);
     }
+    if let Some(ours) = unsigned(error) {
+        return without_credentials(ours, location);
+    }
+    let answer = Refusal::of(error);
+    let from_server = |ours: Error| match request(error) {
+        Some(request) => ours.with_context("request", request),
+        None => ours,
+    };
+    if let Some(alien) = cause_of::<NotOfS3>(error) {
+        let what = format!("storage of '{location}' cannot be reached: {alien}");
+        let hint = "see that s3.endpoint is the address of S3, and not of a console or a proxy";
+        return from_server(Error::new(Code::StorageUnavailable, what).with_hint(hint));
+    }
+    if let Some(described) = answer.as_ref().and_then(|answer| answer.describe(location)) {
+        return from_server(described);
+    }
     match error {
         Store::NotFound { .. } | Store::Generic { .. } if missing_store(error).is_some() => {
             let what = missing_store(error).unwrap_or_default();
             Error::new(Code::StorageUnavailable, format!("the {what} of '{location}' does not exist")).with_hint("make it, or correct the location")
         }
         Store::NotFound { .. } => missing(location),
-        Store::Generic { .. } if has_status(error, &["401", "403"]) => denied(location),
-        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => denied(location),
+        Store::Generic { .. } if has_status(error, &["401", "403"]) => from_server(denied(location)),
+        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => from_server(denied(location)),
         Store::AlreadyExists { .. } | Store::Precondition { .. } => {
             Error::new(Code::IcebergFilesystemError, format!("file '{location}' exists already"))
         }
-        Store::NotSupported { .. } | Store::NotImplemented { .. } => {
-            Error::new(Code::NotSupported, format!("the store of '{location}' does not support this operation"))
-        }
         Store::InvalidPath { .. } => Error::new(Code::IcebergFilesystemError, format!("storage cannot hold a path such as '{location}'")),
-        other if is_unreachable(other) => match request(other) {
-            Some(request) => unreachable(location).with_context("request", request),
-            None => unreachable(location),
-        },
-        other => match io_kind(other) {
-            Some(kind) => by_io_kind(kind, location),
-            None => failed(location),
+        other if is_not_implemented(other) => Error::new(Code::NotSupported, format!("the store of '{location}' does not support this operation")),
+        other if is_unreachable(other) => from_server(unreachable(location, answer.as_ref())),
+        other => match (io_kind(other), answer) {
+            (_, Some(answer)) => from_server(failed(location, &answer.to_string())),
+            (Some(kind), None) => by_io_kind(kind, location),
+            (None, None) => from_server(failed(location, &root(other))),
         },
     }
 }
@@ -58,9 +76,10 @@ pub fn if_there<T>(found: object_store::Result<T>, location: &str) -> Result<Opt
     }
 }
 
-/// Our error for a failure of the local file system.
+/// Our error for a failure of the local file system, or of a store's within what `AsyncWrite` gives: that one says more than its kind.
 pub fn from_io(error: io::Error, location: &str) -> Error {
-    by_io_kind(error.kind(), location).with_source(error)
+    let of_store = error.get_ref().and_then(|inner| inner.downcast_ref::<object_store::Error>()).map(|inner| describe(inner, location));
+    of_store.unwrap_or_else(|| by_io_kind(error.kind(), location)).with_source(error)
 }
 
 fn by_io_kind(kind: io::ErrorKind, location: &str) -> Error {
@@ -70,7 +89,7 @@ fn by_io_kind(kind: io::ErrorKind, location: &str) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Error::new(Code::IcebergFilesystemError, format!("there is no space left for '{location}'"))
         }
-        _ => failed(location),
+        _ => Error::new(Code::IcebergFilesystemError, format!("storage failed at '{location}'")).with_retry(Retry::Task),
     }
 }
 
@@ -92,18 +111,60 @@ fn is_unreachable(error: &object_store::Error) -> bool {
     has_status(error, &["429", "5"])
 }
 
+/// Whether a store says that it does not know an operation.
+pub(super) fn is_not_implemented(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) || has_status(error, &["501"])
+}
+
 /// Whether a server has answered with a status that begins like one of these. Its type is not known outside of the crate.
 fn has_status(error: &object_store::Error, statuses: &[&str]) -> bool {
     let text = error.to_string();
     statuses.iter().any(|status| text.contains(&format!("status code: {status}")))
 }
 
+/// What an error comes from, if it is of that type.
+fn cause_of<T: std::error::Error + 'static>(error: &object_store::Error) -> Option<&T> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// What an error comes from in the end, in its words.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    let text: String = root.to_string().chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(ROOT_CHARS_MAX).collect();
+    without_password(&text).into_owned()
+}
+
+/// Why a request was not sent because nobody has signed it.
+fn unsigned(error: &object_store::Error) -> Option<&Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let source = error.source();
+        if error.is::<HttpError>() {
+            return source.and_then(|source| source.downcast_ref::<Error>());
+        }
+        cause = source;
+    }
+    None
+}
+
 /// What was asked of which server, as `GET http://127.0.0.1:9000/bucket/key`: it is nowhere but in the text. What follows the path can be secret.
 fn request(error: &object_store::Error) -> Option<String> {
     let text = error.to_string();
-    let (_, request) = text.split_once("Error performing ")?;
+    // That of a listing is within another one that says the same of it.
+    let (_, request) = text.rsplit_once("Error performing ")?;
     let (request, _) = request.split_once(" in ")?;
-    Some(request.split('?').next().unwrap_or_default().to_owned()).filter(|request| request.contains("://"))
+    let request = without_password(request.split('?').next().unwrap_or_default());
+    Some(request.into_owned()).filter(|request| request.contains("://"))
 }
 
 /// The local store hides the reason of most failures one or two levels down.
@@ -137,12 +198,45 @@ fn without_credentials(why: &Error, location: &str) -> Error {
     }
 }
 
-fn unreachable(location: &str) -> Error {
-    Error::new(Code::StorageUnavailable, format!("storage of '{location}' cannot be reached"))
+/// `answer` is what it has said, if it is there after all.
+fn unreachable(location: &str, answer: Option<&Refusal>) -> Error {
+    let what = format!("storage of '{location}' cannot be reached");
+    Error::new(Code::StorageUnavailable, answer.map_or_else(|| what.clone(), |answer| format!("{what}: {answer}")))
         .with_hint("see that its server is up, and its endpoint right")
         .with_retry(Retry::Task)
 }
 
-fn failed(location: &str) -> Error {
-    Error::new(Code::IcebergFilesystemError, format!("storage failed at '{location}'")).with_retry(Retry::Task)
+fn failed(location: &str, why: &str) -> Error {
+    Error::new(Code::IcebergFilesystemError, format!("storage failed at '{location}': {why}")).with_retry(Retry::Task)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> object_store::Error {
+        object_store::Error::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    #[test]
+    fn what_a_writer_gives_is_that_of_its_store() {
+        let denied = object_store::Error::PermissionDenied { path: "x".to_owned(), source: "no".into() };
+        assert_eq!(from_io(denied.into(), "s3://lake/x").code(), Code::StorageAccessDenied);
+        let missing = object_store::Error::NotFound { path: "x".to_owned(), source: "status code: 404 Not Found: <Code>NoSuchBucket</Code>".into() };
+        assert_eq!(from_io(missing.into(), "s3://lake/x").code(), Code::StorageUnavailable);
+        assert_eq!(from_io(io::ErrorKind::PermissionDenied.into(), "/x").code(), Code::StorageAccessDenied);
+    }
+
+    #[test]
+    fn a_failure_says_where_and_why() {
+        let text =
+            "Error performing list request: Error performing GET http://key:s3cr3t@h:1/lake?prefix=x in 2ms - Server returned non-2xx status code: ";
+        let denied = describe(&generic(&format!("{text}403 Forbidden: <Error><Code>AccessDenied</Code></Error>")), "s3://lake/x");
+        let wanted = "STORAGE_ACCESS_DENIED: storage refused access to 's3://lake/x': AccessDenied, request: GET http://key:***@h:1/lake";
+        assert!(denied.to_string().starts_with(wanted), "{denied}");
+        let slow = describe(&generic(&format!("{text}503 Slow Down: <Error><Code>SlowDown</Code></Error>")), "s3://lake/x");
+        assert!(slow.to_string().starts_with("STORAGE_UNAVAILABLE: storage of 's3://lake/x' cannot be reached: SlowDown, request: "), "{slow}");
+        let odd = describe(&generic("no such thing"), "s3://lake/x");
+        assert_eq!((odd.code(), odd.message()), (Code::IcebergFilesystemError, "storage failed at 's3://lake/x': no such thing"));
+    }
 }

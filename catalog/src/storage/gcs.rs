@@ -27,6 +27,7 @@ pub(super) const PROPERTIES: [&str; 7] = [
 pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>) -> Result<Arc<dyn ObjectStore>> {
     let properties = Properties::new(properties, "gcs");
     let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+    properties.check_headers(&["oauth2.token"])?;
     let mut client = properties.client()?;
     if let Some(host) = properties.text("service.host") {
         builder = builder.with_base_url(host.trim_end_matches('/'));
@@ -57,7 +58,12 @@ mod tests {
             build("lake", &BTreeMap::from([(String::from("gcs.oauth2.token"), String::from("t")), (name.into(), value.into())]))
         };
         assert!(built("gcs.service.host", "http://127.0.0.1:9").is_ok());
-        for (name, value) in [("gcs.no-auth", "maybe"), ("gcs.retry.timeout-ms", "soon"), ("gcs.service-account-key-file", "/nowhere.json")] {
+        for (name, value) in [
+            ("gcs.no-auth", "maybe"),
+            ("gcs.oauth2.token", "t\n"),
+            ("gcs.retry.timeout-ms", "soon"),
+            ("gcs.service-account-key-file", "/nowhere.json"),
+        ] {
             assert_eq!(built(name, value).unwrap_err().code(), Code::ConfigurationInvalid, "{name}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use nunatak_core::config::without_password;
 use nunatak_core::{Code, Error, Result};
 use object_store::path::Path;
 
@@ -33,6 +34,14 @@ impl Location {
             return Err(invalid(raw, "it names a host"));
         }
         let authority = if local { "" } else { authority };
+        // Of Azure it is the container that stands before the account.
+        if scheme != "abfs" && authority.contains('@') {
+            return Err(invalid(raw, "it has a user in it: who we are is a property of the catalog"));
+        }
+        // A key and a secret with a slash in it.
+        if matches!(scheme.as_str(), "s3" | "gs") && authority.contains(':') {
+            return Err(invalid(raw, "no bucket has a ':' in its name"));
+        }
         // File systems take `a//b` as `a/b`; in an object store they are two names, and `object_path` refuses the first.
         let path = if local || scheme == "hdfs" { single_slashes(path) } else { path.to_owned() };
         Ok(Self { scheme, authority: authority.to_owned(), path })
@@ -113,7 +122,7 @@ fn single_slashes(path: &str) -> String {
 }
 
 fn invalid(raw: &str, why: &str) -> Error {
-    Error::new(Code::IcebergFilesystemError, format!("'{raw}' is not a location: {why}"))
+    Error::new(Code::IcebergFilesystemError, format!("'{}' is not a location: {why}", without_password(raw)))
         .with_hint("a location is an absolute path or a URL, such as file:///data/warehouse")
 }
 
@@ -146,6 +155,17 @@ mod tests {
     fn what_is_not_absolute_is_refused() {
         for raw in ["", "a/b", "file:a", "file://host/a", "://x", "file://"] {
             assert!(Location::parse(raw).is_err(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_named_in_a_location() {
+        for raw in ["s3://KEY:s3cr3t@lake/x", "s3a://KEY:s3/cr3t@lake/x", "hdfs://ada:s3cr3t@h:8020/x", "hdfs://ada@h/x"] {
+            let error = Location::parse(raw).unwrap_err().to_string();
+            assert!(!error.contains("cr3t"), "{error}");
+        }
+        for raw in ["abfss://lake@account.dfs.core.windows.net/x", "hdfs://h:8020/x@y:z", "s3://lake/x@y"] {
+            assert!(Location::parse(raw).is_ok(), "{raw}");
         }
     }
 

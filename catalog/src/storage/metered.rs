@@ -1,7 +1,10 @@
-//! A store that counts what is asked of it, and lets only so many requests through at a time.
+//! A store that counts what is asked of it, and lets only so many requests through at a time. Where the library behind it stops with a panic, as it does at some answers
+//! that make no sense, the request has failed and nothing else.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Poll, ready};
@@ -9,8 +12,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
@@ -78,7 +81,8 @@ impl Gate {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await;
         let started = Instant::now();
-        let result = request.await;
+        // Nothing that was changed half is used again: a request shares only its client with others.
+        let result = AssertUnwindSafe(request).catch_unwind().await.unwrap_or_else(|panic| Err(stopped(panic.as_ref())));
         self.metrics.count(started, result.as_ref().err());
         result
     }
@@ -189,7 +193,7 @@ impl MeteredStore {
                 gate.metrics.count(started, error);
             }
         };
-        let mut stream = stream;
+        let mut stream = AssertUnwindSafe(stream).catch_unwind().map(|next| next.unwrap_or_else(|panic| Err(stopped(panic.as_ref()))));
         futures::stream::poll_fn(move |context| {
             let next = ready!(stream.poll_next_unpin(context));
             match &next {
@@ -201,6 +205,12 @@ impl MeteredStore {
         })
         .boxed()
     }
+}
+
+/// The error for a request whose library has stopped with a panic.
+fn stopped(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::Generic { store: "object", source: format!("its answer cannot be read: {}", text.unwrap_or("no reason given")).into() }
 }
 
 /// An upload whose parts are counted.
@@ -257,6 +267,19 @@ mod tests {
         assert_eq!(store.list(None).try_collect::<Vec<_>>().await.unwrap().len(), 1);
         let used = metrics.now();
         assert_eq!((used.requests, used.errors, used.bytes_read, used.bytes_written), (6, 0, 13, 10));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_request() {
+        let (store, metrics) = metered(1);
+        let broken = futures::stream::iter([1, 0]).map(|number| Ok(6 / number)).boxed();
+        let numbers: Vec<Result<i32>> = store.counted(broken).collect().await;
+        assert!(matches!(&numbers[..], [Ok(6), Err(error)] if error.to_string().contains("divide by zero")), "{numbers:?}");
+        let indices: Vec<usize> = Vec::new();
+        let result = store.gate.pass(async { Ok(indices[metrics.now().errors as usize]) }).await;
+        assert!(result.is_err_and(|error| error.to_string().contains("out of bounds")));
+        assert_eq!((metrics.now().requests, metrics.now().errors), (2, 2));
+        assert!(store.list(None).next().await.is_none());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ pub(crate) mod assumed_role;
 mod azure;
 mod client;
 pub mod error;
+mod exclusive;
 mod file_io;
 mod gcs;
 mod hdfs;
@@ -15,11 +16,15 @@ mod local;
 mod location;
 mod metered;
 mod properties;
+mod refusal;
+pub(crate) mod remote_signer;
 mod s3;
+mod s3_answers;
+mod signer;
 mod storages;
 pub(crate) mod vended;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,17 +35,19 @@ use futures::{StreamExt, TryStreamExt};
 use nunatak_core::{Code, Error, Result};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use url::Url;
 
 pub use location::Location;
 pub use metered::{StoreMetrics, StoreUse};
 pub use properties::StorageProperties;
-pub use storages::Storages;
+pub use storages::{Storages, Used};
 
 use hdfs::HdfsStore;
 use metered::MeteredStore;
+use signer::S3Signer;
 use vended::RenewedCredentials;
 
 /// How many files are deleted at the same time.
@@ -56,6 +63,8 @@ struct Store {
     hdfs: Option<Arc<HdfsStore>>,
     /// What was asked of it; nothing is counted of local files.
     metrics: Arc<StoreMetrics>,
+    /// Whether of all that make the same file one succeeds, once that is known.
+    is_exclusive: Arc<OnceCell<bool>>,
 }
 
 /// Object stores as one catalog reaches them, by scheme and authority.
@@ -64,6 +73,10 @@ pub struct Storage {
     /// Those that take the place of the ones in the properties.
     credentials: Option<Arc<RenewedCredentials>>,
     stores: Mutex<HashMap<String, Store>>,
+    /// What signs requests to buckets for others, by bucket.
+    signers: Mutex<HashMap<String, Arc<S3Signer>>>,
+    /// The names of the catalogs that have it, or tables with it.
+    catalogs: Mutex<BTreeSet<String>>,
 }
 
 /// Whether a file was made.
@@ -115,7 +128,7 @@ impl Storage {
     /// Storage with properties.
     pub fn with_properties(properties: StorageProperties) -> Arc<Self> {
         let credentials = RenewedCredentials::new(properties.as_map());
-        Arc::new(Self { properties, credentials, stores: Mutex::default() })
+        Arc::new(Self { properties, credentials, stores: Mutex::default(), signers: Mutex::default(), catalogs: Mutex::default() })
     }
 
     /// Its properties, with credentials as they are now.
@@ -133,9 +146,9 @@ impl Storage {
         }
     }
 
-    /// Whether it has credentials for one table and a while.
+    /// Whether it is that of one table, by what its catalog's server has given for it.
     fn is_vended(&self) -> bool {
-        self.credentials.is_some()
+        self.credentials.is_some() || self.properties.as_map().contains_key(remote_signer::ENDPOINT)
     }
 
     /// The store a location lies in, and its path there. Never percent-encodes: Iceberg's locations are raw strings.
@@ -187,11 +200,23 @@ impl Storage {
     }
 
     /// Makes a file, if there is none: one of all that try succeeds.
+    ///
+    /// Errors: `NOT_SUPPORTED` for a store where all that try would.
     pub async fn create(&self, location: &str, bytes: Bytes) -> Result<Created> {
-        let (store, path) = self.resolve(location)?;
-        match store.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
-            Ok(_) => Ok(Created::New),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(Created::Existed),
+        let parsed = Location::parse(location)?;
+        let store = self.entry(&parsed)?;
+        let path = parsed.object_path()?;
+        if !parsed.is_local()
+            && store.hdfs.is_none()
+            && !*store.is_exclusive.get_or_try_init(|| exclusive::is_exclusive(store.objects.as_ref(), &path, location)).await?
+        {
+            return Err(Error::not_supported(format!(
+                "the store of '{location}' does not keep two writers from making the same file (If-None-Match)"
+            ))
+            .with_hint("commits would be lost there; use a catalog of another type than hadoop, or a store that knows conditional writes"));
+        }
+        match exclusive::create(store.objects.as_ref(), &path, bytes).await {
+            Ok(created) => Ok(created),
             Err(error) => Err(error::from_object_store(error, location)),
         }
     }
@@ -268,6 +293,15 @@ impl Storage {
         }
         let first = store.objects.list(Some(&path)).try_next().await;
         first.map(|first| first.is_some()).map_err(|error| error::from_object_store(error, location))
+    }
+
+    /// Whether there is nothing below a location. A folder without anything in it is nothing.
+    pub async fn is_empty(&self, location: &str) -> Result<bool> {
+        if !self.has_folders(location)? {
+            return Ok(!self.is_folder(location).await?);
+        }
+        let content = self.list_folder(location).await?.unwrap_or_default();
+        Ok(content.folders.is_empty() && content.files.is_empty())
     }
 
     /// Whether a folder can be there without a file in it.
@@ -360,7 +394,7 @@ impl Storage {
         let (properties, authority) = (self.properties.as_map(), location.authority());
         let (url, metrics) = (self.url(location)?, Arc::new(StoreMetrics::default()));
         if location.is_local() {
-            return Ok(Store { url, objects: Arc::new(LocalFileSystem::new()), hdfs: None, metrics });
+            return Ok(Store { url, objects: Arc::new(LocalFileSystem::new()), hdfs: None, metrics, is_exclusive: Arc::default() });
         }
         let mut hdfs = None;
         let objects: Arc<dyn ObjectStore> = match location.scheme() {
@@ -379,11 +413,28 @@ impl Storage {
             }
         };
         let objects = Arc::new(MeteredStore::new(objects, client::requests_max(properties)?, Arc::clone(&metrics)));
-        Ok(Store { url, objects, hdfs, metrics })
+        Ok(Store { url, objects, hdfs, metrics, is_exclusive: Arc::default() })
+    }
+
+    /// What signs requests to the bucket of a location for others.
+    ///
+    /// Errors: `NOT_SUPPORTED` if it is in no bucket of S3.
+    pub(crate) fn signer(&self, location: &Location) -> Result<Arc<S3Signer>> {
+        if location.scheme() != "s3" {
+            return Err(Error::not_supported(format!("requests to '{location}' cannot be signed: it is not in a bucket of S3")));
+        }
+        let bucket = location.authority();
+        let mut signers = self.signers.lock();
+        if let Some(signer) = signers.get(bucket) {
+            return Ok(Arc::clone(signer));
+        }
+        let signer = Arc::new(s3::signer(bucket, self.properties.as_map(), self.credentials.as_ref())?);
+        signers.insert(bucket.to_owned(), Arc::clone(&signer));
+        Ok(signer)
     }
 
     /// What was asked of each store so far, by scheme and authority.
-    pub fn uses(&self) -> Vec<(String, StoreUse)> {
+    fn uses(&self) -> Vec<(String, StoreUse)> {
         let stores = self.stores.lock();
         let remote = stores.iter().filter(|(_, store)| store.url.scheme() != "file");
         remote.map(|(name, store)| (name.clone(), store.metrics.now())).collect()

@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use nunatak_core::{Code, Error, Result};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider, Checksum};
+use nunatak_core::config::without_password;
+use nunatak_core::{Code, Error, Result, Retry};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider, Checksum};
+use object_store::client::ReqwestConnector;
 use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
+use url::Url;
 
 use super::assumed_role::{AssumedRole, Role};
-use super::client::{Properties, fits_header, unusable};
+use super::client::{Properties, check_header, unusable};
+use super::remote_signer::{RemoteSigner, SigningConnector};
+use super::s3_answers::CheckingConnector;
+use super::signer::S3Signer;
 use super::vended::{self, RenewedCredentials};
 
 /// The properties that say how buckets are reached: Iceberg's names (Java: `S3FileIOProperties`, `AwsClientProperties`), and some of our own. What none of them
@@ -40,6 +46,42 @@ const REGION: &str = "us-east-1";
 ///
 /// Errors: `CONFIGURATION_INVALID` for a property that has no meaning.
 pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>, renewed: Option<&Arc<RenewedCredentials>>) -> Result<Arc<dyn ObjectStore>> {
+    let builder = configured(bucket, properties, renewed)?;
+    let builder = match RemoteSigner::new(properties)? {
+        Some(signer) => builder.with_skip_signature(true).with_http_connector(CheckingConnector(SigningConnector::new(signer))),
+        None => builder.with_http_connector(CheckingConnector(ReqwestConnector::default())),
+    };
+    Ok(Arc::new(built(bucket, builder)?))
+}
+
+/// What signs requests to a bucket for others, with the keys that the properties have.
+///
+/// Errors: `CONFIGURATION_INVALID`, `NOT_SUPPORTED` where addresses can be read in two ways.
+pub(super) fn signer(bucket: &str, properties: &BTreeMap<String, String>, renewed: Option<&Arc<RenewedCredentials>>) -> Result<S3Signer> {
+    let builder = configured(bucket, properties, renewed)?;
+    let value = |key: AmazonS3ConfigKey| builder.get_config_value(&key);
+    let region = value(AmazonS3ConfigKey::Region).unwrap_or_else(|| String::from(REGION));
+    let endpoint = value(AmazonS3ConfigKey::Endpoint);
+    if endpoint.is_some() && value(AmazonS3ConfigKey::VirtualHostedStyleRequest).is_some_and(|virtual_hosted| virtual_hosted == "true") {
+        return Err(Error::not_supported(format!("requests to bucket '{bucket}' cannot be signed for clients: it is a part of the endpoint's name"))
+            .with_hint("set s3.path-style-access to true"));
+    }
+    let parsed = |endpoint: String| {
+        Url::parse(&endpoint).map_err(|error| {
+            Error::new(Code::ConfigurationInvalid, format!("s3.endpoint '{}' is not an address: {error}", without_password(&endpoint)))
+        })
+    };
+    let endpoint = endpoint.map(parsed).transpose()?;
+    let keys = Arc::clone(built(bucket, builder)?.credentials());
+    Ok(S3Signer::new(keys, region, bucket, endpoint))
+}
+
+fn built(bucket: &str, builder: AmazonS3Builder) -> Result<AmazonS3> {
+    builder.build().map_err(|error| unusable(&format!("bucket '{bucket}'"), error))
+}
+
+/// What the properties say of a bucket.
+fn configured(bucket: &str, properties: &BTreeMap<String, String>, renewed: Option<&Arc<RenewedCredentials>>) -> Result<AmazonS3Builder> {
     let role = if renewed.is_some() { None } else { Role::of(properties)? };
     let region = properties.get("client.region").map(String::as_str).or(role.as_ref().and_then(|role| role.region));
     let properties = Properties::new(properties, "s3");
@@ -57,13 +99,9 @@ pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>, renewed
     if let Some(region) = properties.text("region").or(region) {
         builder = builder.with_region(region);
     }
-    for name in ["access-key-id", "session-token"] {
-        if properties.text(name).is_some_and(|value| !fits_header(value)) {
-            return Err(Error::new(
-                Code::ConfigurationInvalid,
-                format!("s3.{name} has letters that no credentials have, such as blanks or line ends"),
-            ));
-        }
+    properties.check_headers(&["access-key-id", "session-token", "region", "sse.key"])?;
+    if let Some(region) = region {
+        check_header("the region", region)?;
     }
     match (properties.text("access-key-id"), properties.text("secret-access-key")) {
         (Some(id), Some(secret)) => builder = builder.with_access_key_id(id).with_secret_access_key(secret),
@@ -93,8 +131,7 @@ pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>, renewed
         Some(other) => return Err(properties.invalid("checksum", other, "sha256 or none")),
     };
     builder = encrypted(builder, properties)?;
-    let store = builder.with_client_options(client).with_retry(retry).build();
-    Ok(Arc::new(store.map_err(|error| unusable(&format!("bucket '{bucket}'"), error))?))
+    Ok(builder.with_client_options(client).with_retry(retry))
 }
 
 /// The credentials of a role, which is assumed by whoever `builder` is told that we are.
@@ -133,7 +170,8 @@ fn encrypted(builder: AmazonS3Builder, properties: Properties<'_>) -> Result<Ama
 }
 
 fn certificates(path: &str) -> Result<Vec<Certificate>> {
-    let unusable = |why: String| Error::new(Code::ConfigurationInvalid, format!("s3.ca-certificate: '{path}' cannot be used: {why}"));
+    let unusable =
+        |why: String| Error::new(Code::ConfigurationInvalid, format!("s3.ca-certificate: '{path}' cannot be used: {why}")).with_retry(Retry::Query);
     let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
     let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
     if certificates.is_empty() {

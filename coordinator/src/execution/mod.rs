@@ -12,6 +12,7 @@ mod members;
 mod own_buffers;
 mod pipelined;
 mod rows;
+mod stages;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub use choice::{Choice, Mode};
 use fault_tolerant::FaultTolerant;
 use members::Members;
 use pipelined::Pipelined;
+pub use stages::{StageProgress, Stages};
 
 /// How execution is set up.
 #[derive(Clone, Debug)]
@@ -131,7 +133,7 @@ impl Execution {
             return Err(Error::not_supported(format!("recursive queries are not supported in execution mode '{}'", choice.mode))
                 .with_hint("SET SESSION execution_mode = 'local'"));
         }
-        Ok(Planned { choice, plan, state, execution: self.clone() })
+        Ok(Planned { choice, plan, state, execution: self.clone(), stages: Stages::default() })
     }
 }
 
@@ -141,12 +143,23 @@ pub struct Planned {
     plan: Arc<dyn ExecutionPlan>,
     state: SessionState,
     execution: Execution,
+    stages: Stages,
 }
 
 impl Planned {
     /// The mode, and why this one.
     pub fn choice(&self) -> &Choice {
         &self.choice
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> Arc<dyn ExecutionPlan> {
+        Arc::clone(&self.plan)
+    }
+
+    /// Its stages, once it runs in a mode that tells of them.
+    pub fn stages(&self) -> &Stages {
+        &self.stages
     }
 
     /// For a plan that writes the rows of `input`: which of them should be looked at before it is run, see [`nunatak_engine::write::sampling`].
@@ -162,7 +175,7 @@ impl Planned {
         match self.choice.mode {
             Mode::Local => local::run(plan, self.state.task_ctx()),
             Mode::Pipelined => pipelined.run(plan, &self.state).await,
-            Mode::FaultTolerant => fault_tolerant.run(plan, &self.state, members).await,
+            Mode::FaultTolerant => fault_tolerant.run(plan, &self.state, members, &self.stages).await,
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use nunatak_catalog::storage::{Storages, StoreUse};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use nunatak_catalog::storage::{Storages, StoreUse, Used};
 use nunatak_core::config::Etcd;
 use nunatak_core::{Error, Result};
 use nunatak_engine::sql::SystemTables;
@@ -17,7 +17,7 @@ use nunatak_state::{
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::Options;
+use super::{Catalogs, Options};
 use crate::jobs::maintenance::Journal;
 
 /// How long a member is taken for alive after it was heard of last, where this process keeps the state. Heartbeats come each second.
@@ -82,17 +82,20 @@ pub(super) struct ServerTables {
     pub(super) journal: Arc<Journal>,
     pub(super) membership: watch::Receiver<Membership>,
     pub(super) storages: Arc<Storages>,
+    /// Set when they are opened.
+    pub(super) catalogs: Arc<OnceLock<Weak<Catalogs>>>,
 }
 
 impl SystemTables for ServerTables {
     fn names(&self) -> &[&'static str] {
-        &["maintenance", "nodes", "storage"]
+        &["catalogs", "maintenance", "nodes", "storage"]
     }
 
     fn table(&self, catalog: &str, name: &str) -> Option<Result<RecordBatch>> {
         match name {
+            "catalogs" => self.catalogs.get().and_then(Weak::upgrade).map(|all| catalogs(&all)),
             "nodes" => Some(nodes(&self.membership.borrow())),
-            "storage" => Some(storage(&self.storages)),
+            "storage" => Some(storage(&self.storages.uses())),
             _ => self.journal.table(catalog, name),
         }
     }
@@ -151,15 +154,33 @@ fn nodes(membership: &Membership) -> Result<RecordBatch> {
         .map_err(|error| Error::internal("the members make no rows").with_source(error))
 }
 
-/// What this process has asked of each store so far, by store. Two storages of different properties that reach the same one have a row each.
-fn storage(storages: &Storages) -> Result<RecordBatch> {
-    let uses = storages.uses();
+/// The catalogs with what this process knows of their health.
+fn catalogs(catalogs: &Catalogs) -> Result<RecordBatch> {
+    let engine = catalogs.engine();
+    let all: Vec<_> = engine.catalogs().map(|(name, catalog)| (name, catalogs.type_of(name), engine.health().of(catalog))).collect();
+    let micros = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_micros()).ok());
+    let since: TimestampMicrosecondArray = all.iter().map(|(_, _, health)| health.since.and_then(micros)).collect();
+    let columns: [(&str, ArrayRef); 5] = [
+        ("catalog", Arc::new(StringArray::from_iter_values(all.iter().map(|(name, ..)| name)))),
+        ("type", Arc::new(all.iter().map(|(_, kind, _)| *kind).collect::<StringArray>())),
+        ("state", Arc::new(StringArray::from_iter_values(all.iter().map(|(_, _, health)| health.state.name())))),
+        ("since", Arc::new(since.with_timezone("UTC"))),
+        ("last_error", Arc::new(all.iter().map(|(_, _, health)| health.last_error.as_deref()).collect::<StringArray>())),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .map_err(|error| Error::internal("the catalogs make no rows").with_source(error))
+}
+
+/// What this process has asked of each store so far, by store. Two storages of different properties that reach the same one have a row each, which names its catalogs.
+fn storage(uses: &[Used]) -> Result<RecordBatch> {
     let numbers = |number: fn(&StoreUse) -> u64| {
-        Arc::new(Int64Array::from_iter_values(uses.iter().map(|(_, used)| i64::try_from(number(used)).unwrap_or(i64::MAX)))) as ArrayRef
+        Arc::new(Int64Array::from_iter_values(uses.iter().map(|used| i64::try_from(number(&used.numbers)).unwrap_or(i64::MAX)))) as ArrayRef
     };
-    let mean_ms = uses.iter().map(|(_, used)| (used.requests > 0).then(|| used.micros as f64 / 1e3 / used.requests as f64));
-    let columns: [(&str, ArrayRef); 6] = [
-        ("store", Arc::new(StringArray::from_iter_values(uses.iter().map(|(store, _)| store)))),
+    let mean_ms = uses.iter().map(|Used { numbers: used, .. }| (used.requests > 0).then(|| used.micros as f64 / 1e3 / used.requests as f64));
+    let catalogs = uses.iter().map(|used| (!used.catalogs.is_empty()).then(|| used.catalogs.join(", ")));
+    let columns: [(&str, ArrayRef); 7] = [
+        ("store", Arc::new(StringArray::from_iter_values(uses.iter().map(|used| &used.store)))),
+        ("catalogs", Arc::new(catalogs.collect::<StringArray>())),
         ("requests", numbers(|used| used.requests)),
         ("errors", numbers(|used| used.errors)),
         ("bytes_read", numbers(|used| used.bytes_read)),

@@ -1,4 +1,5 @@
-//! Listings for clients that ask by metadata calls and not by SQL. Catalogs are asked at the same time, so that one whose server is down is waited for once.
+//! Listings for clients that ask by metadata calls and not by SQL. Catalogs are asked at the same time. Of a listing over all of them,
+//! one that is down is left out: see [`nunatak_engine::catalog_health`].
 
 use std::sync::Arc;
 
@@ -7,11 +8,11 @@ use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use nunatak_catalog::Catalog;
 use nunatak_core::Result;
+use nunatak_engine::catalog_health::CatalogHealth;
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::scan::types::table_schema;
 use nunatak_engine::sql::listing::{ASKED_MAX, Relation, RelationKind, left_out, listed_table, relations};
 use nunatak_engine::sql::{like_matches, outward_table_schema};
-use tracing::warn;
 
 use super::{Coordinator, Session, TableFilter, TableInfo};
 
@@ -23,29 +24,32 @@ impl Coordinator {
 
     /// Catalog and name of all schemas like `pattern`, sorted.
     pub async fn schemas(&self, catalog: Option<&str>, pattern: Option<&str>) -> Result<Vec<(String, String)>> {
-        let asked = catalogs_of(&self.catalogs.engine(), catalog);
-        let lists: Vec<_> = asked.iter().map(|catalog| schemas_like(catalog.as_ref(), pattern)).collect();
-        let mut found = answers(&asked, join_all(lists).await, catalog)?;
+        let engine = self.catalogs.engine();
+        let asked = catalogs_of(&engine, catalog);
+        let lists: Vec<_> = asked.iter().map(|one| schemas_like(engine.health(), one, catalog.is_none(), pattern)).collect();
+        let mut found = answers(engine.health(), &asked, join_all(lists).await, catalog)?;
         found.sort();
         Ok(found)
     }
 
     /// The tables and views that `filter` wants, sorted by catalog, schema and name.
     pub async fn tables(&self, filter: &TableFilter) -> Result<Vec<TableInfo>> {
-        let asked = catalogs_of(&self.catalogs.engine(), filter.catalog.as_deref());
-        let lists: Vec<_> = asked.iter().map(|catalog| self.tables_of(catalog.as_ref(), filter)).collect();
-        let found = answers(&asked, join_all(lists).await, filter.catalog.as_deref())?;
+        let engine = self.catalogs.engine();
+        let asked = catalogs_of(&engine, filter.catalog.as_deref());
+        let lists: Vec<_> = asked.iter().map(|catalog| self.tables_of(engine.health(), catalog, filter)).collect();
+        let found = answers(engine.health(), &asked, join_all(lists).await, filter.catalog.as_deref())?;
         let mut found: Vec<TableInfo> = found.into_iter().map(|(_, table)| table).collect();
         found.sort_by(|left, right| (&left.catalog, &left.schema, &left.name).cmp(&(&right.catalog, &right.schema, &right.name)));
         Ok(found)
     }
 
-    async fn tables_of(&self, catalog: &dyn Catalog, filter: &TableFilter) -> Result<Vec<TableInfo>> {
+    async fn tables_of(&self, health: &CatalogHealth, catalog: &Arc<dyn Catalog>, filter: &TableFilter) -> Result<Vec<TableInfo>> {
         let kinds: Vec<RelationKind> = RelationKind::ALL.into_iter().filter(|kind| wants_kind(filter, kind_name(*kind))).collect();
         if kinds.is_empty() {
             return Ok(Vec::new());
         }
-        let schemas = schemas_like(catalog, filter.schema_pattern.as_deref()).await?;
+        let schemas = schemas_like(health, catalog, filter.catalog.is_none(), filter.schema_pattern.as_deref()).await?;
+        let catalog = catalog.as_ref();
         let mut found = relations(catalog, &schemas, &kinds).await?;
         found.retain(|relation| like_matches(filter.table_pattern.as_deref(), &relation.name.table));
         let columns: Vec<Option<SchemaRef>> = match filter.with_columns {
@@ -77,7 +81,10 @@ impl Coordinator {
             RelationKind::View => {
                 let session = Session::new("", catalog.name(), Some(name.namespace.clone()));
                 let quoted = name.table.replace('"', "\"\"");
-                Ok(self.prepare(&session, &format!("SELECT * FROM \"{quoted}\"")).await.ok().map(|prepared| prepared.schema))
+                let text = format!("SELECT * FROM \"{quoted}\"");
+                // It may be over tables of another catalog, which is down.
+                let prepared = tokio::time::timeout(self.options.listing_wait, self.prepare(&session, &text)).await;
+                Ok(prepared.ok().and_then(Result::ok).map(|prepared| prepared.schema))
             }
         }
     }
@@ -89,20 +96,24 @@ fn catalogs_of(engine: &EngineContext, named: Option<&str>) -> Vec<Arc<dyn Catal
 }
 
 /// What catalogs have answered, each part with the catalog's name. Who asks for all of them is not to miss what the others have when one fails.
-fn answers<T>(asked: &[Arc<dyn Catalog>], answers: Vec<Result<Vec<T>>>, named: Option<&str>) -> Result<Vec<(String, T)>> {
+fn answers<T>(health: &CatalogHealth, asked: &[Arc<dyn Catalog>], answers: Vec<Result<Vec<T>>>, named: Option<&str>) -> Result<Vec<(String, T)>> {
     let mut found = Vec::new();
     for (catalog, answer) in asked.iter().zip(answers) {
         match answer {
             Ok(answer) => found.extend(answer.into_iter().map(|one| (catalog.name().to_owned(), one))),
-            Err(error) if named.is_none() => warn!(%error, catalog = catalog.name(), "a catalog is left out of a listing"),
+            Err(error) if named.is_none() => health.leave_out(catalog, &error),
             Err(error) => return Err(error),
         }
     }
     Ok(found)
 }
 
-async fn schemas_like(catalog: &dyn Catalog, pattern: Option<&str>) -> Result<Vec<String>> {
-    let mut schemas = catalog.namespace_names().await?;
+/// The schemas of a catalog that are like `pattern`; none of one of all catalogs that is left out.
+async fn schemas_like(health: &CatalogHealth, catalog: &Arc<dyn Catalog>, is_of_all: bool, pattern: Option<&str>) -> Result<Vec<String>> {
+    let mut schemas = match is_of_all {
+        true => health.names_of_each(catalog, catalog.namespace_names()).await.unwrap_or_default(),
+        false => health.names(catalog, catalog.namespace_names()).await?,
+    };
     schemas.retain(|schema| like_matches(pattern, schema));
     Ok(schemas)
 }

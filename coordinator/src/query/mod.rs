@@ -2,7 +2,9 @@
 
 mod catalogs;
 mod cluster;
+mod deferred;
 mod listing;
+mod progress;
 mod registry;
 pub mod rest_server;
 mod session;
@@ -20,6 +22,7 @@ use futures::stream::BoxStream;
 use nunatak_catalog::rest_server::MetadataCache;
 use nunatak_core::config::{self, Etcd};
 use nunatak_core::id::QueryId;
+use nunatak_core::panics::caught_async;
 use nunatak_core::{Error, Result};
 use nunatak_engine::computing::computing;
 use nunatak_engine::context::EngineContext;
@@ -30,7 +33,10 @@ pub use nunatak_state::{SESSION_IDLE_MAX, SessionChanger, SessionStore, StoredSe
 use tokio::net::TcpListener;
 use tracing::{Instrument, info, info_span};
 
+pub use crate::execution::StageProgress;
 pub(crate) use catalogs::Catalogs;
+pub use nunatak_engine::scan::ScanProgress;
+pub use progress::{Progress, Snapshot};
 pub(crate) use registry::Registry;
 pub use session::{Session, SessionChange};
 pub use settings::{OverwriteMode, PROPERTIES, Property, Settings, check as check_property, check_name};
@@ -85,6 +91,10 @@ pub struct Running {
     pub rows: RowStream,
     /// What the statement changed in its session.
     pub session_changes: Vec<SessionChange>,
+    /// What an update is called, such as `CREATE TABLE`; `None` for what gives rows.
+    pub update_type: Option<&'static str>,
+    /// How far it is.
+    pub progress: Progress,
 }
 
 /// A table or view in a listing.
@@ -136,6 +146,8 @@ pub struct Options {
     pub catalogs: Vec<config::Catalog>,
     /// Scans of at most this many bytes run on the coordinator, in execution mode `auto`.
     pub local_bytes_max: u64,
+    /// How long a listing over all catalogs waits for the first answer of each.
+    pub listing_wait: Duration,
     /// Files that no table needs are never deleted when they are younger than this.
     pub orphan_age_min: Duration,
     /// Where the state of the cluster is kept; without it, in this process.
@@ -177,12 +189,19 @@ impl Coordinator {
         let own = cluster::own_member(&options, address).await;
         let (engine, opener) = start::build_engine(&options).await?;
         let journal = maintenance::open(options.etcd.as_ref(), &options.data_dir).await?;
-        let tables =
-            cluster::ServerTables { journal: Arc::clone(&journal), membership: state.membership(), storages: Arc::clone(engine.scan().storages()) };
-        let engine = Arc::new(engine.with_system_tables(Arc::new(tables)));
+        let catalogs_cell = Arc::default();
+        let tables = cluster::ServerTables {
+            journal: Arc::clone(&journal),
+            membership: state.membership(),
+            storages: Arc::clone(engine.scan().storages()),
+            catalogs: Arc::clone(&catalogs_cell),
+        };
+        let engine = Arc::new(engine.with_listing_wait(options.listing_wait).with_system_tables(Arc::new(tables)));
         let store = cluster::build_catalogs(options.etcd.as_ref(), opener.data_dir()).await?;
         let sessions = cluster::build_sessions(options.etcd.as_ref()).await?;
-        let catalogs = Catalogs::start(Arc::clone(&engine), opener, store).await;
+        let catalogs = Catalogs::start(Arc::clone(&engine), &options.catalogs, opener, store).await;
+        // The tables are the engine's, which the catalogs have.
+        catalogs_cell.get_or_init(|| Arc::downgrade(&catalogs));
         let settings = ExecutionOptions { local_bytes_max: options.local_bytes_max };
         let execution = Execution::start(Arc::clone(&engine), Arc::clone(&state), &own, cluster, &settings).await?;
         let (id, flight) = (Arc::from(own.id.as_str()), Arc::from(own.flight.as_str()));
@@ -203,9 +222,9 @@ impl Coordinator {
         })
     }
 
-    /// Whether it leads the cluster at this moment: of several coordinators one does.
-    pub fn leads(&self) -> bool {
-        self.state.leadership(&self.id).is_some()
+    /// The number of the term in which it leads the cluster, if it does at this moment: of several coordinators one does.
+    pub(crate) fn term(&self) -> Option<u64> {
+        self.state.leadership(&self.id)
     }
 
     /// The sessions of clients: all coordinators of a cluster have the same.
@@ -213,9 +232,29 @@ impl Coordinator {
         &self.sessions
     }
 
+    /// Its id as a member of the cluster.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where the HTTP of another coordinator is reached, `host:port`, of the one whose id begins so.
+    pub fn http_of_peer(&self, id_start: &str) -> Option<String> {
+        let membership = self.state.membership();
+        let membership = membership.borrow();
+        let found = membership.coordinators.iter().find(|peer| peer.id.starts_with(id_start) && *peer.id != *self.id);
+        found.map(|peer| peer.http.clone())
+    }
+
     /// Where its Flight SQL is reached, `host:port`.
     pub fn flight(&self) -> &Arc<str> {
         &self.flight
+    }
+
+    /// Where the Flight SQL of the other coordinators of the cluster is reached, `host:port` each.
+    pub fn peers(&self) -> Vec<String> {
+        let membership = self.state.membership();
+        let members = membership.borrow();
+        members.coordinators.iter().filter(|member| *member.id != *self.id).map(|member| member.flight.clone()).collect()
     }
 
     /// Whether its clients may be answered by other coordinators, too.
@@ -257,34 +296,46 @@ impl Coordinator {
     pub async fn submit(&self, request: Request) -> Result<Running> {
         let id = QueryId::generate();
         let span = info_span!("query", %id, user = %request.session.user);
-        async {
+        let submitted = async {
             info!(sql = %for_log(&request.sql), "query is submitted");
-            let parsed = computing(|| sql::parse(&request.sql))?;
+            let parsed = computing(|| sql::parse(&request.sql).and_then(|parsed| statement::executed(&request.session, parsed)))?;
+            let update_type = parsed.update_type();
             let context = StatementContext::new(self, &request.session, id.clone(), request.parameters)?;
+            let progress = context.progress();
             let outcome = statement::run(context, parsed).await?;
-            Ok(Running {
+            Ok::<_, Error>(Running {
                 kind: outcome.kind,
                 schema: outcome.schema,
                 rows: self.running.watch(id.clone(), outcome.rows),
                 session_changes: outcome.session_changes,
+                update_type: update_type.filter(|_| outcome.kind == StatementKind::Update),
+                progress,
                 id: id.clone(),
             })
-        }
-        .instrument(span)
-        .await
+        };
+        caught_async(submitted).instrument(span).await.unwrap_or_else(|panic| Err(of_query(panic, &id)))
     }
 
     /// Plans a statement without running it.
     pub async fn prepare(&self, session: &Session, text: &str) -> Result<Prepared> {
-        let parsed = computing(|| sql::parse(text))?;
-        let context = StatementContext::new(self, session, QueryId::generate(), None)?;
-        statement::prepare(&context, parsed).await
+        let id = QueryId::generate();
+        let prepared = async {
+            let parsed = computing(|| sql::parse(text).and_then(|parsed| statement::executed(session, parsed)))?;
+            let context = StatementContext::new(self, session, id.clone(), None)?;
+            statement::prepare(&context, parsed).await
+        };
+        caught_async(prepared).await.unwrap_or_else(|panic| Err(of_query(panic, &id)))
     }
 
     /// Cancels a query: its stream then gives `USER_CANCELED`. Whether it was running.
     pub fn cancel(&self, id: &QueryId) -> bool {
         self.running.cancel(id)
     }
+}
+
+/// The error for a defect that a query has met.
+fn of_query(panic: Error, id: &QueryId) -> Error {
+    panic.with_context("query", id.as_str())
 }
 
 /// The start of a long text, for the log; nothing of one that may have secrets.

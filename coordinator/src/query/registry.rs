@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use dashmap::DashMap;
 use futures::{Stream, StreamExt};
 use nunatak_core::id::QueryId;
+use nunatak_core::panics::caught;
 use nunatak_core::{Code, Error, Result};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::info;
@@ -68,7 +69,11 @@ impl Stream for Watched {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(rows) = &mut self.rows else { return Poll::Ready(None) };
-        let polled = rows.poll_next_unpin(context);
+        // What has stopped with a panic is dropped, as after any error.
+        let polled = match caught(|| rows.poll_next_unpin(context)) {
+            Ok(polled) => polled,
+            Err(panic) => Poll::Ready(Some(Err(super::of_query(panic, &self.entry.id)))),
+        };
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             self.rows = None;
             return polled;
@@ -78,5 +83,29 @@ impl Stream for Watched {
             return Poll::Ready(Some(Err(Error::new(Code::UserCanceled, format!("query {} was cancelled", self.entry.id)))));
         }
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use futures::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_query_and_no_other() {
+        let batch = RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1])) as _)]).unwrap();
+        let registry = Registry::default();
+        let id = QueryId::generate();
+        let batches = [batch];
+        let rows = stream::iter([0, 7]).map(move |number: usize| Ok(batches[number].clone())).boxed();
+        let mut rows = registry.watch(id.clone(), rows);
+        assert!(rows.next().await.unwrap().is_ok() && registry.cancel(&id));
+        let error = rows.next().await.unwrap().unwrap_err();
+        assert!(error.code() == Code::GenericInternalError && error.to_string().contains(&format!("query: {id}")), "{error}");
+        assert!(rows.next().await.is_none());
+        drop(rows);
+        assert!(!registry.cancel(&id));
     }
 }

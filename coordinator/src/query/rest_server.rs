@@ -1,12 +1,12 @@
 //! Catalogs as the Iceberg REST protocol has them, for the front door that speaks it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use nunatak_catalog::rest_server::Access;
+use nunatak_catalog::rest_server::{Access, Signing};
 pub use nunatak_catalog::rest_server::{Answer, Failure, Load, Page, RestServer};
-use nunatak_core::Result;
+use nunatak_catalog::storage::Location;
 use nunatak_core::config::{self, Served};
+use nunatak_core::{Error, Result};
 
 use super::Coordinator;
 
@@ -19,11 +19,11 @@ const ROLE: &str = "client.assume-role.arn";
 const KEYS: [&str; 3] = ["s3.access-key-id", "s3.secret-access-key", "s3.session-token"];
 
 impl Coordinator {
-    /// A catalog as its clients see it. Errors: `CATALOG_NOT_FOUND`.
+    /// A catalog as its clients see it, also one that a statement has made. Errors: `CATALOG_NOT_FOUND`.
     pub fn rest_server(&self, catalog: &str) -> Result<RestServer> {
-        let found = Arc::clone(self.engine.catalog(catalog)?);
-        let configured = self.options.catalogs.iter().find(|configured| configured.name == catalog);
-        Ok(RestServer::new(found, configured.map(access).unwrap_or_default(), self.rest_metadata.clone()))
+        let (found, described) = self.catalogs.described(catalog)?;
+        let access = described.as_deref().map(access).transpose()?.unwrap_or_default();
+        Ok(RestServer::new(found, access, self.rest_metadata.clone()))
     }
 
     /// The name of the catalog that is meant where none is named.
@@ -32,9 +32,31 @@ impl Coordinator {
     }
 }
 
-fn access(catalog: &config::Catalog) -> Access {
-    let Served { read_only, vend_credentials } = catalog.served;
-    Access { read_only, vended: if vend_credentials { vended(&catalog.storage) } else { BTreeMap::new() } }
+fn access(catalog: &config::Catalog) -> Result<Access> {
+    let Served { read_only, vend_credentials, sign_requests } = catalog.served;
+    Ok(Access {
+        read_only,
+        vended: if vend_credentials { vended(&catalog.storage) } else { BTreeMap::new() },
+        signing: if sign_requests { Some(signing(catalog)?) } else { None },
+    })
+}
+
+/// What is signed for a catalog: all that is below its warehouse, and clients are told of the bucket what is no key.
+///
+/// Errors: `NOT_SUPPORTED` where the warehouse is in no bucket.
+fn signing(catalog: &config::Catalog) -> Result<Signing> {
+    let root = catalog.warehouse.as_deref().and_then(|warehouse| Location::parse(warehouse).ok()).filter(|root| root.store().starts_with("s3://"));
+    let root = root.ok_or_else(|| {
+        let what = format!("requests to the storage of catalog '{}' cannot be signed: its warehouse is not in a bucket of S3", catalog.name);
+        Error::not_supported(what).with_hint("take rest-server.sign-requests out of its properties")
+    })?;
+    let mut properties = vended(&catalog.storage);
+    properties.retain(|name, _| !KEYS.contains(&name.as_str()));
+    if properties.contains_key("s3.endpoint") {
+        // Iceberg's own clients take the other style unless they are told.
+        properties.insert("s3.path-style-access".to_owned(), "true".to_owned());
+    }
+    Ok(Signing { root, properties })
 }
 
 /// What is given out of a storage's properties. Java's clients and others have different names for the region.
@@ -61,5 +83,24 @@ mod tests {
         assert_eq!(names, ["client.region", "s3.access-key-id", "s3.region", "s3.secret-access-key"]);
         storage.insert(ROLE.to_owned(), "r".to_owned());
         assert_eq!(vended(&storage).into_keys().collect::<Vec<_>>(), ["client.region", "s3.region"]);
+    }
+
+    #[test]
+    fn whoever_has_requests_signed_gets_no_keys() {
+        let written = [
+            ("type", "hadoop"),
+            ("warehouse", "s3a://b/lake"),
+            ("rest-server.sign-requests", "true"),
+            ("s3.endpoint", "http://e"),
+            ("s3.region", "x"),
+            ("s3.access-key-id", "id"),
+            ("s3.secret-access-key", "secret"),
+        ];
+        let written = written.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let access = access(&config::Catalog::from_properties("c", &written).unwrap()).unwrap();
+        let signing = access.signing.unwrap();
+        assert_eq!((signing.root.to_string().as_str(), access.vended.len()), ("s3://b/lake", 0));
+        let told: Vec<String> = signing.properties.into_keys().collect();
+        assert_eq!(told, ["client.region", "s3.endpoint", "s3.path-style-access", "s3.region"]);
     }
 }

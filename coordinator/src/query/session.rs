@@ -13,6 +13,8 @@ pub struct Session {
     pub schema: Option<String>,
     /// Session properties by lower-case name, such as `execution_mode`. Checked by [`super::Coordinator::check_session_property`].
     pub properties: BTreeMap<String, String>,
+    /// The texts of its prepared statements by name; `None` where the client's protocol has another way for them.
+    pub prepared: Option<BTreeMap<String, String>>,
 }
 
 /// What a statement changed in its session. The front door applies it to the session that it keeps.
@@ -37,11 +39,23 @@ pub enum SessionChange {
         /// The schema.
         schema: String,
     },
+    /// `PREPARE name FROM statement`; only in sessions that keep such statements.
+    Prepare {
+        /// What the statement is called.
+        name: String,
+        /// Its text.
+        text: String,
+    },
+    /// `DEALLOCATE PREPARE name`, of one that the session has.
+    Deallocate {
+        /// What the statement is called.
+        name: String,
+    },
 }
 
 impl Session {
     /// A session of `user` with the given defaults.
     pub fn new(user: impl Into<String>, catalog: impl Into<String>, schema: Option<String>) -> Self {
-        Self { user: user.into(), catalog: catalog.into(), schema, properties: BTreeMap::new() }
+        Self { user: user.into(), catalog: catalog.into(), schema, properties: BTreeMap::new(), prepared: None }
     }
 }

@@ -11,12 +11,15 @@ use nunatak_catalog::backend::rest::{RestCatalog, RestCatalogOptions};
 use nunatak_catalog::backend::sql::{SqlCatalog, SqlCatalogOptions, SqlDatabase};
 use nunatak_catalog::storage::{Storage, StorageProperties, Storages};
 use nunatak_core::config::{self, CatalogKind};
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::{Code, Error, Result, Retry};
 use nunatak_engine::context::{EngineContext, Options as EngineOptions};
+use tracing::warn;
 
 use super::Options;
+use super::deferred::DeferredCatalog;
 
 /// What opens catalogs.
+#[derive(Clone)]
 pub(super) struct Opener {
     data_dir: PathBuf,
     storages: Arc<Storages>,
@@ -32,17 +35,42 @@ impl Opener {
     pub(super) async fn open(&self, catalog: &config::Catalog) -> Result<Arc<dyn Catalog>> {
         build_catalog(catalog, &self.data_dir, &self.storages).await
     }
+
+    /// Opens a catalog of the configuration, or one that tries that anew with each statement: a catalog that is of no use keeps nobody from the others.
+    ///
+    /// Errors: those of what is written, which only writing something else can mend.
+    async fn open_section(&self, catalog: &config::Catalog) -> Result<Arc<dyn Catalog>> {
+        let opened = match catalog.resolved() {
+            Ok(catalog) => self.open(&catalog).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Err(error) if !is_written_wrong(&error) => {
+                warn!(%error, catalog = %catalog.name, "a catalog cannot be opened; statements that need it will try again");
+                let section = catalog.clone();
+                let describe = Arc::new(move || section.resolved().map(Arc::new));
+                Ok(Arc::new(DeferredCatalog::new(&catalog.name, describe, self.clone())))
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// Whether an error of opening a catalog is about its properties alone, and not about files and servers that they name.
+fn is_written_wrong(error: &Error) -> bool {
+    matches!(error.code(), Code::ConfigurationInvalid | Code::NotSupported) && error.retry() == Retry::Never
 }
 
 pub(super) async fn build_engine(options: &Options) -> Result<(EngineContext, Opener)> {
     let data_dir = build_data_dir(&options.data_dir)?;
     let storages = Arc::new(Storages::default());
+    let opener = Opener { data_dir: data_dir.clone(), storages: Arc::clone(&storages) };
     let mut catalogs = Vec::with_capacity(options.catalogs.len() + 1);
     for catalog in &options.catalogs {
-        catalogs.push(build_catalog(catalog, &data_dir, &storages).await?);
+        catalogs.push(opener.open_section(catalog).await?);
     }
     if options.catalogs.iter().all(|catalog| catalog.name != options.default_catalog) {
-        catalogs.push(embedded_catalog(options, &data_dir, &storages.get(&StorageProperties::default())).await?);
+        catalogs.push(embedded_catalog(options, &data_dir, &storages.of_catalog(&options.default_catalog, &StorageProperties::default())).await?);
     }
     let engine = EngineOptions {
         memory_bytes_max: options.memory_bytes_max,
@@ -51,7 +79,7 @@ pub(super) async fn build_engine(options: &Options) -> Result<(EngineContext, Op
         file_cache: options.file_cache.clone(),
     };
     let engine = EngineContext::start(&engine, &storages, catalogs).await?;
-    Ok((engine, Opener { data_dir, storages }))
+    Ok((engine, opener))
 }
 
 /// Makes the directory and everything in it that has to be there, and gives its absolute path.
@@ -72,7 +100,7 @@ fn build_data_dir(data_dir: &Path) -> Result<std::path::PathBuf> {
 async fn build_catalog(catalog: &config::Catalog, data_dir: &Path, storages: &Arc<Storages>) -> Result<Arc<dyn Catalog>> {
     let config::Catalog { name, kind, uri, warehouse: place, storage: properties, .. } = catalog;
     let in_section = |error: Error| error.with_context("catalog", name.clone());
-    let storage = || StorageProperties::new(properties.clone()).map(|properties| storages.get(&properties)).map_err(in_section);
+    let storage = || StorageProperties::new(properties.clone()).map(|properties| storages.of_catalog(name, &properties)).map_err(in_section);
     let warehouse = place.clone().unwrap_or_default();
     let opened: Result<Arc<dyn Catalog>> = match kind {
         CatalogKind::Hadoop => {
@@ -112,7 +140,7 @@ async fn open_sql(catalog: &config::Catalog, data_dir: &Path, storages: &Storage
         database,
         upgrade: SqlDatabase::upgrades(&properties)?,
         warehouse: catalog.warehouse.clone().unwrap_or_default(),
-        storage: storages.get(&StorageProperties::new(of_storage)?),
+        storage: storages.of_catalog(&catalog.name, &StorageProperties::new(of_storage)?),
     })
     .await
 }

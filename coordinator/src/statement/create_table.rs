@@ -4,17 +4,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{ObjectName, Query};
+use nunatak_catalog::backend::is_lost;
 use nunatak_catalog::evolution::check_defaults;
 use nunatak_catalog::properties::{check_places, name_places};
 use nunatak_catalog::spec::{Schema, TableMetadata, TableMetadataBuilder};
-use nunatak_catalog::{Catalog, Table, commit};
+use nunatak_catalog::{Catalog, Table, commit, reserved_columns};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
 use nunatak_engine::functions::column_cast::cast_columns;
 use nunatak_engine::scan::types::{arrow_to_iceberg_schema, table_schema};
 use nunatak_engine::sql::statement::{ColumnDefinition, CreateTable};
-use nunatak_engine::sql::{QualifiedName, is_unnamed, output_name};
+use nunatak_engine::sql::{QualifiedName, is_unnamed, output_name, start_of};
 use tracing::warn;
 
 use super::table_properties::TableProperties;
@@ -24,12 +25,12 @@ pub(super) async fn run(context: StatementContext, mut create: CreateTable) -> R
     let name = context.resolve(&create.name)?;
     let catalog = Arc::clone(context.engine.catalog(&name.catalog)?);
     if create.or_replace
-        && let Some(table) = catalog.load_table(&name.in_catalog()).await?
+        && let Some(table) = catalog.load_table(&name.in_catalog()).await.map_err(|error| irreplaceable(error, &name))?
     {
         return replace_table::run(context, catalog, table, create).await;
     }
-    if exists(&catalog, &name).await? {
-        return if create.if_not_exists { Ok(Outcome::done()) } else { Err(already_exists(&name)) };
+    if let Some(error) = existing(&catalog, &name).await? {
+        return if create.if_not_exists { Ok(Outcome::done()) } else { Err(at(error, &create.name)) };
     }
     name.check_new()?;
     match create.query.take() {
@@ -44,14 +45,32 @@ pub(super) async fn run(context: StatementContext, mut create: CreateTable) -> R
     }
 }
 
-async fn exists(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Result<bool> {
-    let name = name.in_catalog();
-    Ok(catalog.load_table(&name).await?.is_some() || catalog.load_view(&name).await?.is_some())
+/// The error for a table that is to be replaced and cannot be read: it would keep its history, and nobody knows that.
+fn irreplaceable(error: Error, name: &QualifiedName) -> Error {
+    match is_lost(&error) {
+        true => error.with_hint(format!("DROP TABLE {} takes it out of its catalog, and then it can be made anew", name.table)),
+        false => error,
+    }
 }
 
-fn already_exists(name: &QualifiedName) -> Error {
-    Error::new(Code::TableAlreadyExists, format!("table '{}' exists already", name.table))
-        .with_hint("DROP TABLE first, or CREATE TABLE IF NOT EXISTS")
+/// The error for a name that a table or a view has; `None` if it is free.
+async fn existing(catalog: &Arc<dyn Catalog>, name: &QualifiedName) -> Result<Option<Error>> {
+    let found = |text: String, hint: &str| Ok(Some(Error::new(Code::TableAlreadyExists, text).with_hint(hint)));
+    if catalog.has_table(&name.in_catalog()).await? {
+        return found(format!("table '{}' exists already", name.table), "DROP TABLE first, or CREATE TABLE IF NOT EXISTS");
+    }
+    if catalog.has_view(&name.in_catalog()).await? {
+        return found(format!("'{}' is a view", name.table), "DROP VIEW first, or give the table another name");
+    }
+    Ok(None)
+}
+
+/// The error with the place of the name that it is about.
+pub(super) fn at(error: Error, name: &ObjectName) -> Error {
+    match start_of(name) {
+        Some(place) => error.at(place),
+        None => error,
+    }
 }
 
 /// The metadata of a table without rows.
@@ -61,6 +80,7 @@ async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: 
             Error::new(Code::SchemaNotFound, format!("schema '{}' does not exist", name.schema)).with_hint(format!("CREATE SCHEMA {}", name.schema))
         );
     }
+    reserved_columns::check_names(&schema)?;
     let mut properties = TableProperties::of_new(&create.properties, &schema)?;
     if schema.as_struct().fields().iter().any(|field| field.write_default.is_some()) {
         check_defaults(properties.format_version)?;
@@ -69,7 +89,10 @@ async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: 
         properties.iceberg.insert("comment".to_owned(), comment.clone());
     }
     let location = match properties.location {
-        Some(location) => location,
+        Some(location) => {
+            check_is_empty(catalog, name, &location).await?;
+            location
+        }
         None => catalog.stage_location(&name.in_catalog()).await?,
     };
     let given = properties.iceberg.clone();
@@ -83,6 +106,16 @@ async fn new_metadata(catalog: &Arc<dyn Catalog>, name: &QualifiedName, create: 
         check_places(catalog.as_ref(), &staged, &given).await?;
     }
     Ok(metadata)
+}
+
+/// That a table may be made at a place: what lies there would be deleted with it, whoever it belongs to.
+async fn check_is_empty(catalog: &Arc<dyn Catalog>, name: &QualifiedName, location: &str) -> Result<()> {
+    catalog.check_location(&name.in_catalog(), location)?;
+    if catalog.staged_storage(&name.in_catalog(), location).await?.is_empty(location).await? {
+        return Ok(());
+    }
+    Err(Error::new(Code::InvalidTableProperty, format!("cannot create table '{}' at '{location}', which is not empty", name.table))
+        .with_hint("leave the property location out, or name an empty folder; CALL system.register_table(...) takes a table that is there already"))
 }
 
 /// Plans the query of `AS`, with the names of the columns that are given: its rows, and the table's schema.
@@ -151,6 +184,23 @@ pub(super) fn check_names(plan: &LogicalPlan, statement: &str) -> Result<()> {
     Ok(())
 }
 
+/// That a list of names has one of its own for each column of a query.
+///
+/// Errors: `MISMATCHED_COLUMN_ALIASES`, `DUPLICATE_COLUMN_NAME`.
+pub(super) fn check_list(names: &[&str], columns: usize) -> Result<()> {
+    if names.len() != columns {
+        let text = format!("the list names {} columns, and the query gives {columns}", names.len());
+        return Err(Error::new(Code::MismatchedColumnAliases, text).with_hint("name each column of the query, or leave the list out"));
+    }
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| !seen.insert(name.to_lowercase())) {
+        Some(twice) => {
+            Err(Error::new(Code::DuplicateColumnName, format!("column '{twice}' is in the list twice")).with_hint("give one of them another name"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Gives the columns the names of `CREATE TABLE t (a, b) AS`, if there are any.
 fn rename(plan: LogicalPlan, columns: &[ColumnDefinition]) -> Result<LogicalPlan> {
     if columns.is_empty() {
@@ -162,10 +212,8 @@ fn rename(plan: LogicalPlan, columns: &[ColumnDefinition]) -> Result<LogicalPlan
             Error::new(Code::SyntaxError, format!("column '{}' of CREATE TABLE AS can't have a type", typed.name)).with_hint("CAST it in the query")
         );
     }
-    let found = plan.schema().fields().len();
-    if found != columns.len() {
-        return Err(Error::new(Code::SyntaxError, format!("{} column names are given, but the query gives {found} columns", columns.len())));
-    }
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    check_list(&names, plan.schema().fields().len())?;
     let expressions: Vec<Expr> =
         plan.schema().columns().into_iter().zip(columns).map(|(column, named)| Expr::Column(column).alias(&named.name)).collect();
     LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)

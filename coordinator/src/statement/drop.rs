@@ -6,15 +6,15 @@ use nunatak_engine::sql::QualifiedName;
 
 use super::{Outcome, StatementContext};
 
-/// Drops a table with its files, as Trino does.
+/// Drops a table with its files, as Trino does. It is not loaded here: one whose metadata is lost can be dropped too.
 pub(super) async fn table(context: &StatementContext, name: &ObjectName, if_exists: bool) -> Result<Outcome> {
     let name = context.resolve(name)?;
     let catalog = context.engine.catalog(&name.catalog)?;
-    if catalog.load_table(&name.in_catalog()).await?.is_some() {
+    if catalog.has_table(&name.in_catalog()).await? {
         catalog.drop_table(&name.in_catalog(), true).await?;
         return Ok(Outcome::done());
     }
-    if catalog.load_view(&name.in_catalog()).await?.is_some() {
+    if catalog.has_view(&name.in_catalog()).await? {
         return Err(Error::new(Code::TableNotFound, format!("'{}' is a view", name.table)).with_hint("DROP VIEW drops it"));
     }
     missing(context, if_exists, &name).await
@@ -23,11 +23,11 @@ pub(super) async fn table(context: &StatementContext, name: &ObjectName, if_exis
 pub(super) async fn view(context: &StatementContext, name: &ObjectName, if_exists: bool) -> Result<Outcome> {
     let name = context.resolve(name)?;
     let catalog = context.engine.catalog(&name.catalog)?;
-    if catalog.load_view(&name.in_catalog()).await?.is_some() {
+    if catalog.has_view(&name.in_catalog()).await? {
         catalog.drop_view(&name.in_catalog()).await?;
         return Ok(Outcome::done());
     }
-    if catalog.load_table(&name.in_catalog()).await?.is_some() {
+    if catalog.has_table(&name.in_catalog()).await? {
         return Err(Error::new(Code::TableNotFound, format!("'{}' is a table", name.table)).with_hint("DROP TABLE drops it"));
     }
     if if_exists {
@@ -39,8 +39,8 @@ pub(super) async fn view(context: &StatementContext, name: &ObjectName, if_exist
 pub(super) async fn rename(context: &StatementContext, name: &ObjectName, to: &ObjectName, if_exists: bool) -> Result<Outcome> {
     let (name, to) = both_names(context, name, to)?;
     let catalog = context.engine.catalog(&name.catalog)?;
-    if catalog.load_table(&name.in_catalog()).await?.is_none() {
-        if catalog.load_view(&name.in_catalog()).await?.is_some() {
+    if !catalog.has_table(&name.in_catalog()).await? {
+        if catalog.has_view(&name.in_catalog()).await? {
             return Err(Error::new(Code::TableNotFound, format!("'{}' is a view", name.table)).with_hint("ALTER VIEW ... RENAME TO renames it"));
         }
         return missing(context, if_exists, &name).await;

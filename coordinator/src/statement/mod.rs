@@ -11,6 +11,7 @@ mod explain;
 mod insert;
 mod overwrite;
 mod parameters;
+mod prepared;
 mod procedure;
 mod replace_table;
 mod rows;
@@ -37,9 +38,10 @@ use nunatak_engine::sql::{Planner, PlannerSession, QualifiedName, Statement};
 use nunatak_engine::write::{Sample, WriteTarget};
 
 use self::explain::Analysis;
+pub(crate) use self::prepared::executed;
 pub(crate) use self::procedure::SMALL_BYTES;
 use crate::execution::{Execution, Planned};
-use crate::query::{Catalogs, Coordinator, Options, Prepared, Registry, RowStream, Session, SessionChange, Settings, StatementKind};
+use crate::query::{Catalogs, Coordinator, Options, Prepared, Progress, Registry, RowStream, Session, SessionChange, Settings, StatementKind};
 
 /// What a statement runs in.
 pub(crate) struct StatementContext {
@@ -55,6 +57,8 @@ pub(crate) struct StatementContext {
     catalogs: Arc<Catalogs>,
     /// Where it is told what its writes have measured, if somebody asks.
     analysis: Option<Arc<Analysis>>,
+    /// Where its plans are told, for those who ask how far it is.
+    progress: Progress,
 }
 
 impl StatementContext {
@@ -73,7 +77,13 @@ impl StatementContext {
             running: coordinator.running.clone(),
             catalogs: Arc::clone(&coordinator.catalogs),
             analysis: None,
+            progress: Progress::default(),
         })
+    }
+
+    /// How far its plans will be.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// From now on tables are as they are now.
@@ -88,7 +98,9 @@ impl StatementContext {
 
     /// Chooses how a plan runs, and makes the physical plan for that; with a `target`, one that writes its rows there.
     async fn physical_plan(&self, plan: &LogicalPlan, target: Option<&WriteTarget>) -> Result<Planned> {
-        self.execution.plan(self.settings.execution_mode, plan, self.planner.state(), target).await
+        let planned = self.execution.plan(self.settings.execution_mode, plan, self.planner.state(), target).await?;
+        self.progress.begins(&planned);
+        Ok(planned)
     }
 
     /// A physical plan that writes its rows to `target`. Where that makes a better one, some of the rows are looked at first.
@@ -196,6 +208,11 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::Use(name) => session::use_schema(&context, &name).await,
         Statement::SetSession { name, value } => session::set(name, value),
         Statement::ResetSession { name } => session::reset(name),
+        Statement::SetTimeZone(zone) => session::set_time_zone(zone),
+        Statement::Prepare { name, text, .. } => prepared::prepare(&context, name, text),
+        Statement::Deallocate { name } => prepared::deallocate(&context, name),
+        Statement::DescribePrepared { name, part } => prepared::describe(&context, &name, part).await,
+        Statement::ExecutePrepared(_) => Err(Error::internal("EXECUTE was not replaced by what it runs")),
     }
 }
 
@@ -210,6 +227,8 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         Statement::Execute(_) => Ok(listing(no_parameters(), procedure::schema())),
         Statement::Call(call) if !procedure::changes_catalog(&call) => Ok(listing(no_parameters(), procedure::schema())),
         Statement::ShowStats(of) => Ok(listing(show_stats::prepare(context, of).await?, show_stats::schema())),
+        Statement::DescribePrepared { part, .. } => Ok(listing(no_parameters(), prepared::schema(part))),
+        Statement::ExecutePrepared(_) => Err(Error::internal("EXECUTE was not replaced by what it runs")),
         Statement::CreateTable(_)
         | Statement::DropTable { .. }
         | Statement::RenameTable { .. }
@@ -227,7 +246,10 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         | Statement::Call(_)
         | Statement::Use(_)
         | Statement::SetSession { .. }
-        | Statement::ResetSession { .. } => Ok(update(no_parameters())),
+        | Statement::ResetSession { .. }
+        | Statement::SetTimeZone(_)
+        | Statement::Prepare { .. }
+        | Statement::Deallocate { .. } => Ok(update(no_parameters())),
     }
 }
 

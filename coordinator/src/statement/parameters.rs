@@ -9,6 +9,7 @@ use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, TryCast};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
+use nunatak_engine::functions::column_cast::cast_scalar;
 use nunatak_engine::sql::outward_schema;
 
 /// The parameters of a plan, in order, as a client is told of them. One whose type nothing tells is called text.
@@ -79,7 +80,7 @@ pub(super) fn bind(plan: LogicalPlan, parameters: Option<&RecordBatch>) -> Resul
         .map(|(column, data_type)| {
             let value = ScalarValue::try_from_array(column, 0)?;
             // Where nothing tells the type, the value's own is right.
-            data_type.map_or(Ok(value.clone()), |data_type| value.cast_to(&data_type))
+            data_type.map_or(Ok(value.clone()), |data_type| cast_scalar(value, &data_type))
         })
         .collect::<datafusion::error::Result<Vec<_>>>()
         .map_err(|error| Error::new(Code::InvalidParameterUsage, error.strip_backtrace()))?;

@@ -11,7 +11,7 @@ use nunatak_catalog::name_mapping::{NAME_MAPPING, extended};
 use nunatak_catalog::properties::check_places;
 use nunatak_catalog::replaced_columns::replacing_schema;
 use nunatak_catalog::spec::{FormatVersion, Schema};
-use nunatak_catalog::{Branch, Catalog, Table};
+use nunatak_catalog::{Branch, Catalog, Table, reserved_columns};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::sql::statement::CreateTable;
 use nunatak_engine::write::discard;
@@ -100,6 +100,7 @@ impl Rows {
 /// What the statement makes of the table.
 fn replacement(base: &Table, create: &CreateTable, schema: &Schema) -> Result<Replacement> {
     let metadata = &base.metadata;
+    reserved_columns::check_names(schema)?;
     let schema = replacing_schema(metadata, schema)?;
     let mut properties = TableProperties::of_new(&create.properties, &schema)?;
     if let Some(location) = properties.location.filter(|location| location != metadata.location()) {

@@ -1,7 +1,7 @@
-//! `USE`, `SET SESSION` and `RESET SESSION`: checked here, kept by the front door.
+//! `USE`, `SET SESSION`, `RESET SESSION` and `SET TIME ZONE`: checked here, kept by the front door.
 
 use datafusion::sql::sqlparser::ast::ObjectName;
-use nunatak_core::Result;
+use nunatak_core::{Error, Result};
 use nunatak_engine::sql::listing::schema_not_found;
 
 use super::{Outcome, StatementContext, schema};
@@ -24,4 +24,15 @@ pub(super) fn set(name: String, value: String) -> Result<Outcome> {
 pub(super) fn reset(name: String) -> Result<Outcome> {
     check_name(&name)?;
     Ok(Outcome::done().with_changes(vec![SessionChange::ResetProperty { name }]))
+}
+
+/// Sessions have the time zone UTC, and no other yet.
+pub(super) fn set_time_zone(zone: Option<String>) -> Result<Outcome> {
+    match zone {
+        Some(zone) if !["UTC", "Z", "GMT", "+00:00", "Etc/UTC"].iter().any(|known| known.eq_ignore_ascii_case(&zone)) => {
+            Err(Error::not_supported(format!("the time zone '{zone}' of a session is not supported yet: it is UTC"))
+                .with_hint("write the zone into literals: TIMESTAMP '2024-01-01 00:00:00 Europe/Zurich'"))
+        }
+        _ => Ok(Outcome::done()),
+    }
 }

@@ -15,7 +15,7 @@ use nunatak_engine::sql::{INFORMATION_TABLES, Statement, like_matches, parse, pa
 use super::{Outcome, StatementContext, schema as schemas, show_create};
 use crate::query::PROPERTIES;
 
-/// The schema of the tables in which the server tells of itself.
+/// The schema of the tables in which the server tells of itself, and the catalog of those that are queries over others.
 const SYSTEM: &str = "system";
 /// The schema of the listings that every catalog has.
 const INFORMATION_SCHEMA: &str = "information_schema";
@@ -67,7 +67,7 @@ fn singles(names: impl IntoIterator<Item = String>, like: Option<&str>) -> Rows 
 
 async fn schema_rows(context: &StatementContext, catalog: Option<&str>, like: Option<&str>) -> Result<Rows> {
     let catalog = context.engine.catalog(catalog.unwrap_or(&context.session.catalog))?;
-    let mut names = catalog.namespace_names().await?;
+    let mut names = context.engine.health().names(catalog, catalog.namespace_names()).await?;
     names.push(INFORMATION_SCHEMA.to_owned());
     names.extend(context.engine.system_tables().map(|_| SYSTEM.to_owned()));
     names.sort();
@@ -92,14 +92,20 @@ async fn table_rows(context: &StatementContext, schema: Option<&ObjectName>, lik
     if schema == INFORMATION_SCHEMA {
         return Ok(singles(INFORMATION_TABLES.map(str::to_owned), like));
     }
-    let relations = relations_of(catalog.as_ref(), &schema, &RelationKind::ALL).await?;
+    let relations = context.engine.health().names(catalog, relations_of(catalog.as_ref(), &schema, &RelationKind::ALL)).await?;
     Ok(singles(relations.into_iter().map(|relation| relation.name.table), like))
 }
 
 /// The columns of whatever can stand in `FROM`: tables, views, metadata tables.
 async fn column_rows(context: &StatementContext, name: &ObjectName, like: Option<&str>) -> Result<Rows> {
     let qualified = context.resolve(name)?;
-    if let Some(table) = context.engine.catalog(&qualified.catalog)?.load_table(&qualified.in_catalog()).await? {
+    let table = match context.engine.catalog(&qualified.catalog) {
+        Ok(catalog) => catalog.load_table(&qualified.in_catalog()).await?,
+        // It has no tables but queries.
+        Err(_) if qualified.catalog == SYSTEM => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(table) = table {
         let fields = table.metadata.current_schema().as_struct().fields();
         let rows = fields.iter().map(|field| {
             let extra = if field.required { "not null" } else { "" };

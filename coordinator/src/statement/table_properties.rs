@@ -66,7 +66,11 @@ impl TableProperties {
             "format" => check_format(&option_text(value)),
             "format_version" => format_version(&option_text(value)).map(|version| self.format_version = version),
             "location" => {
-                self.location = Some(option_text(value).trim_end_matches('/').to_owned());
+                let location = option_text(value).trim().trim_end_matches('/').to_owned();
+                if location.is_empty() {
+                    return Err(wrong("table property 'location' is empty").with_hint("leave it out: the table gets a place in its catalog"));
+                }
+                self.location = Some(location);
                 Ok(())
             }
             "partitioning" => partitioning(&texts(name, value)?, schema).map(|spec| self.spec = spec),

@@ -6,7 +6,7 @@ use nunatak_core::{Code, Error, Result};
 use nunatak_engine::scan::types::arrow_to_iceberg_schema;
 use nunatak_engine::sql::{Statement, frozen, parse};
 
-use super::create_table::check_names;
+use super::create_table::{at, check_list, check_names};
 use super::{Outcome, StatementContext, planner};
 use crate::query::Session;
 
@@ -30,9 +30,16 @@ pub(super) async fn create(context: &StatementContext, new: NewView) -> Result<O
     if new.if_not_exists && catalog.load_view(&name.in_catalog()).await?.is_some() {
         return Ok(Outcome::done());
     }
+    if catalog.has_table(&name.in_catalog()).await? {
+        let error = Error::new(Code::TableAlreadyExists, format!("'{}' is a table", name.table));
+        return Err(at(error.with_hint("DROP TABLE first, or give the view another name"), &new.name));
+    }
     let (query, text) = match new.columns.as_slice() {
         [] => (new.query, new.text),
         columns => {
+            let given = context.planner.plan_query(new.query).await?.schema().fields().len();
+            let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+            check_list(&names, given).map_err(|error| at(error, &new.name))?;
             let quoted = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
             let columns: Vec<String> = columns.iter().map(quoted).collect();
             let text = format!("SELECT * FROM (\n{}\n) AS {} ({})", new.text, quoted(&name.table), columns.join(", "));

@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 
-use figment::value::{Dict, Value};
+use figment::value::{Dict, Tag, Value};
 
 use super::layer::flatten;
 use super::{Invalid, Key};
-use crate::{Code, Error};
+use crate::{Code, Error, Retry};
 
 /// The section whose sections are catalogs.
 pub(super) const SECTION: &str = "catalog";
+
+/// Names that no catalog has: they are schemas of all of them.
+pub(super) const RESERVED: [&str; 2] = ["information_schema", "system"];
 
 /// The keys that catalogs have besides properties of storage (`s3.endpoint` and others by Iceberg's names, `dfs.nameservices` and others by Hadoop's).
 pub(super) const KEYS: &[Key] = &[
@@ -63,6 +66,33 @@ pub struct Catalog {
     pub served: Served,
     /// Properties of its storage and, of a hive, rest or sql catalog, of itself, by Iceberg's names. They are not checked here.
     pub storage: BTreeMap<String, String>,
+    /// What is missing of it, if something is: then values are as they were written.
+    pub absent: Option<Absent>,
+}
+
+/// A value of a catalog's properties that is in a file which cannot be read, maybe yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// Which one, and why.
+    why: String,
+    /// All properties as they were written.
+    written: BTreeMap<String, String>,
+}
+
+/// Why it is not known what a reference stands for.
+pub(super) enum Unresolved {
+    /// It is none, or it refers to what will not come to be while the process runs.
+    Wrong(String),
+    /// It refers to a file that cannot be read.
+    Absent(String),
+}
+
+impl From<Unresolved> for String {
+    fn from(unresolved: Unresolved) -> Self {
+        match unresolved {
+            Unresolved::Wrong(why) | Unresolved::Absent(why) => why,
+        }
+    }
 }
 
 /// What clients of our REST server may do with a catalog.
@@ -72,6 +102,8 @@ pub struct Served {
     pub read_only: bool,
     /// They get the credentials of its storage if they ask for some (`rest-server.vend-credentials`).
     pub vend_credentials: bool,
+    /// Their requests to its storage are signed here, one by one, if they ask for that (`rest-server.sign-requests`).
+    pub sign_requests: bool,
 }
 
 /// Kinds of catalogs.
@@ -87,6 +119,18 @@ pub enum CatalogKind {
     Rest,
 }
 
+impl CatalogKind {
+    /// As the property `type` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sql => "sql",
+            Self::Hadoop => "hadoop",
+            Self::Hive => "hive",
+            Self::Rest => "rest",
+        }
+    }
+}
+
 impl Catalog {
     /// A catalog that has no section, with its properties as they were written, its type among them.
     ///
@@ -96,7 +140,26 @@ impl Catalog {
             let hint = format!("did you mean '{}'?", nearest_key(unknown));
             return Err(Error::new(Code::ConfigurationInvalid, format!("catalogs have no property '{unknown}'")).with_hint(hint));
         }
-        check_one(name, written.clone()).map_err(|invalid| Error::new(Code::ConfigurationInvalid, format!("{}: {}", invalid.key, invalid.why)))
+        let checked = check_one(name, written.clone());
+        checked.map_err(|invalid| Error::new(Code::ConfigurationInvalid, format!("{}: {}", invalid.key, invalid.why)))?.whole()
+    }
+
+    /// The catalog with all of its values. Files that could not be read are looked at again.
+    ///
+    /// Errors: `CONFIGURATION_INVALID`, worth another try if a file cannot be read still.
+    pub fn resolved(&self) -> crate::Result<Self> {
+        match &self.absent {
+            Some(absent) => Self::from_properties(&self.name, &absent.written),
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// It, if nothing of it is missing.
+    fn whole(self) -> crate::Result<Self> {
+        match self.absent {
+            Some(absent) => Err(Error::new(Code::ConfigurationInvalid, absent.why).with_retry(Retry::Query)),
+            None => Ok(self),
+        }
     }
 }
 
@@ -107,9 +170,10 @@ impl fmt::Debug for Catalog {
             .field("name", &self.name)
             .field("kind", &self.kind)
             .field("uri", &self.uri.as_deref().map(|uri| shown("uri", uri)))
-            .field("warehouse", &self.warehouse)
+            .field("warehouse", &self.warehouse.as_deref().map(without_password))
             .field("served", &self.served)
             .field("storage", &storage)
+            .field("absent", &self.absent.as_ref().map(|absent| &absent.why))
             .finish()
     }
 }
@@ -120,10 +184,15 @@ pub fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     if is_secret { Cow::Borrowed(HIDDEN) } else { without_password(value) }
 }
 
-/// `scheme://user:password@host?password=...` without the passwords.
-fn without_password(value: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = value.split_once("://") else { return Cow::Borrowed(value) };
-    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+/// An address without the passwords in it: `scheme://user:password@host?password=...`. What is none, because it was mistyped, may have some all the same: all that stands
+/// before an `@` goes if there is a `:` in it, and all that comes after `password=`.
+pub fn without_password(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return without_password_in_text(text) };
+    let (place, query) = match rest.split_once('?') {
+        // A password with a `?` that was not encoded.
+        Some((place, query)) if !query.contains('@') || place.contains('@') => (place, Some(query)),
+        _ => (rest, None),
+    };
     let mut shown = match place.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
         Some((Some((user, _)), host)) => format!("{scheme}://{user}:{HIDDEN}@{host}"),
         _ => format!("{scheme}://{place}"),
@@ -131,11 +200,25 @@ fn without_password(value: &str) -> Cow<'_, str> {
     for (number, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
         shown.push(if number == 0 { '?' } else { '&' });
         match pair.split_once('=') {
-            Some((name, _)) if name.contains("password") => shown.extend([name, "=", HIDDEN]),
+            Some((name, _)) if name.to_ascii_lowercase().contains("password") => shown.extend([name, "=", HIDDEN]),
             _ => shown.push_str(pair),
         }
     }
     Cow::Owned(shown)
+}
+
+fn without_password_in_text(text: &str) -> Cow<'_, str> {
+    let shown = match text.rsplit_once('@') {
+        Some((before, host)) if before.contains(':') => Cow::Owned(format!("{HIDDEN}@{host}")),
+        _ => Cow::Borrowed(text),
+    };
+    // What is in it may have blanks, so nothing tells where it ends.
+    let lower = shown.to_ascii_lowercase();
+    let named = ["password=", "password ="].iter().filter_map(|name| Some(lower.find(name)? + name.len())).min();
+    match named {
+        Some(end) => Cow::Owned(format!("{}{HIDDEN}", &shown[..end])),
+        None => shown,
+    }
 }
 
 /// What may be seen of a value as it was written: a reference says only where a secret comes from.
@@ -155,6 +238,11 @@ pub(super) fn nearest_key(name: &str) -> &'static str {
 
 /// The values of a section by key: `s3.endpoint`.
 pub(super) fn flat(section: &Dict) -> BTreeMap<String, String> {
+    tagged(section).into_iter().map(|(key, (text, _))| (key, text)).collect()
+}
+
+/// The same with what tells where each value comes from.
+pub(super) fn tagged(section: &Dict) -> BTreeMap<String, (String, Tag)> {
     let mut values = Vec::new();
     flatten(section, "", &mut values);
     let text = |value: &Value| match value {
@@ -163,7 +251,7 @@ pub(super) fn flat(section: &Dict) -> BTreeMap<String, String> {
         Value::Num(_, number) => Some(number.to_i128().map_or_else(String::new, |number| number.to_string())),
         _ => None,
     };
-    values.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect()
+    values.into_iter().filter_map(|(key, value)| Some((key, (text(value)?, value.tag())))).collect()
 }
 
 /// The catalogs that the sections describe.
@@ -176,11 +264,22 @@ fn check_one(name: &str, written: BTreeMap<String, String>) -> Result<Catalog, I
     if name.is_empty() || !name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_') {
         return Err(Invalid::new(format!("{SECTION}.{name}"), format!("'{name}' is not a name of lower-case letters, digits and '_'")));
     }
-    let mut values = BTreeMap::new();
-    for (property, value) in written {
-        let resolved = resolve(&value).map_err(|why| Invalid::new(key(&property), why))?;
-        values.insert(property, resolved);
+    if RESERVED.contains(&name) {
+        return Err(Invalid::new(format!("{SECTION}.{name}"), format!("no catalog can be called '{name}': every catalog has a schema of that name")));
     }
+    let (mut values, mut absent) = (BTreeMap::new(), None);
+    for (property, value) in &written {
+        let value = match resolve(value) {
+            Ok(resolved) => resolved,
+            Err(Unresolved::Wrong(why)) => return Err(Invalid::new(key(property), why)),
+            Err(Unresolved::Absent(why)) => {
+                absent.get_or_insert_with(|| format!("{}: {why}", key(property)));
+                value.clone()
+            }
+        };
+        values.insert(property.clone(), value);
+    }
+    let absent = absent.map(|why| Absent { why, written });
     let kind = match values.remove("type").as_deref() {
         Some("sql") => CatalogKind::Sql,
         Some("hadoop") => CatalogKind::Hadoop,
@@ -202,14 +301,19 @@ fn check_one(name: &str, written: BTreeMap<String, String>) -> Result<Catalog, I
             return Err(Invalid::new(key("uri"), "it is missing; the address of a metastore such as thrift://127.0.0.1:9083"));
         }
         (CatalogKind::Hadoop, Some(_)) => return Err(Invalid::new(key("uri"), "a hadoop catalog has none: it is its warehouse")),
-        (CatalogKind::Sql, Some(uri)) if !is_database(uri) => {
+        (CatalogKind::Sql, Some(uri)) if absent.is_none() && !is_database(uri) => {
             let why = "is not the address of a database such as sqlite:///data/catalog.sqlite or postgresql://user@host:5432/database";
             return Err(Invalid::new(key("uri"), format!("'{}' {why}", shown("uri", uri))));
         }
         _ => {}
     }
     let served = served(&mut values).map_err(|(name, why)| Invalid::new(key(&name), why))?;
-    Ok(Catalog { name: name.to_owned(), kind, uri, warehouse, served, storage: values })
+    let is_in_bucket = |place: &str| ["s3://", "s3a://", "s3n://"].iter().any(|scheme| place.starts_with(scheme));
+    if served.sign_requests && absent.is_none() && !warehouse.as_deref().is_some_and(is_in_bucket) {
+        let why = "requests to S3 are signed, and the warehouse is not in a bucket such as s3://bucket/lake";
+        return Err(Invalid::new(key(&format!("{SERVED}sign-requests")), why));
+    }
+    Ok(Catalog { name: name.to_owned(), kind, uri, warehouse, served, storage: values, absent })
 }
 
 /// Takes out of the values what is for clients of our REST server. Errors: the key, and what is wrong with it.
@@ -221,7 +325,8 @@ fn served(values: &mut BTreeMap<String, String>) -> Result<Served, (String, Stri
         let flag = match &key[SERVED.len()..] {
             "read-only" => &mut served.read_only,
             "vend-credentials" => &mut served.vend_credentials,
-            _ => return Err((key, format!("there are {SERVED}read-only and {SERVED}vend-credentials"))),
+            "sign-requests" => &mut served.sign_requests,
+            _ => return Err((key, format!("there are {SERVED}read-only, {SERVED}sign-requests and {SERVED}vend-credentials"))),
         };
         *flag = value.parse().map_err(|_| (key, format!("'{value}' is not true or false")))?;
     }
@@ -237,7 +342,7 @@ fn is_database(uri: &str) -> bool {
 
 /// A value with what it refers to: `${ENV:NAME}` is a variable of the environment, `${FILE:/path}` the text of a file. Within the user and password of an address
 /// what they stand for is written as addresses have it.
-pub(super) fn resolve(value: &str) -> Result<String, String> {
+pub(super) fn resolve(value: &str) -> Result<String, Unresolved> {
     if let Some(reference) = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'))
         && !reference.contains('}')
     {
@@ -267,13 +372,13 @@ pub(super) fn resolve(value: &str) -> Result<String, String> {
 }
 
 /// What `ENV:NAME` or `FILE:/path` stands for.
-fn referred(reference: &str) -> Result<String, String> {
+fn referred(reference: &str) -> Result<String, Unresolved> {
     match reference.split_once(':') {
-        Some(("ENV", name)) => std::env::var(name).map_err(|_| format!("there is no environment variable {name}")),
+        Some(("ENV", name)) => std::env::var(name).map_err(|_| Unresolved::Wrong(format!("there is no environment variable {name}"))),
         Some(("FILE", path)) => match std::fs::read_to_string(path) {
             Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-            Err(error) => Err(format!("file '{path}' cannot be read: {error}")),
+            Err(error) => Err(Unresolved::Absent(format!("file '{path}' cannot be read: {error}"))),
         },
-        _ => Err(format!("'${{{reference}}}' is no reference such as ${{ENV:NAME}} or ${{FILE:/path}}")),
+        _ => Err(Unresolved::Wrong(format!("'${{{reference}}}' is no reference such as ${{ENV:NAME}} or ${{FILE:/path}}"))),
     }
 }

@@ -2,21 +2,28 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, Key, machine};
-use crate::units::ByteSize;
+use crate::units::{ByteSize, HumanDuration};
 
 pub(super) const KEYS: &[Key] = &[
     Key { name: "memory", description: "Memory that all queries of this process share: a size, or a part of what the machine or container has." },
     Key { name: "local_max", description: "Queries whose scans read at most this much run on the coordinator, in execution mode 'auto'." },
+    Key {
+        name: "listing_wait",
+        description: "How long a listing over all catalogs waits for the first answer of each; one that gives none is left out.",
+    },
     Key { name: "slots", description: "Partitions that a query is split into: a number, or 'auto' for the number of cores." },
 ];
 
 const MEMORY_MIN: ByteSize = ByteSize(64 << 20);
 /// About what one node reads in a tenth of a second: less than it takes to be worth the way to others.
 const LOCAL_MAX: ByteSize = ByteSize(64 << 20);
+/// A catalog that is up answers in much less.
+const LISTING_WAIT: Duration = Duration::from_secs(10);
 const SLOTS_MAX: usize = 1024;
 /// What is assumed where the system does not tell how much memory it has.
 const MEMORY_UNKNOWN: ByteSize = ByteSize(4 << 30);
@@ -28,6 +35,8 @@ pub struct Execution {
     pub memory_bytes_max: usize,
     /// Scans of at most this many bytes stay on the coordinator.
     pub local_bytes_max: u64,
+    /// How long a listing over all catalogs waits for the first answer of each.
+    pub listing_wait: Duration,
     /// Partitions that a query is split into.
     pub slots: usize,
 }
@@ -37,6 +46,7 @@ pub struct Execution {
 pub(super) struct Raw {
     memory: Memory,
     local_max: ByteSize,
+    listing_wait: HumanDuration,
     slots: Slots,
 }
 
@@ -66,7 +76,7 @@ enum Scalar {
 
 impl Default for Raw {
     fn default() -> Self {
-        Self { memory: Memory::Percent(70), local_max: LOCAL_MAX, slots: Slots::Auto }
+        Self { memory: Memory::Percent(70), local_max: LOCAL_MAX, listing_wait: HumanDuration(LISTING_WAIT), slots: Slots::Auto }
     }
 }
 
@@ -84,7 +94,15 @@ impl Raw {
             Slots::Count(count) if (1..=SLOTS_MAX).contains(&count) => count,
             Slots::Count(count) => return Err(Invalid::new("execution.slots", format!("{count} is not between 1 and {SLOTS_MAX}"))),
         };
-        Ok(Execution { memory_bytes_max: usize::try_from(memory.0).unwrap_or(usize::MAX), local_bytes_max: self.local_max.0, slots })
+        if self.listing_wait.0.is_zero() {
+            return Err(Invalid::new("execution.listing_wait", "no catalog answers within no time"));
+        }
+        Ok(Execution {
+            memory_bytes_max: usize::try_from(memory.0).unwrap_or(usize::MAX),
+            local_bytes_max: self.local_max.0,
+            listing_wait: self.listing_wait.0,
+            slots,
+        })
     }
 }
 

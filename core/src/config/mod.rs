@@ -26,7 +26,7 @@ use figment::value::Dict;
 use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
-pub use catalog::{Catalog, CatalogKind, Served, shown};
+pub use catalog::{Absent, Catalog, CatalogKind, Served, shown, without_password};
 pub use etcd::Etcd;
 pub use execution::Execution;
 pub use executor::Executor;

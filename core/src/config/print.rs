@@ -1,10 +1,12 @@
 //! The effective configuration as TOML, with the source of each value.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use figment::Figment;
-use figment::value::{Dict, Value};
+use figment::value::Value;
 
+use super::layer::DEFAULT;
 use super::{Loaded, SECTIONS, catalog};
 use crate::units::ByteSize;
 
@@ -26,10 +28,15 @@ impl Loaded {
         for catalog in &self.config.catalogs {
             let section = format!("{}.{}", catalog::SECTION, catalog.name);
             let _ = writeln!(text, "\n[{section}]");
-            let values = self.layers.extract_inner::<Dict>(&section).map(|section| catalog::flat(&section)).unwrap_or_default();
-            for (name, value) in &values {
+            let values = match self.layers.find_value(&section) {
+                Ok(Value::Dict(_, section)) => catalog::tagged(&section),
+                _ => BTreeMap::new(),
+            };
+            // Not by their paths: a key with a point in quotes is one of the section itself.
+            for (name, (value, tag)) in &values {
                 let shown = quoted(&catalog::shown_as_written(name, value));
-                let _ = writeln!(text, "{name} = {shown} # {}", origin(&self.layers, &format!("{section}.{name}")));
+                let origin = self.layers.get_metadata(*tag).map_or(DEFAULT, |metadata| &metadata.name);
+                let _ = writeln!(text, "{name} = {shown} # {origin}");
             }
         }
         text
@@ -49,7 +56,7 @@ impl Loaded {
 }
 
 fn origin<'a>(layers: &'a Figment, path: &str) -> &'a str {
-    layers.find_metadata(path).map_or("default", |metadata| &metadata.name)
+    layers.find_metadata(path).map_or(DEFAULT, |metadata| &metadata.name)
 }
 
 /// A value as TOML writes it. All keys are text, numbers or booleans.

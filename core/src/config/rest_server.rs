@@ -37,7 +37,7 @@ pub(super) struct Raw {
 impl Raw {
     pub(super) fn check(self) -> Result<RestServer, Invalid> {
         let invalid = |why: String| Invalid::new("rest_server.tokens", why);
-        let given = resolve(self.tokens.trim()).map_err(invalid)?;
+        let given = resolve(self.tokens.trim()).map_err(|unresolved| invalid(unresolved.into()))?;
         let tokens: Vec<String> = given.split([',', '\n']).map(str::trim).filter(|token| !token.is_empty()).map(str::to_owned).collect();
         // Something that was to hold some would let everyone in.
         if tokens.is_empty() && !self.tokens.trim().is_empty() {

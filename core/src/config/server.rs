@@ -2,10 +2,13 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::catalog::RESERVED;
 use super::{Invalid, Key};
+use crate::units::HumanDuration;
 
 pub(super) const KEYS: &[Key] = &[
     Key { name: "data_dir", description: "The directory of the embedded catalog, its tables, and files that queries spill." },
@@ -17,7 +20,11 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key { name: "default_catalog", description: "The catalog that names without one mean." },
     Key { name: "default_schema", description: "The schema that a session starts in; made when it does not exist." },
+    Key { name: "client_timeout", description: "A query of a Trino client is cancelled when nobody has asked for its results for so long." },
 ];
+
+/// Trino's default.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Where the server listens, where its data lies, and what unqualified names mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub struct Server {
     pub default_catalog: String,
     /// The schema that a session starts in.
     pub default_schema: String,
+    /// A query of a client that asks for its results page by page is cancelled when nobody has asked for so long.
+    pub client_timeout: Duration,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +54,7 @@ pub(super) struct Raw {
     cluster: String,
     default_catalog: String,
     default_schema: String,
+    client_timeout: HumanDuration,
 }
 
 impl Default for Raw {
@@ -56,6 +66,7 @@ impl Default for Raw {
             cluster: "127.0.0.1:50050".to_owned(),
             default_catalog: "lake".to_owned(),
             default_schema: "default".to_owned(),
+            client_timeout: HumanDuration(CLIENT_TIMEOUT),
         }
     }
 }
@@ -70,9 +81,13 @@ impl Raw {
             http: address("server.http", &self.http)?,
             flight: address("server.flight", &self.flight)?,
             cluster: address("server.cluster", &self.cluster)?,
-            default_catalog: name("server.default_catalog", self.default_catalog)?,
+            default_catalog: name("server.default_catalog", self.default_catalog).and_then(not_reserved)?,
             default_schema: name("server.default_schema", self.default_schema)?,
+            client_timeout: self.client_timeout.0,
         };
+        if server.client_timeout.is_zero() {
+            return Err(Invalid::new("server.client_timeout", "a time above 0s is needed"));
+        }
         // Port 0 asks the system for a free port, so that two zeros never clash.
         if server.http.port() != 0 && server.http == server.flight {
             return Err(Invalid::new("server.flight", format!("{} is the address of server.http too", server.flight)));
@@ -94,6 +109,14 @@ fn address(key: &'static str, text: &str) -> Result<SocketAddr, Invalid> {
     }
     let found = (host, port).to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
     found.ok_or_else(|| Invalid::new(key, format!("host '{host}' of '{text}' cannot be found")))
+}
+
+/// A name that a catalog can have.
+fn not_reserved(catalog: String) -> Result<String, Invalid> {
+    match RESERVED.contains(&catalog.as_str()) {
+        true => Err(Invalid::new("server.default_catalog", format!("no catalog can be called '{catalog}': every catalog has a schema of that name"))),
+        false => Ok(catalog),
+    }
 }
 
 /// A name that needs no quotes in SQL.

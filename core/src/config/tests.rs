@@ -110,6 +110,7 @@ fn wrong_values_name_their_source() {
             "flag --x: execution.memory: '4GB9' is not a size such as 4GiB, 512MiB or 64KB, or a part of the machine's memory such as 70%",
         ),
         ("execution.memory", "1MiB", "flag --x: execution.memory: 1MiB is less than the minimum of 64MiB"),
+        ("execution.listing_wait", "0s", "flag --x: execution.listing_wait: no catalog answers within no time"),
         ("execution.slots", "0", "flag --x: execution.slots: 0 is not between 1 and 1024"),
         ("cache.memory", "1MiB", "flag --x: cache.memory: 1MiB is less than the minimum of 64MiB, and not 0B for none"),
         ("cache.disk", "much", "flag --x: cache.disk: 'much' is not a size such as 4GiB, 512MiB or 64KB"),
@@ -176,6 +177,36 @@ fn passwords_in_addresses_are_not_shown() {
 }
 
 #[test]
+fn mistyped_addresses_do_not_show_passwords_either() {
+    for (written, seen) in [
+        ("postgresql//ada:s3cr3t@h/lake", "***@h/lake"),
+        ("postgresql:ada:s3cr3t@h/lake", "***@h/lake"),
+        ("host=h Password=s3cr3t 'w", "host=h Password=***"),
+        ("ada:s3cr3t@h/x", "***@h/x"),
+        ("ftp://ada:s3cr3t@h/x", "ftp://ada:***@h/x"),
+        ("thrift://ada:s3cr3t@h:x", "thrift://ada:***@h:x"),
+        ("postgresql://ada:s3?cr3t@h/lake", "postgresql://ada:***@h/lake"),
+        ("s3://key:s3/cr3t@lake/x", "s3://key:***@lake/x"),
+        ("abfss://lake@account.dfs.core.windows.net/x", "abfss://lake@account.dfs.core.windows.net/x"),
+        ("postgresql://h:5432/lake?options=a", "postgresql://h:5432/lake?options=a"),
+        ("hive/_HOST@EXAMPLE.ORG", "hive/_HOST@EXAMPLE.ORG"),
+    ] {
+        assert_eq!(without_password(written), seen);
+    }
+}
+
+#[test]
+fn keys_in_quotes_are_of_the_file_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[catalog.a]\ntype = 'hadoop'\nwarehouse = '/w'\n\"s3.secret-access-key\" = 's3cr3t'\ns3.region = 'north'\n";
+    let printed = load(&Sources { file: Some(file(&directory, text)), ..Sources::default() }).unwrap().to_toml();
+    assert!(
+        printed.contains("s3.secret-access-key = \"***\" # config file ") && printed.contains("s3.region = \"north\" # config file "),
+        "{printed}"
+    );
+}
+
+#[test]
 fn who_may_use_the_rest_server() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("tokens"), "first-s3cr3t-token\n second-s3cr3t-token\n\n").unwrap();
@@ -186,7 +217,7 @@ fn who_may_use_the_rest_server() {
     assert_eq!(loaded.config.rest_server.tokens, ["first-s3cr3t-token", "second-s3cr3t-token"]);
     assert!(!format!("{loaded:?}").contains("s3cr3t") && loaded.to_toml().contains(&reference));
     let [catalog] = &loaded.config.catalogs[..] else { panic!("{:?}", loaded.config.catalogs) };
-    assert_eq!((catalog.served, catalog.storage.len()), (Served { read_only: false, vend_credentials: true }, 0));
+    assert_eq!((catalog.served, catalog.storage.len()), (Served { vend_credentials: true, ..Served::default() }, 0));
 
     let text = "[rest_server]\ntokens = 'a-s3cr3t-token-of-text'";
     assert!(!load(&Sources { file: Some(file(&directory, text)), ..Sources::default() }).unwrap().to_toml().contains("s3cr3t"));
@@ -207,6 +238,7 @@ fn wrong_catalogs_are_refused() {
         ("[catalog.a]\ntype = 'hadoop'", "catalog.a.warehouse: it is missing"),
         ("[catalog.a]\ntyp = 'hadoop'", "did you mean 'catalog.a.type'?"),
         ("[catalog.A]\ntype = 'hadoop'\nwarehouse = '/w'", "'A' is not a name of lower-case letters"),
+        ("[catalog.system]\ntype = 'hadoop'\nwarehouse = '/w'", "catalog.system: no catalog can be called 'system'"),
         ("[catalog]\na = 'b'", "'catalog.a' is a section, not a value"),
         ("[catalog.a]\ntype = 'sql'\nuri = 'mysql://x'\nwarehouse = '/w'", "catalog.a.uri: 'mysql://x' is not the address"),
         ("[catalog.a]\ntype = 'rest'", "catalog.a.uri: it is missing; the address of a server"),
@@ -214,13 +246,37 @@ fn wrong_catalogs_are_refused() {
             "[catalog.a]\ntype = 'hadoop'\nwarehouse = '/w'\nrest-server.read-only = 'no'",
             "catalog.a.rest-server.read-only: 'no' is not true or false",
         ),
-        ("[catalog.a]\ntype = 'hadoop'\nwarehouse = '/w'\nrest-server.readonly = true", "there are rest-server.read-only and"),
+        (
+            "[catalog.a]\ntype = 'hadoop'\nwarehouse = '/w'\nrest-server.sign-requests = true",
+            "catalog.a.rest-server.sign-requests: requests to S3 are signed",
+        ),
+        (
+            "[catalog.a]\ntype = 'hadoop'\nwarehouse = '/w'\nrest-server.readonly = true",
+            "there are rest-server.read-only, rest-server.sign-requests and",
+        ),
         ("[catalog.a]\ntype = 'hive'\nwarehouse = '/w'", "catalog.a.uri: it is missing; the address of a metastore"),
         ("[catalog.a]\ntype = 'hadoop'\nwarehouse = '${ENV:NO_SUCH_VARIABLE}'", "there is no environment variable NO_SUCH_VARIABLE"),
     ] {
         let refused = refusal(&Sources { file: Some(file(&directory, text)), ..Sources::default() });
         assert!(refused.contains(why) && refused.contains("config file"), "{text}: {refused}");
     }
+}
+
+#[test]
+fn a_file_that_is_missing_is_looked_for_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("token");
+    let text = format!("[catalog.a]\ntype = 'rest'\nuri = 'http://h'\ntoken = '${{FILE:{}}}'", secret.display());
+    let loaded = load(&Sources { file: Some(file(&directory, &text)), ..Sources::default() }).unwrap();
+    let [catalog] = &loaded.config.catalogs[..] else { panic!("{:?}", loaded.config.catalogs) };
+    let error = catalog.resolved().unwrap_err();
+    assert_eq!((error.code(), error.retry()), (Code::ConfigurationInvalid, crate::Retry::Query));
+    assert!(error.message().starts_with("catalog.a.token: file '") && error.message().contains("cannot be read"), "{error}");
+    std::fs::write(&secret, "s3cr3t\n").unwrap();
+    let resolved = catalog.resolved().unwrap();
+    assert_eq!((resolved.storage["token"].as_str(), resolved.absent.is_none()), ("s3cr3t", true));
+    let malformed = file(&directory, "[catalog.a]\ntype = 'rest'\nuri = 'http://h'\ntoken = '${SECRET}'");
+    assert!(refusal(&Sources { file: Some(malformed), ..Sources::default() }).contains("is no reference"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::error::Error as StdError;
 
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::{Diagnostic, SchemaError};
+use datafusion::common::{Column, Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -15,6 +15,7 @@ use nunatak_core::{Code, Error, Location};
 
 use type_texts::in_trino_terms;
 
+use crate::scan::HiddenColumn;
 use crate::sql::{OUTER, output_name};
 
 /// Turns an error of DataFusion into nunatak's. An error of ours that travelled inside comes out unchanged.
@@ -108,10 +109,21 @@ fn with_diagnostic(error: Error, diagnostic: &Diagnostic) -> Error {
     }
 }
 
+/// Whether a column is one of those that DataFusion makes for subqueries. That they are wrong is nothing that a user could mend.
+fn is_of_subquery(field: &Column) -> bool {
+    let relation = field.relation.as_ref().map_or("", |relation| relation.table());
+    field.name == "__always_true" || ["__scalar_sq_", "__correlated_sq_"].iter().any(|made| relation.starts_with(made))
+}
+
 fn from_schema_error(error: SchemaError) -> Error {
     match error {
+        SchemaError::FieldNotFound { field, .. } | SchemaError::AmbiguousReference { field } if is_of_subquery(&field) => {
+            Error::not_supported("this subquery that names columns of the query around it is not supported").with_hint("write a join")
+        }
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let names: Vec<&str> = valid_fields.iter().map(|column| output_name(&column.name)).collect();
+            // The columns of a plan that nobody has named are nothing to suggest.
+            let is_shown = |name: &&str| !HiddenColumn::is_name(name) && !name.contains(char::is_control);
+            let names: Vec<&str> = valid_fields.iter().map(|column| output_name(&column.name)).filter(is_shown).collect();
             let flat = field.flat_name();
             let written = flat.strip_prefix(OUTER).and_then(|name| name.strip_prefix('.')).unwrap_or(&flat);
             let missing = Error::new(Code::ColumnNotFound, format!("column '{}' does not exist", output_name(written)));

@@ -31,6 +31,11 @@ const CODES: &[(&str, Code)] = &[
     ("specified more than once", Code::DuplicateNamedQuery),
     ("ubquery returned more than one row", Code::SubqueryMultipleRows),
     ("nsupported date_trunc granularity", Code::InvalidFunctionArgument),
+    ("annot infer common string type", Code::TypeMismatch),
+    ("annot get result type for temporal operation", Code::TypeMismatch),
+    ("rder by index starts at 1", Code::InvalidColumnReference),
+    ("must appear in select list", Code::InvalidColumnReference),
+    ("ap key cannot be null", Code::InvalidFunctionArgument),
 ];
 
 /// What is not supported of subqueries that name columns of the query around them, by what DataFusion's texts say of it.
@@ -76,6 +81,17 @@ pub(super) fn from_not_implemented(message: &str) -> Error {
             return Error::not_supported(format!("a cast to {name} is not supported yet"));
         }
         return Error::new(Code::TypeNotFound, format!("type '{name}' does not exist"));
+    }
+    if let Some(node) = message.strip_prefix("Unsupported ast node in sqltorel: ") {
+        let name = node.split(|character: char| !character.is_alphanumeric()).next().unwrap_or_default();
+        return Error::not_supported(format!("an expression of this kind ({}) is not supported", name.to_uppercase()));
+    }
+    if let Some(column) = message.strip_prefix("Nested identifiers are not yet supported for OuterReferenceColumn ") {
+        let text = format!("a subquery names a field of column '{column}' of the query around it, which is not supported");
+        return Error::not_supported(text).with_hint("select the field under a name of its own in a query around it");
+    }
+    if message.contains("does not support logical expression OuterReferenceColumn") {
+        return Error::not_supported("a subquery names columns of the query around it where that is not supported").with_hint("write a join");
     }
     if message.contains("does not support logical expression WindowFunction") {
         return Error::new(Code::ExpressionNotScalar, "a window function is not allowed here").with_hint("filter its result in an outer query");
@@ -124,7 +140,43 @@ fn missing_over(message: &str) -> Option<Error> {
     Some(Error::new(Code::MissingOver, format!("window function '{name}' needs an OVER clause")).with_hint(format!("write {name}(...) OVER (...)")))
 }
 
+/// Lists of columns and of their names.
+fn names(message: &str) -> Option<Error> {
+    if let Some((_, rest)) = message.split_once(" require unique expression names but the expression \"") {
+        let (_, second) = rest.split_once("\" at position ")?.1.split_once("\"")?;
+        let (second, _) = second.split_once("\" at position ")?;
+        let name = second.rsplit(" AS ").next().unwrap_or(second);
+        let name = output_name(name.rsplit('.').next().unwrap_or(name));
+        return Some(Error::new(Code::DuplicateColumnName, format!("column '{name}' occurs twice")).with_hint("give one of them another name"));
+    }
+    if let Some((count, rest)) = message.strip_prefix("Source table contains ")?.split_once(" columns but only ") {
+        let (named, _) = rest.split_once(" names given")?;
+        let text = format!("a list of {named} column names stands for what has {count} columns");
+        return Some(Error::new(Code::MismatchedColumnAliases, text).with_hint("name each column, or leave the list out"));
+    }
+    None
+}
+
 fn others(message: &str) -> Option<Error> {
+    if let Some(error) = names(message) {
+        return Some(error);
+    }
+    if message.starts_with("Inconsistent metadata across values list") {
+        return Some(
+            Error::not_supported("several rows of VALUES with columns of the query around them are not supported")
+                .with_hint("write SELECT ... UNION ALL"),
+        );
+    }
+    if message.starts_with("Inserts without a source") {
+        return Some(Error::not_supported("INSERT needs a query or VALUES").with_hint("a column that is not named gets its default"));
+    }
+    if let Some(values) = message.strip_prefix("Inconsistent data length across values list: got ") {
+        let (given, rest) = values.split_once(" values in row ")?;
+        let (row, wanted) = rest.split_once(" but expected ")?;
+        let row = row.parse::<usize>().map_or(0, |row| row + 1);
+        let wanted = wanted.split(|character: char| !character.is_ascii_digit()).next().unwrap_or_default();
+        return Some(Error::new(Code::TypeMismatch, format!("row {row} of VALUES has {given} values where {wanted} are wanted")));
+    }
     if message.starts_with("Column count doesn't match insert query") {
         return Some(Error::new(Code::TypeMismatch, "the query has another number of columns than the INSERT names"));
     }
@@ -153,6 +205,17 @@ mod tests {
         let grouped = "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"s.t.a\" must appear in the GROUP \
                        BY clause or must be part of an aggregate function, currently only \"count(Int64(1))\" appears in the SELECT clause";
         assert_eq!(from_message(grouped).to_string(), "EXPRESSION_NOT_AGGREGATE: column 'a' must be in GROUP BY or within an aggregate function");
+    }
+
+    #[test]
+    fn names_that_are_there_twice_are_named() {
+        let twice = "Projections require unique expression names but the expression \"x AS a\" at position 0 and \"s.t.y AS a\" at position 1 have the same \
+                     name. Consider aliasing (\"AS\") one of them.";
+        assert_eq!(from_message(twice).to_string(), "DUPLICATE_COLUMN_NAME: column 'a' occurs twice (give one of them another name)");
+        let list = from_message("Source table contains 1 columns but only 2 names given as column alias");
+        assert!(list.to_string().starts_with("MISMATCHED_COLUMN_ALIASES: a list of 2 column names stands for what has 1 columns"), "{list}");
+        let values = from_message("Inconsistent data length across values list: got 1 values in row 1 but expected 2");
+        assert_eq!(values.to_string(), "TYPE_MISMATCH: row 2 of VALUES has 1 values where 2 are wanted");
     }
 
     #[test]

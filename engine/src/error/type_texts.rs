@@ -6,6 +6,10 @@ use datafusion::arrow::datatypes::DataType;
 
 use crate::type_name::type_name;
 
+/// Types that are written with what they are of in parentheses.
+const WITH_PARTS: [&str; 12] =
+    ["List", "LargeList", "Struct", "Map", "Timestamp", "Time32", "Time64", "Decimal128", "Decimal256", "Dictionary", "FixedSizeBinary", "Interval"];
+
 /// Writes the Arrow types in `text` as Trino's, and literals such as `Int64(1)` as their values. What stands within quotes is somebody's own.
 pub(super) fn in_trino_terms(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -38,7 +42,7 @@ fn replaced(head: &str, tail: &str) -> Option<(String, usize)> {
     if simple.is_some() {
         return Some((tail[1..length - 1].to_owned(), length));
     }
-    if !matches!(head, "List" | "LargeList" | "Struct" | "Map" | "Timestamp" | "Time32" | "Time64" | "Decimal128" | "Decimal256" | "Dictionary") {
+    if !WITH_PARTS.contains(&head) {
         return None;
     }
     let whole = format!("{head}{}", without_metadata(&tail[..length]));

@@ -1,4 +1,4 @@
-//! DataFusion's functions that look for a value in an array, or put one there, for values of another type than the elements: a number that is written with a point is a
+//! DataFusion's functions that look for a value in an array, or put one there, and `coalesce`, for values of another type than the elements: a number that is written with a point is a
 //! decimal, and the array has doubles. The arguments are made alike by the rules (`rules/alike`), but a query is refused before these see it unless its types fit.
 
 use std::sync::{Arc, LazyLock};
@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::datatype::DataTypeExt;
 use datafusion::error::Result;
+use datafusion::functions::core::coalesce;
 use datafusion::functions_nested::all_default_nested_functions;
 use datafusion::logical_expr::expr::Expr;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -15,7 +16,7 @@ use datafusion::logical_expr::{ColumnarValue, Documentation, ReturnFieldArgs, Sc
 
 use crate::rules::alike_arguments;
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "array_append",
     "array_except",
     "array_has",
@@ -33,11 +34,12 @@ const NAMES: [&str; 18] = [
     "array_replace_n",
     "array_union",
     "array_concat",
+    "coalesce",
     "map_extract",
 ];
 
 static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
-    let theirs = all_default_nested_functions().into_iter().filter(|function| NAMES.contains(&function.name()));
+    let theirs = all_default_nested_functions().into_iter().chain([coalesce()]).filter(|function| NAMES.contains(&function.name()));
     theirs.map(|theirs| Arc::new(ScalarUDF::new_from_impl(ArrayNumbers::new(theirs)))).collect()
 });
 
@@ -102,6 +104,14 @@ impl ScalarUDFImpl for ArrayNumbers {
 
     fn simplify(&self, arguments: Vec<Expr>, context: &SimplifyContext) -> Result<ExprSimplifyResult> {
         self.theirs.simplify(arguments, context)
+    }
+
+    fn conditional_arguments<'a>(&self, arguments: &'a [Expr]) -> Option<(Vec<&'a Expr>, Vec<&'a Expr>)> {
+        self.theirs.conditional_arguments(arguments)
+    }
+
+    fn short_circuits(&self) -> bool {
+        self.theirs.short_circuits()
     }
 
     fn documentation(&self) -> Option<&Documentation> {

@@ -16,7 +16,7 @@ use nunatak_core::Error;
 use super::number_cast;
 use super::rename_fields::{cast_by_position, renamed};
 use crate::error::{from_datafusion, into_datafusion};
-use crate::rules::exact_float;
+use crate::rules::{exact_float, is_refused};
 use crate::scan::types::plain_type;
 
 const NAME: &str = "$column_cast";
@@ -56,7 +56,10 @@ pub fn cast_at(value: Expr, data_type: &DataType, place: &str, input: &DFSchema)
     }
 }
 
-fn cast_scalar(value: ScalarValue, to: &DataType) -> Result<ScalarValue> {
+/// A value as one of another type, as a cast of SQL has it.
+///
+/// Errors: those of the cast.
+pub fn cast_scalar(value: ScalarValue, to: &DataType) -> Result<ScalarValue> {
     if !number_cast::is_needed(&value.data_type(), to) {
         return value.cast_to(to);
     }
@@ -74,15 +77,10 @@ pub fn check(from: &DataType, to: &DataType) -> Result<()> {
     // As DataFusion checks its own casts.
     let can_cast = match requires_nested_struct_cast(&from, to) {
         true => validate_data_type_compatibility("", &from, to).is_ok(),
-        false => can_cast_types(&from, to),
+        false => can_cast_types(&from, to) || number_cast::is_needed(&from, to),
     };
-    if can_cast && !is_no_number(&from, to) { Ok(()) } else { not_impl_err!("Unsupported CAST from {from} to {to}") }
-}
-
-/// Whether the values are none that a column of numbers takes. Arrow counts days and moments, and makes numbers of truth values.
-fn is_no_number(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Boolean, Date32, Date64, Time32, Time64, Timestamp};
-    to.is_numeric() && matches!(from, Boolean | Date32 | Date64 | Time32(_) | Time64(_) | Timestamp(..))
+    let is_number = from == DataType::Boolean && to.is_numeric();
+    if can_cast && !is_number && !is_refused(&from, to) { Ok(()) } else { not_impl_err!("Unsupported CAST from {from} to {to}") }
 }
 
 /// The columns of a plan, by position, with the names and the types of these, apart from what the types say of the fields within.

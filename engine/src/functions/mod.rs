@@ -4,14 +4,18 @@ pub mod array_numbers;
 pub mod column_cast;
 pub mod date_bin;
 pub mod date_trunc;
+pub mod in_calendar;
 pub mod interval_order;
+pub mod interval_scale;
 pub mod now;
 pub mod nullable;
 pub mod number_cast;
 pub mod range_of;
 pub mod rename_fields;
 pub mod single_value;
+pub mod text_cast;
 pub mod theta_sketch;
+pub mod whole_days;
 pub mod zorder;
 
 use std::sync::{Arc, LazyLock};
@@ -26,8 +30,18 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| vec![thet
 pub fn scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
     let casts = [rename_fields::function(), column_cast::function(), number_cast::function(), nullable::function()];
     let times = [date_bin::function(), date_trunc::function(), interval_order::function(), now::function()];
+    let checks = [in_calendar::function(), whole_days::function()];
     let others = [zorder::function(), range_of::range_of(), range_of::hash_of()];
-    transform::functions::all().iter().map(Arc::clone).chain(casts).chain(times).chain(others).chain(array_numbers::all().iter().map(Arc::clone))
+    transform::functions::all()
+        .iter()
+        .map(Arc::clone)
+        .chain(casts)
+        .chain(times)
+        .chain(checks)
+        .chain(interval_scale::functions())
+        .chain(others)
+        .chain(array_numbers::all().iter().map(Arc::clone))
+        .chain(nunatak_functions::scalars().iter().map(Arc::clone))
 }
 
 /// All aggregate functions.

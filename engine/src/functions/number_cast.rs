@@ -1,4 +1,5 @@
-//! `$number_cast(value, type, is_try)`, which no statement can call: casts of numbers and moments that Arrow does otherwise than Trino, to the type of a NULL.
+//! `$number_cast(value, type, is_try)`, which no statement can call: casts of numbers and moments that Arrow does otherwise than Trino, to the type of a NULL; those of texts and
+//! UUIDs are in [`text_cast`].
 //!
 //! A decimal, `real` or `double` that becomes a whole number is rounded, halves away from zero; Arrow cuts its fraction off. A `real` or `double` that becomes a decimal has
 //! the digits that it is written with, the fewest that tell it from its neighbours; Arrow gives it those of a product, whose last ones are noise. A timestamp that becomes
@@ -18,6 +19,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
 use nunatak_core::{Code, Error};
 
+use super::text_cast;
 use crate::error::into_datafusion;
 use crate::type_name::type_name;
 
@@ -34,6 +36,7 @@ pub fn function() -> Arc<ScalarUDF> {
 /// Whether a cast is one of these, or has one within.
 pub fn is_needed(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
+        (from, to) if text_cast::is_needed(from, to) => true,
         (DataType::Float32 | DataType::Float64 | DataType::Decimal128(_, 1..), to) => {
             to.is_signed_integer() || matches!(to, DataType::Decimal128(..)) && !from.is_decimal()
         }
@@ -78,6 +81,7 @@ pub fn cast_value(value: &ColumnarValue, to: &DataType, is_try: bool) -> Result<
 
 fn cast_numbers(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
     match (values.data_type(), to) {
+        (from, to) if text_cast::is_needed(from, to) => text_cast::cast_texts(values, to, is_try),
         (DataType::Float32, DataType::Decimal128(digits, scale)) => decimals(values.as_primitive::<Float32Type>(), *digits, *scale, is_try),
         (DataType::Float64, DataType::Decimal128(digits, scale)) => decimals(values.as_primitive::<Float64Type>(), *digits, *scale, is_try),
         (DataType::Float32, to) => {

@@ -4,10 +4,13 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
+use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{DFSchema, ScalarValue, exec_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
+use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast, lit};
+
+use super::number_cast;
 
 const NAME: &str = "$rename_fields";
 
@@ -24,11 +27,30 @@ pub fn function() -> Arc<ScalarUDF> {
 /// Errors: those of casts between the types.
 pub fn cast_by_position(value: Expr, to: &DataType, input: &DFSchema) -> Result<Expr> {
     let from = value.get_type(input)?;
-    let value = match renamed(&from, to) {
-        named if named == from => value,
-        named => function().call(vec![value, lit(ScalarValue::try_from(&named)?)]),
+    let named_type = renamed(&from, to);
+    let value = match named_type == from {
+        true => value,
+        false => function().call(vec![value, lit(ScalarValue::try_from(&named_type)?)]),
     };
-    value.cast_to(to, input)
+    // Some casts of ours are none of Arrow's: `rules::exact_casts` finds them.
+    match !can_cast_types(&named_type, to) && number_cast::is_needed(&named_type, to) {
+        true => Ok(cast(value, to.clone())),
+        false => value.cast_to(to, input),
+    }
+}
+
+/// Gives rows that are cast to a type its field names, and says whether it had others: casts go by position.
+///
+/// Errors: a type that has no NULL.
+pub fn with_names_of(value: &mut Expr, to: &DataType, input: &DFSchema) -> Result<bool> {
+    // What has no type is a parameter without a value.
+    let Ok(from) = value.get_type(input) else { return Ok(false) };
+    let named = renamed(&from, to);
+    if !to.is_nested() || named == from {
+        return Ok(false);
+    }
+    *value = function().call(vec![std::mem::take(value), lit(ScalarValue::try_from(&named)?)]);
+    Ok(true)
 }
 
 /// The type `from` with the field names of `to`, where rows have as many fields and not the same names.

@@ -5,6 +5,7 @@
 //! - Dates and texts beside timestamps become timestamps of microseconds, as the columns of tables have them. DataFusion makes timestamps of nanoseconds of them, which
 //!   reach from 1677 to 2262 only.
 //! - Times of day of different units become of nanoseconds; DataFusion has no type for them.
+//! - Texts beside UUIDs become such.
 //! - Binary values have one type in SQL and several here: columns another one than literals.
 //! - Of arrays, maps and rows the types within become alike, and lose what the columns of tables say of their fields (ids): constants lose it when they are cast, and
 //!   would not fit with columns.
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 
+use crate::functions::text_cast::{UUID, is_text};
 use crate::scan::types::plain_type;
 
 /// The type that some of the values are to have; `None` if DataFusion makes them alike as they should be.
@@ -24,7 +26,7 @@ pub(super) fn common_type(types: &[DataType]) -> Option<DataType> {
     }
     match types.iter().any(DataType::is_nested) {
         true => nested(types),
-        false => float(types).or_else(|| temporal(types)).or_else(|| binary(types)),
+        false => float(types).or_else(|| temporal(types)).or_else(|| uuid(types)).or_else(|| binary(types)),
     }
 }
 
@@ -41,7 +43,8 @@ pub(super) fn unified(types: &[DataType]) -> Option<DataType> {
 pub(super) fn takes(common: &DataType, data_type: &DataType) -> bool {
     match common {
         DataType::Float32 | DataType::Float64 => data_type.is_decimal(),
-        DataType::Timestamp(..) => matches!(data_type, DataType::Date32 | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+        DataType::Timestamp(..) => *data_type == DataType::Date32 || is_text(data_type),
+        DataType::FixedSizeBinary(_) => *common == UUID && is_text(data_type),
         DataType::Time64(_) => matches!(data_type, DataType::Time64(_)) && data_type != common,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => is_binary(data_type) && data_type != common,
         _ => common.is_nested() && data_type.is_nested() && data_type != common,
@@ -63,6 +66,12 @@ fn temporal(types: &[DataType]) -> Option<DataType> {
     let mut units = types.iter().filter_map(|data_type| if let DataType::Time64(unit) = data_type { Some(unit) } else { None });
     let first = units.next()?;
     units.any(|unit| unit != first).then_some(DataType::Time64(TimeUnit::Nanosecond))
+}
+
+/// Texts beside UUIDs are such.
+fn uuid(types: &[DataType]) -> Option<DataType> {
+    let is_one = |data_type: &DataType| *data_type == UUID || is_text(data_type) || data_type.is_null();
+    (types.contains(&UUID) && types.iter().any(is_text) && types.iter().all(is_one)).then_some(UUID)
 }
 
 fn is_binary(data_type: &DataType) -> bool {
@@ -161,6 +170,13 @@ mod tests {
         assert_eq!(common_type(&[time(TimeUnit::Microsecond), time(TimeUnit::Nanosecond)]), Some(time(TimeUnit::Nanosecond)));
         assert_eq!(common_type(&[time(TimeUnit::Microsecond), time(TimeUnit::Microsecond)]), None);
         assert!(takes(&micros, &DataType::Date32) && !takes(&micros, &micros) && !takes(&time(TimeUnit::Nanosecond), &DataType::Utf8));
+    }
+
+    #[test]
+    fn texts_beside_uuids_are_uuids() {
+        assert_eq!(common_type(&[UUID, DataType::Utf8, DataType::Null]), Some(UUID));
+        assert_eq!(common_type(&[UUID, DataType::Int64, DataType::Utf8]), None);
+        assert!(takes(&UUID, &DataType::Utf8View) && !takes(&UUID, &UUID) && !takes(&UUID, &DataType::Binary));
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl AnalyzerRule for InSubqueries {
             LogicalPlan::Join(join) => joined(join),
             node @ LogicalPlan::Projection(_) => subqueries_as_values::projected(node),
             node @ LogicalPlan::Aggregate(_) => subqueries_as_values::aggregated(node),
+            node @ LogicalPlan::Sort(_) => subqueries_as_values::sorted(node),
             other => Ok(Transformed::no(other)),
         });
         let plan = plan.data()?;
@@ -101,7 +102,7 @@ pub(super) fn anywhere(expression: Expr, schema: &DFSchema) -> Result<Transforme
 }
 
 /// True if there is a match; NULL if there might be one, if it were known what a NULL stands for; else false.
-fn written_out(membership: InSubquery, schema: &DFSchema) -> Result<Expr> {
+pub(super) fn written_out(membership: InSubquery, schema: &DFSchema) -> Result<Expr> {
     let InSubquery { expr: value, subquery, negated } = membership;
     // Without a projection at its end, DataFusion names the columns of a union twice.
     let subquery = named(subquery)?;

@@ -7,9 +7,14 @@ mod exact_casts;
 mod groups;
 mod in_subqueries;
 mod interval_order;
+mod lateral_rows;
+mod lifted_conditions;
 mod map_keys;
+mod refused_casts;
+mod set_comparisons;
 mod single_subqueries;
 mod subqueries_as_values;
+mod temporal_arithmetic;
 mod whole_decimals;
 mod window_filters;
 mod yield_in_joins;
@@ -26,11 +31,15 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule};
 
 pub(crate) use alike::{alike_arguments, alike_rows};
 pub(crate) use exact_casts::{exact_float, with_exact_casts};
+pub(crate) use refused_casts::is_refused;
 pub use yield_in_joins::YieldInJoins;
 
 /// The rules by which plans are analysed: most of ours come before types are made alike.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 6] = [
+    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 9] = [
+        Arc::new(refused_casts::RefusedCasts),
+        Arc::new(lateral_rows::LateralRows),
+        Arc::new(lifted_conditions::LiftedConditions),
         Arc::new(in_subqueries::InSubqueries),
         Arc::new(single_subqueries::SingleSubqueries),
         Arc::new(window_filters::WindowFilters),
@@ -38,7 +47,8 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(interval_order::IntervalOrder),
         Arc::new(alike::Alike),
     ];
-    let after: [Arc<dyn AnalyzerRule + Send + Sync>; 2] = [Arc::new(exact_casts::ExactCasts), Arc::new(map_keys::MapKeys)];
+    let after: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
+        [Arc::new(exact_casts::ExactCasts), Arc::new(temporal_arithmetic::TemporalArithmetic), Arc::new(map_keys::MapKeys)];
     before.into_iter().chain(Analyzer::new().rules).chain(after).collect()
 }
 
@@ -49,12 +59,17 @@ fn map_expressions(plan: LogicalPlan, change: &Change<'_>) -> Result<LogicalPlan
 
 type Change<'a> = dyn Fn(&DFSchema, Expr) -> Result<Transformed<Expr>> + 'a;
 
-/// The same for the expressions of one node.
-fn map_node(node: LogicalPlan, change: &Change<'_>) -> Result<Transformed<LogicalPlan>> {
-    let schema = match &node {
+/// The schema that the expressions of a node are of.
+fn input_schema(node: &LogicalPlan) -> DFSchema {
+    match node {
         LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
         node => merge_schema(&node.inputs()),
-    };
+    }
+}
+
+/// The same for the expressions of one node.
+fn map_node(node: LogicalPlan, change: &Change<'_>) -> Result<Transformed<LogicalPlan>> {
+    let schema = input_schema(&node);
     let names = NamePreserver::new(&node);
     let changed = node.map_expressions(|expression| {
         let name = names.save(&expression);

@@ -9,6 +9,8 @@ use datafusion::logical_expr::Expr;
 use nunatak_catalog::spec::{self, Datum, Literal, PrimitiveLiteral, PrimitiveType};
 use nunatak_core::{Code, Error, Result};
 
+use crate::functions::text_cast::UUID;
+
 /// A literal as a scalar of exactly `data_type`, if that type can hold it. Types that Iceberg lets a column grow into are covered: a bound that
 /// was written when the column was an `int` is good for the `long` it has become.
 pub fn scalar(literal: &PrimitiveLiteral, data_type: &DataType) -> Option<ScalarValue> {
@@ -113,6 +115,7 @@ pub fn default_literal(field: &spec::NestedField) -> Option<String> {
             let zone = if zone.is_some() { " +00:00" } else { "" };
             format!("TIMESTAMP '{}{zone}'", text.replace('T', " ").trim_end_matches('Z'))
         }
+        DataType::FixedSizeBinary(_) if *data_type == UUID => format!("UUID '{}'", uuid::Uuid::try_parse(&text).ok()?),
         DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) => format!("X{}", quoted()),
         _ => quoted(),
     })

@@ -85,4 +85,8 @@ impl Dialect for TrinoDialect {
     fn supports_boolean_literals(&self) -> bool {
         true
     }
+
+    fn supports_comma_separated_trim(&self) -> bool {
+        true
+    }
 }

@@ -1,11 +1,15 @@
-//! The types that leave nunatak: plain ones, since clients know no views, dictionaries or run-end encodings.
+//! The types that leave nunatak: plain ones, since clients know no views, dictionaries or run-end encodings. UUIDs are texts, as every client can show them.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
+use datafusion::logical_expr::ColumnarValue;
+
+use crate::functions::number_cast;
+use crate::functions::text_cast::UUID;
 
 use super::select_items::output_name;
 
@@ -26,6 +30,7 @@ pub fn outward_table_schema(schema: &Schema) -> SchemaRef {
 fn outward_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::FixedSizeBinary(_) if *data_type == UUID => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
         DataType::Dictionary(_, value) => outward_type(value),
         DataType::RunEndEncoded(_, value) => outward_type(value.data_type()),
@@ -49,13 +54,27 @@ pub fn outward_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBa
         .columns()
         .iter()
         .zip(schema.fields())
-        .map(|(column, field)| if column.data_type() == field.data_type() { Ok(Arc::clone(column)) } else { cast(column, field.data_type()) })
+        .map(|(column, field)| outward_column(column, field.data_type()))
         .collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())))
 }
 
+fn outward_column(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    match column.data_type() {
+        from if from == to => Ok(Arc::clone(column)),
+        from if number_cast::is_needed(from, to) => {
+            let cast = number_cast::cast_value(&ColumnarValue::Array(Arc::clone(column)), to, false);
+            cast.and_then(|cast| cast.into_array(column.len())).map_err(|error| ArrowError::ExternalError(Box::new(error)))
+        }
+        _ => cast(column, to),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::{AsArray, FixedSizeBinaryArray, ListArray};
+    use datafusion::arrow::buffer::OffsetBuffer;
+
     use super::*;
 
     #[test]
@@ -67,5 +86,17 @@ mod tests {
         ]);
         let types: Vec<_> = outward_schema(&schema).fields().iter().map(|field| field.data_type().clone()).collect();
         assert_eq!(types, [DataType::Utf8, DataType::Utf8, DataType::List(Arc::new(Field::new("element", DataType::Binary, true)))]);
+    }
+
+    #[test]
+    fn uuids_become_texts() {
+        let uuids: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter([[7_u8; 16], [8_u8; 16]].into_iter()).unwrap());
+        let lists: ArrayRef =
+            Arc::new(ListArray::new(Arc::new(Field::new("element", UUID, true)), OffsetBuffer::from_lengths([1, 1]), Arc::clone(&uuids), None));
+        let batch = RecordBatch::try_from_iter([("u", uuids), ("l", lists)]).unwrap();
+        let outward = outward_batch(&batch, &outward_schema(batch.schema().as_ref())).unwrap();
+        let text = "07070707-0707-0707-0707-070707070707";
+        assert_eq!(outward.column(0).as_string::<i32>().value(0), text);
+        assert_eq!(outward.column(1).as_list::<i32>().value(0).as_string::<i32>().value(0), text);
     }
 }

@@ -12,6 +12,7 @@ use super::options::{option_text, option_value};
 use super::parse_alter;
 use super::parse_show;
 use super::parse_table;
+use super::prepared;
 use super::rewrite::rewrite;
 use super::statement::{ColumnDefinition, CopyInto, Explain, Statement};
 use crate::error::{from_parser, suggest};
@@ -25,12 +26,35 @@ const NESTING_MAX: usize = 200;
 
 /// How the statements begin that are run.
 const STATEMENTS: &[&str] = &[
-    "SELECT", "WITH", "VALUES", "TABLE", "INSERT", "DELETE", "UPDATE", "MERGE", "CREATE", "DROP", "ALTER", "TRUNCATE", "COMMENT", "ANALYZE", "COPY",
-    "SHOW", "DESCRIBE", "EXPLAIN", "USE", "SET", "RESET", "CALL",
+    "SELECT",
+    "WITH",
+    "VALUES",
+    "TABLE",
+    "INSERT",
+    "DELETE",
+    "UPDATE",
+    "MERGE",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "TRUNCATE",
+    "COMMENT",
+    "ANALYZE",
+    "COPY",
+    "SHOW",
+    "DESCRIBE",
+    "EXPLAIN",
+    "USE",
+    "SET",
+    "RESET",
+    "CALL",
+    "PREPARE",
+    "EXECUTE",
+    "DEALLOCATE",
 ];
 
 /// How Trino's other statements begin.
-const OTHER_STATEMENTS: &[&str] = &["COMMIT", "DEALLOCATE", "DENY", "EXECUTE", "GRANT", "PREPARE", "REFRESH", "REVOKE", "ROLLBACK", "START"];
+const OTHER_STATEMENTS: &[&str] = &["COMMIT", "DENY", "GRANT", "REFRESH", "REVOKE", "ROLLBACK", "START"];
 
 type Parsed<T> = std::result::Result<T, ParserError>;
 
@@ -38,6 +62,23 @@ type Parsed<T> = std::result::Result<T, ParserError>;
 ///
 /// Errors: `SYNTAX_ERROR` with its place, `QUERY_TEXT_TOO_LARGE`, `NOT_SUPPORTED` for SQL that parses but that nunatak does not run.
 pub fn parse(sql: &str) -> Result<Statement> {
+    parse_tokens(sql, tokenize(sql)?)
+}
+
+/// Parses the text of a prepared statement with values in the place of its parameters.
+///
+/// Errors: those of [`parse`], and `INVALID_PARAMETER_USAGE` where there are more or fewer values than parameters.
+pub fn parse_executed(sql: &str, arguments: Vec<Vec<Token>>) -> Result<Statement> {
+    let has_arguments = !arguments.is_empty();
+    let statement = parse_tokens(sql, prepared::with_arguments(tokenize(sql)?, arguments)?)?;
+    // Its text is kept, and has no values.
+    if has_arguments && matches!(statement, Statement::CreateView { .. }) {
+        return Err(Error::not_supported("a view cannot have parameters"));
+    }
+    Ok(statement)
+}
+
+fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
     if sql.len() > SQL_BYTES_MAX {
         return Err(Error::new(Code::QueryTextTooLarge, format!("the statement has {} bytes, more than the limit of {SQL_BYTES_MAX}", sql.len())));
     }
@@ -45,9 +86,14 @@ pub fn parse(sql: &str) -> Result<Statement> {
     if tokens.iter().all(|token| matches!(token.token, Token::Whitespace(_) | Token::SemiColon | Token::EOF)) {
         return Err(Error::new(Code::SyntaxError, "the statement is empty"));
     }
+    Ok(tokens)
+}
+
+fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+    let nothing_selected = nothing_selected(&tokens);
     let mut parser = Parser::new(&TrinoDialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(rewrite(tokens));
-    let mut statement = parse_statement(&mut parser).map_err(|error| placed(error, sql))?;
-    if let Statement::CreateView { text, start, .. } = &mut statement {
+    let mut statement = parse_statement(&mut parser).map_err(|error| nothing_selected.unwrap_or_else(|| placed(error, sql)))?;
+    if let Statement::CreateView { text, start, .. } | Statement::Prepare { text, start, .. } = &mut statement {
         // The tokens were changed before parsing; what is kept is what was written.
         *text = text_from(sql, *start).trim_end().trim_end_matches(';').trim_end().to_owned();
     }
@@ -57,6 +103,25 @@ pub fn parse(sql: &str) -> Result<Statement> {
         return Err(from_parser(unexpected(&parser, "end of statement", rest)));
     }
     Ok(statement)
+}
+
+/// The error for a `FROM` where a column is wanted, for a statement that does not parse. The parser reads it as the name of one.
+fn nothing_selected(tokens: &[TokenWithSpan]) -> Option<Error> {
+    let words: Vec<&TokenWithSpan> = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+    let text = |at: usize| {
+        let before = words[at - 1];
+        let is_quantified = at > 1 && is_word(words[at - 2], "SELECT") && ["DISTINCT", "ALL"].iter().any(|word| is_word(before, word));
+        if is_word(before, "SELECT") || is_quantified {
+            Some("a SELECT without columns")
+        } else {
+            (before.token == Token::Comma).then_some("there is a comma and no column before FROM")
+        }
+    };
+    (1..words.len()).filter(|&at| is_word(words[at], "FROM")).find_map(|at| {
+        let start = words[at].span.start;
+        let error = Error::new(Code::SyntaxError, text(at)?).with_hint("name columns before FROM, or write *");
+        Some(error.at(Location { line: start.line, column: start.column }))
+    })
 }
 
 /// Reads a list of columns with their types, as within the parentheses of `CREATE TABLE`.
@@ -116,7 +181,7 @@ fn peek_words(parser: &Parser<'_>, words: &[&str]) -> bool {
     words.iter().enumerate().all(|(ahead, word)| is_word(parser.peek_nth_token_ref(ahead), word))
 }
 
-fn take_words(parser: &mut Parser<'_>, words: &[&str]) -> bool {
+pub(super) fn take_words(parser: &mut Parser<'_>, words: &[&str]) -> bool {
     let found = peek_words(parser, words);
     if found {
         words.iter().for_each(|_| drop(parser.next_token()));
@@ -124,9 +189,12 @@ fn take_words(parser: &mut Parser<'_>, words: &[&str]) -> bool {
     found
 }
 
-fn parse_statement(parser: &mut Parser<'_>) -> Result<Statement> {
+pub(super) fn parse_statement(parser: &mut Parser<'_>) -> Result<Statement> {
     if take_words(parser, &["EXPLAIN"]) {
         return parse_explain(parser);
+    }
+    if take_words(parser, &["PREPARE"]) {
+        return prepared::parse_prepare(parser);
     }
     match parse_known(parser).map_err(from_parser)? {
         Some(statement) => Ok(statement),
@@ -137,6 +205,8 @@ fn parse_statement(parser: &mut Parser<'_>) -> Result<Statement> {
 /// The statement that starts here, or `None` if it is of no kind that nunatak has.
 fn parse_known(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
     let statement = if let Some(statement) = parse_table::parse_create_or_drop(parser)? {
+        statement
+    } else if let Some(statement) = prepared::parse_known(parser)? {
         statement
     } else if let Some(show) = parse_show::parse_show(parser)? {
         show
@@ -158,6 +228,10 @@ fn parse_known(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
         Statement::Analyze { name: parser.parse_object_name(false)?, properties: parse_table::parse_properties(parser)? }
     } else if take_words(parser, &["USE"]) {
         Statement::Use(parser.parse_object_name(false)?)
+    } else if take_words(parser, &["SET", "TIME", "ZONE"]) {
+        Statement::SetTimeZone(if take_word(parser, "LOCAL") { None } else { Some(option_text(&option_value(&parser.parse_expr()?)?)) })
+    } else if ["SET", "RESET"].iter().any(|word| peek_words(parser, &[*word, "SESSION", "AUTHORIZATION"])) {
+        return parse_table::unsupported("SET and RESET SESSION AUTHORIZATION are not supported: log in as the other user");
     } else if take_words(parser, &["SET", "SESSION"]) {
         parse_set_session(parser)?
     } else if take_words(parser, &["RESET", "SESSION"]) {
@@ -221,6 +295,14 @@ fn starts_query(parser: &Parser<'_>) -> bool {
 fn not_known(parser: &Parser<'_>) -> Error {
     let first = parser.peek_token();
     let word = first.token.to_string().to_uppercase();
+    if ["START", "COMMIT", "ROLLBACK"].contains(&word.as_str()) {
+        return Error::not_supported("transactions are not supported: each statement is committed by itself");
+    }
+    for word in ["ROLE", "PATH"] {
+        if peek_words(parser, &["SET", word]) {
+            return Error::not_supported(format!("SET {word} is not supported yet"));
+        }
+    }
     if OTHER_STATEMENTS.contains(&word.as_str()) {
         return Error::not_supported(format!("{word} statements are not supported yet"));
     }
@@ -323,6 +405,8 @@ mod tests {
         assert_eq!(error(" ; "), "SYNTAX_ERROR: the statement is empty");
         assert_eq!(error("selec 1"), "SYNTAX_ERROR: line 1:1: expected: an SQL statement, found: selec (did you mean 'SELECT'?)");
         assert_eq!(error("delete t where a = 1"), "SYNTAX_ERROR: line 1:8: expected: FROM, found: t");
+        assert_eq!(error("select from t"), "SYNTAX_ERROR: line 1:8: a SELECT without columns (name columns before FROM, or write *)");
+        assert!(error("select a, from t").starts_with("SYNTAX_ERROR: line 1:11: there is a comma"), "{}", error("select a, from t"));
         assert_eq!(error("select (1\n  + 2 "), "SYNTAX_ERROR: line 2:6: expected: ), found: EOF");
     }
 

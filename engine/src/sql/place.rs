@@ -51,7 +51,7 @@ impl Places {
 }
 
 /// Where a name stands in the text.
-pub(super) fn start_of(name: &ObjectName) -> Option<Location> {
+pub fn start_of(name: &ObjectName) -> Option<Location> {
     match name.0.first() {
         Some(ObjectNamePart::Identifier(first)) if first.span.start.line > 0 => {
             Some(Location { line: first.span.start.line, column: first.span.start.column })

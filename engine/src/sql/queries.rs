@@ -4,13 +4,18 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, ExactNumberInfo, Expr, Fetch, FunctionArguments, Ident, LimitClause, ObjectNamePart, Query, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    VisitorMut, visit_expressions,
 };
 use nunatak_core::{Error, Result};
 
+use super::like_patterns;
 use super::names::normalized;
 use super::temporal_types::type_literal;
 use super::values;
+use super::word_arguments;
+
+/// What has its value by the session, or by the server that it is at.
+const OF_SESSION: [&str; 4] = ["current_user", "current_catalog", "current_schema", "version"];
 
 /// What a session says of itself.
 pub(super) struct SessionNames<'a> {
@@ -19,13 +24,28 @@ pub(super) struct SessionNames<'a> {
     pub(super) schema: Option<&'a str>,
 }
 
-/// Turns `FETCH FIRST n ROWS ONLY` into a limit, numbers with an exponent into doubles, and `current_user`, `current_catalog`, `current_schema` and `version()`
-/// into their values; literals get their types, and `VALUES` with subqueries become a union. `node` is a statement or a part of one.
+/// Turns `FETCH FIRST n ROWS ONLY` into a limit, numbers with an exponent into doubles, `U&'...'` into texts, and `current_user`, `current_catalog`,
+/// `current_schema` and `version()` into their values; functions with words among their arguments become plain calls, literals get their types, and `VALUES` with
+/// subqueries become a union. `node` is a statement or a part of one.
 pub(super) fn adapt(node: &mut impl VisitMut, session: SessionNames<'_>) -> Result<()> {
     match node.visit(&mut Adapter { session }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
+}
+
+/// Whether an expression asks for what the session is: another one would have another value.
+pub(super) fn names_session(expression: &Expr) -> bool {
+    let is_one = |name: &Ident| OF_SESSION.contains(&normalized(name).as_str());
+    let found = visit_expressions(expression, |part| {
+        let named = match part {
+            Expr::Identifier(name) => name.quote_style.is_none() && is_one(name),
+            Expr::Function(function) => matches!(function.name.0.as_slice(), [ObjectNamePart::Identifier(name)] if is_one(name)),
+            _ => false,
+        };
+        if named { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found.is_break()
 }
 
 struct Adapter<'a> {
@@ -50,6 +70,7 @@ impl VisitorMut for Adapter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        word_arguments::to_call(expression);
         let value = match expression {
             Expr::TypedString(literal) => {
                 type_literal(literal);
@@ -63,6 +84,10 @@ impl VisitorMut for Adapter<'_> {
             _ => None,
         };
         as_double(expression);
+        if let Err(error) = like_patterns::adapt(expression) {
+            return ControlFlow::Break(error);
+        }
+        as_plain_text(expression);
         if let Some(value) = value {
             *expression = Expr::Value(value.into());
         }
@@ -83,6 +108,16 @@ fn as_double(expression: &mut Expr) {
     if let Some(text) = number(expression).filter(|text| text.contains(['e', 'E'])) {
         let text = Box::new(Expr::Value(Value::SingleQuotedString(std::mem::take(text)).into()));
         *expression = Expr::Cast { kind: CastKind::Cast, expr: text, data_type: DataType::Double(ExactNumberInfo::None), array: false, format: None };
+    }
+}
+
+/// `U&'\00e9'`, whose escapes have been read, becomes the text that it is. DataFusion does not take it.
+fn as_plain_text(expression: &mut Expr) {
+    if let Expr::Value(ValueWithSpan { value, .. }) = expression
+        && let Value::UnicodeStringLiteral(text) = value
+    {
+        let text = std::mem::take(text);
+        *value = Value::SingleQuotedString(text);
     }
 }
 

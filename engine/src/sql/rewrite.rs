@@ -15,10 +15,60 @@ const AFTER_VALUES: [&str; 8] = ["ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "
 
 /// The tokens without whitespace and comments, and with these changes: each `?` becomes `$1`, `$2`, ...; `FOR VERSION AS OF e` becomes `FOR SYSTEM_TIME
 /// AS OF e` (which takes any expression, and has no other use here), and `FOR TIMESTAMP AS OF e` loses its `FOR`; `TABLE t` becomes `SELECT * FROM t`;
-/// a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`.
+/// types of casts are written as `sqlparser` has them; a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let tokens: Vec<_> = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
-    with_parentheses(with_table_queries(with_versions(with_numbers(with_columns_first(tokens)))))
+    with_parentheses(with_table_queries(with_versions(with_numbers(with_columns_first(with_types(with_bare_trims(tokens)))))))
+}
+
+/// In the types of casts `array(t)` becomes `array<t>`, and `row(a t)` becomes `TUPLE(a t)`: `sqlparser` knows rows by that name.
+fn with_types(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    for cast in 0..tokens.len() {
+        if !is_word(&tokens[cast], "CAST") && !is_word(&tokens[cast], "TRY_CAST") {
+            continue;
+        }
+        let Some((start, end)) = type_of_cast(&tokens, cast + 1) else { continue };
+        for at in start..end {
+            let Some(last) = closing(&tokens, at + 1).filter(|_| tokens[at + 1].token == Token::LParen) else { continue };
+            if is_word(&tokens[at], "ROW") {
+                tokens[at].token = Token::make_keyword("TUPLE");
+            } else if is_word(&tokens[at], "ARRAY") {
+                tokens[at + 1].token = Token::Lt;
+                tokens[last].token = Token::Gt;
+            }
+        }
+    }
+    tokens
+}
+
+/// Where the type stands in the parentheses that open at `start`: behind their last `AS`.
+fn type_of_cast(tokens: &[TokenWithSpan], start: usize) -> Option<(usize, usize)> {
+    let end = closing(tokens, start)?;
+    let mut depth = 0_usize;
+    let mut found = None;
+    for (at, token) in tokens.iter().enumerate().take(end).skip(start) {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(_) if depth == 1 && is_word(token, "AS") => found = Some((at + 1, end)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// `TRIM(LEADING FROM a)`, where `sqlparser` misses what is trimmed, becomes `ltrim(a)`.
+fn with_bare_trims(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    const NAMES: [(&str, &str); 3] = [("BOTH", "trim"), ("LEADING", "ltrim"), ("TRAILING", "rtrim")];
+    let starts: Vec<(usize, &str)> = (0..tokens.len().saturating_sub(3))
+        .filter(|&at| is_word(&tokens[at], "TRIM") && tokens[at + 1].token == Token::LParen && is_word(&tokens[at + 3], "FROM"))
+        .filter_map(|at| NAMES.iter().find(|(side, _)| is_word(&tokens[at + 2], side)).map(|(_, name)| (at, *name)))
+        .collect();
+    for (at, name) in starts.into_iter().rev() {
+        tokens[at].token = Token::make_keyword(name);
+        tokens.drain(at + 2..at + 4);
+    }
+    tokens
 }
 
 /// `INSERT INTO t PARTITION (...) (a, b)`, as Spark has it, becomes `INSERT INTO t (a, b) PARTITION (...)`.
@@ -70,9 +120,19 @@ fn with_versions(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 fn with_table_queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
+    // Behind the table that an INSERT names, and its columns.
+    let mut inserts = false;
     while let Some(token) = rest.next() {
         let names_table = matches!(rest.peek().map(|next| &next.token), Some(Token::Word(_)));
-        let starts_query = out.last().is_none_or(|last| last.token == Token::LParen || BEFORE_QUERY.iter().any(|word| is_word(last, word)));
+        let last_is = |words: &[&str]| out.last().is_some_and(|last| words.iter().any(|word| is_word(last, word)));
+        let starts_query = out.last().is_none_or(|last| last.token == Token::LParen)
+            || last_is(&BEFORE_QUERY)
+            || inserts && !last_is(&["INSERT", "INTO", "OVERWRITE"]);
+        if is_word(&token, "INSERT") {
+            inserts = out.is_empty() || last_is(&BEFORE_QUERY[..3]);
+        } else if ["SELECT", "VALUES", "WITH"].iter().any(|word| is_word(&token, word)) {
+            inserts = false;
+        }
         if is_word(&token, "TABLE") && names_table && starts_query {
             let span = token.span;
             out.extend(select_all_from().map(|token| TokenWithSpan { token, span }));
@@ -212,6 +272,19 @@ mod tests {
     }
 
     #[test]
+    fn types_of_casts() {
+        for (sql, expected) in [
+            ("cast(x as array(row(a integer, b array(varchar))))", "cast ( x as array < TUPLE ( a integer , b array < varchar > ) > )"),
+            ("try_cast(cast(a as b) as map(varchar, row(x date)))", "try_cast ( cast ( a as b ) as map ( varchar , TUPLE ( x date ) ) )"),
+            ("cast(array(select 1) as varchar)", "cast ( array ( select 1 ) as varchar )"),
+            ("cast(row(1, 2) as row(a decimal(3, 1)))", "cast ( row ( 1 , 2 ) as TUPLE ( a decimal ( 3 , 1 ) ) )"),
+            ("cast(x as", "cast ( x as"),
+        ] {
+            assert_eq!(rewritten(sql), expected);
+        }
+    }
+
+    #[test]
     fn columns_stand_before_partitions() {
         assert_eq!(rewritten("insert into t partition (k = f(1)) (a, b) select 1"), "insert into t ( a , b ) partition ( k = f ( 1 ) ) select 1");
         for sql in [
@@ -231,6 +304,17 @@ mod tests {
         assert_eq!(rewritten("select 1 union all (table t)"), "select 1 union all ( SELECT * FROM t )");
         assert_eq!(rewritten("create table t as table u"), "create table t as SELECT * FROM u");
         assert_eq!(rewritten("select * from table(f(1))"), "select * from table ( f ( 1 ) )");
+        assert_eq!(rewritten("insert into t table u"), "insert into t SELECT * FROM u");
+        assert_eq!(rewritten("insert into s.t (a, b) table u"), "insert into s . t ( a , b ) SELECT * FROM u");
+        assert_eq!(rewritten("insert into table t select 1"), "insert into table t select 1");
+    }
+
+    #[test]
+    fn trims_say_nothing_twice() {
+        assert_eq!(
+            rewritten("select trim(leading from a), trim(both 'x' from trim(both from b))"),
+            "select ltrim ( a ) , trim ( both 'x' from trim ( b ) )"
+        );
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! without an alias has no name (clients see `_col0`), and a column may be selected twice. So each such item gets an alias that holds
 //! [`MARK`], which no name that a user writes holds, and which is taken off again before a client sees it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, Ident, Select, SelectItem, Statement, TableFactor, TableWithJoins, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Expr, Ident, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+};
 
 use super::names::normalized;
 
@@ -14,13 +16,13 @@ pub(super) const MARK: char = '\u{1}';
 
 /// Gives every unnamed or repeated item of every `SELECT` a name of its own.
 pub(super) fn name_all(statement: &mut Statement) {
-    let _: ControlFlow<()> = statement.visit(&mut Namer);
+    let _: ControlFlow<()> = statement.visit(&mut Namer::default());
 }
 
 /// The name as a client sees it.
 pub fn output_name(name: &str) -> &str {
     match name.strip_prefix(MARK) {
-        Some(unnamed) => unnamed,
+        Some(unnamed) => unnamed.split(MARK).next().unwrap_or(unnamed),
         None => name.split(MARK).next().unwrap_or(name),
     }
 }
@@ -30,10 +32,30 @@ pub fn is_unnamed(name: &str) -> bool {
     name.starts_with(MARK)
 }
 
-struct Namer;
+#[derive(Default)]
+struct Namer {
+    /// The texts of the subqueries that stand for a value, with their numbers.
+    values: HashMap<String, usize>,
+}
 
 impl VisitorMut for Namer {
     type Break = ();
+
+    /// DataFusion knows the value of a subquery by the name of its column, so two of them have two.
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        let Expr::Subquery(query) = expression else { return ControlFlow::Continue(()) };
+        let text = query.to_string();
+        if let SetExpr::Select(select) = query.body.as_mut()
+            && let [item] = select.projection.as_mut_slice()
+            && let SelectItem::UnnamedExpr(value) = &*item
+            && !matches!(value, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. })
+        {
+            let next = self.values.len();
+            let alias = format!("{MARK}_col0{MARK}{}", self.values.entry(text).or_insert(next));
+            *item = SelectItem::ExprWithAlias { expr: value.clone(), alias: Ident::with_quote('"', alias) };
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let mut seen = HashSet::new();
@@ -131,9 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn values_of_subqueries_have_names_of_their_own() {
+        assert_eq!(
+            named("select sum((select 1)), max((select 2)), min((select 1)), (select a from t)"),
+            r#"SELECT sum((SELECT 1 AS "!_col0!0")) AS "!_col0", max((SELECT 2 AS "!_col0!1")) AS "!_col1", min((SELECT 1 AS "!_col0!0")) AS "!_col2", (SELECT a FROM t) AS "!_col3""#
+        );
+    }
+
+    #[test]
     fn clients_see_no_marks() {
         assert_eq!(output_name("\u{1}_col3"), "_col3");
         assert_eq!(output_name("a\u{1}2"), "a");
+        assert_eq!(output_name("\u{1}_col0\u{1}2"), "_col0");
         assert_eq!(output_name("a"), "a");
     }
 }

@@ -1,6 +1,7 @@
 //! The statements nunatak knows, as parsed: one value per kind, names not yet resolved.
 
 use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::tokenizer::Token;
 use nunatak_catalog::commit::RefChange;
 use nunatak_catalog::evolution::ColumnChange;
 use nunatak_catalog::spec::Type;
@@ -145,6 +146,58 @@ pub enum Statement {
         /// The property.
         name: String,
     },
+    /// `SET TIME ZONE 'zone'`; `None` for `LOCAL`.
+    SetTimeZone(Option<String>),
+    /// `PREPARE name FROM statement`.
+    Prepare {
+        /// What the statement is called.
+        name: String,
+        /// Its text, as written.
+        text: String,
+        /// Where that text starts.
+        start: Location,
+    },
+    /// `EXECUTE name [USING ...]` and `EXECUTE IMMEDIATE 'text' [USING ...]`.
+    ExecutePrepared(ExecutePrepared),
+    /// `DEALLOCATE PREPARE name`.
+    Deallocate {
+        /// What the statement is called.
+        name: String,
+    },
+    /// `DESCRIBE INPUT name` and `DESCRIBE OUTPUT name`.
+    DescribePrepared {
+        /// What the statement is called.
+        name: String,
+        /// What is asked.
+        part: DescribedPart,
+    },
+}
+
+/// A prepared statement that is run.
+#[derive(Clone, Debug)]
+pub struct ExecutePrepared {
+    /// Which one.
+    pub of: PreparedText,
+    /// The tokens of each value that takes the place of a parameter, in order.
+    pub arguments: Vec<Vec<Token>>,
+}
+
+/// Where the text of a prepared statement is.
+#[derive(Clone, Debug)]
+pub enum PreparedText {
+    /// In the session, under this name.
+    Named(String),
+    /// Here.
+    Immediate(String),
+}
+
+/// What is told of a prepared statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DescribedPart {
+    /// Its parameters.
+    Input,
+    /// Its columns.
+    Output,
 }
 
 /// What is explained, and how.

@@ -1,18 +1,29 @@
-//! `TIME` and `TIMESTAMP` in queries: they count microseconds, as the columns of tables do, where nothing else is written. DataFusion would count
+//! `TIME` and `TIMESTAMP` in queries, and the types of literals: times count microseconds, as the columns of tables do, where nothing else is written. DataFusion would count
 //! nanoseconds, which reach from 1677 to 2262 only. Times of day of both units are compared by nanoseconds, which DataFusion would not do at all.
+//!
+//! Also types that DataFusion has no names for (`uuid`, `varbinary`, `map(...)`, `row(...)`), and intervals that are multiplied and divided.
 
-use datafusion::arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields, TimeUnit};
 use datafusion::common::datatype::DataTypeExt;
 use datafusion::common::{DFSchema, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
-use datafusion::sql::sqlparser::ast::{self, TimezoneInfo, TypedString, Value};
+use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, ExactNumberInfo, TimezoneInfo, TypedString, Value};
 
+use super::names::normalized;
 use crate::functions::array_numbers::argument_types;
+use crate::functions::interval_scale;
+use crate::functions::rename_fields::cast_by_position;
+use crate::functions::text_cast::{UUID, is_text, written_out};
 
 /// The precision of a literal with more digits than microseconds have.
 const NANOSECONDS: u64 = 9;
+
+/// The most digits of a decimal.
+const DECIMAL_DIGITS_MAX: u64 = DECIMAL128_MAX_PRECISION as u64;
 
 /// The types of `TIME` and `TIMESTAMP` in literals and casts.
 #[derive(Debug)]
@@ -27,35 +38,99 @@ impl TypePlanner for TemporalTypes {
             }
             ast::DataType::Time(None | Some(6), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Microsecond),
             ast::DataType::Time(Some(NANOSECONDS), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Nanosecond),
-            _ => return Ok(None),
+            other => match other_type(other) {
+                Some(data_type) => data_type,
+                None => return Ok(None),
+            },
         };
         Ok(Some(data_type.into_nullable_field_ref()))
     }
 }
 
+/// The type that values of a written one have where DataFusion knows none.
+fn other_type(sql_type: &ast::DataType) -> Option<DataType> {
+    Some(match sql_type {
+        ast::DataType::Uuid => UUID,
+        ast::DataType::Varbinary(_) => DataType::Binary,
+        ast::DataType::Map(key, value) => {
+            let pair = Fields::from(vec![Field::new("key", type_within(key)?, false), Field::new("value", type_within(value)?, true)]);
+            DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair), false)), false)
+        }
+        // A row: see `rewrite`.
+        ast::DataType::Tuple(fields) => {
+            let field = |(place, field): (usize, &ast::StructField)| {
+                let name = field.field_name.as_ref().map_or_else(|| format!("c{place}"), normalized);
+                Some(Field::new(name, type_within(&field.field_type)?, true))
+            };
+            DataType::Struct(fields.iter().enumerate().map(field).collect::<Option<Fields>>()?)
+        }
+        _ => return None,
+    })
+}
+
+/// The same for types within rows and maps, which DataFusion does not see.
+fn type_within(sql_type: &ast::DataType) -> Option<DataType> {
+    use ast::DataType as Sql;
+    Some(match sql_type {
+        Sql::Boolean | Sql::Bool => DataType::Boolean,
+        Sql::TinyInt(_) => DataType::Int8,
+        Sql::SmallInt(_) => DataType::Int16,
+        Sql::Int(_) | Sql::Integer(_) => DataType::Int32,
+        Sql::BigInt(_) => DataType::Int64,
+        Sql::Real => DataType::Float32,
+        Sql::Double(_) | Sql::DoublePrecision => DataType::Float64,
+        Sql::Decimal(ExactNumberInfo::None) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
+        Sql::Decimal(ExactNumberInfo::Precision(digits)) => DataType::Decimal128(u8::try_from(*digits).ok()?, 0),
+        Sql::Decimal(ExactNumberInfo::PrecisionAndScale(digits, scale)) => {
+            DataType::Decimal128(u8::try_from(*digits).ok()?, i8::try_from(*scale).ok()?)
+        }
+        Sql::Varchar(_) | Sql::String(_) | Sql::Text => DataType::Utf8,
+        Sql::Date => DataType::Date32,
+        Sql::Timestamp(Some(0..=6), zone) => return type_within(&Sql::Timestamp(None, *zone)),
+        Sql::Array(ArrayElemTypeDef::AngleBracket(element)) => DataType::new_list(type_within(element)?, true),
+        other => TemporalTypes.plan_type_field(other).ok()??.data_type().clone(),
+    })
+}
+
 impl ExprPlanner for TemporalTypes {
     /// Comparisons, and arrays with what is put there by `||`, have to have a type before any rule sees them.
     fn plan_binary_op(&self, expression: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        use ast::BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq, StringConcat};
+        use ast::BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Multiply, NotEq, StringConcat};
         let RawBinaryExpr { op, mut left, mut right } = expression;
-        if op == StringConcat {
-            (left, right) = concatenated(left, right, schema)?;
-            return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+        let scaled = match op {
+            Multiply => interval_scale::times(&left, &right, schema).or_else(|| interval_scale::times(&right, &left, schema)),
+            Divide => interval_scale::divided(&left, &right, schema),
+            _ => None,
+        };
+        if let Some(scaled) = scaled {
+            return Ok(PlannerResult::Planned(scaled));
         }
-        if !matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
-            return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
-        }
-        let nanoseconds = DataType::Time64(TimeUnit::Nanosecond);
-        match (left.get_type(schema), right.get_type(schema)) {
-            (Ok(DataType::Time64(TimeUnit::Microsecond)), Ok(other)) if other == nanoseconds => left = cast(left, nanoseconds),
-            (Ok(other), Ok(DataType::Time64(TimeUnit::Microsecond))) if other == nanoseconds => right = cast(right, nanoseconds),
+        match op {
+            StringConcat => (left, right) = concatenated(left, right, schema)?,
+            Eq | NotEq | Lt | LtEq | Gt | GtEq => (left, right) = compared(left, right, schema),
             _ => {}
         }
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
     }
 }
 
-/// Both sides of `||`, cast where one is an array of floats and the other has decimals.
+/// Both sides of a comparison, cast where one is a time of day of another unit, or a text beside a UUID.
+fn compared(left: Expr, right: Expr, schema: &DFSchema) -> (Expr, Expr) {
+    let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else { return (left, right) };
+    let takes = |to: &DataType, from: &DataType| match to {
+        DataType::Time64(TimeUnit::Nanosecond) => *from == DataType::Time64(TimeUnit::Microsecond),
+        to => *to == UUID && is_text(from),
+    };
+    if takes(&left_type, &right_type) {
+        (left, cast(right, left_type))
+    } else if takes(&right_type, &left_type) {
+        (cast(left, right_type), right)
+    } else {
+        (left, right)
+    }
+}
+
+/// Both sides of `||`, cast where one is an array and the other has, or is, a value of another type than its elements.
 fn concatenated(left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
     let types = [left.get_type(schema)?, right.get_type(schema)?];
     let is_list = types.each_ref().map(|data_type| matches!(data_type, DataType::List(_)));
@@ -66,9 +141,8 @@ fn concatenated(left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Exp
         [false, false] => return Ok((left, right)),
     };
     let Some(alike) = argument_types(function, &types) else { return Ok((left, right)) };
-    let mut sides = [left, right].into_iter().zip(types).zip(alike).map(|((side, is), wanted)| if is == wanted { side } else { cast(side, wanted) });
-    match (sides.next(), sides.next()) {
-        (Some(left), Some(right)) => Ok((left, right)),
+    match alike.as_slice() {
+        [of_left, of_right] => Ok((cast_by_position(left, of_left, schema)?, cast_by_position(right, of_right, schema)?)),
         _ => internal_err!("'||' has two sides"),
     }
 }
@@ -78,7 +152,7 @@ fn concatenated(left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Exp
 pub(super) fn type_literal(literal: &mut TypedString) {
     let Value::SingleQuotedString(text) = &mut literal.value.value else { return };
     if matches!(literal.data_type, ast::DataType::Timestamp(..) | ast::DataType::Time(..)) {
-        add_seconds(text);
+        *text = written_out(text).into_owned();
     }
     // A date has signs and letters too.
     let time = text.split_once(':').map_or("", |(_, time)| time);
@@ -94,19 +168,22 @@ pub(super) fn type_literal(literal: &mut TypedString) {
             }
         }
         ast::DataType::Time(precision, _) if precision.is_none() && digits > 6 => *precision = Some(NANOSECONDS),
+        ast::DataType::Decimal(size @ ExactNumberInfo::None) => *size = decimal_size(text),
         _ => {}
     }
 }
 
-/// `2024-05-01 08:00 UTC` becomes `2024-05-01 08:00:00 UTC`.
-fn add_seconds(text: &mut String) {
-    let Some((hours, rest)) = text.split_once(':') else { return };
-    let minutes = rest.bytes().take_while(u8::is_ascii_digit).count();
-    // Behind the minutes is the end, or what has no part in the time of day: a zone.
-    let ends = minutes == 2 && !rest[minutes..].starts_with([':', '.']);
-    if ends && hours.ends_with(|last: char| last.is_ascii_digit()) {
-        let end = hours.len() + 1 + minutes;
-        text.insert_str(end, ":00");
+/// The size of `DECIMAL '12.30'`: as many digits as are written, as in Trino.
+fn decimal_size(text: &str) -> ExactNumberInfo {
+    let number = text.trim().trim_start_matches(['+', '-']);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole = whole.trim_start_matches('0');
+    let digits = (whole.len() + fraction.len()).max(1);
+    let are_digits = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    match (u64::try_from(digits), i64::try_from(fraction.len())) {
+        (Ok(digits), Ok(scale)) if are_digits && digits <= DECIMAL_DIGITS_MAX => ExactNumberInfo::PrecisionAndScale(digits, scale),
+        // What is no number is told so where it is read.
+        _ => ExactNumberInfo::None,
     }
 }
 
@@ -126,20 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn seconds_need_not_be_written() {
-        for (text, whole) in [
-            ("2024-05-01 08:00", "2024-05-01 08:00:00"),
-            ("2024-05-01 08:00 UTC", "2024-05-01 08:00:00 UTC"),
-            ("2024-05-01T08:00+02:00", "2024-05-01T08:00:00+02:00"),
-            ("08:00", "08:00:00"),
-            ("08:00:01.5", "08:00:01.5"),
-            ("2024-05-01", "2024-05-01"),
-            ("08:0", "08:0"),
-        ] {
-            let mut added = text.to_owned();
-            add_seconds(&mut added);
-            assert_eq!(added, whole);
+    fn decimals_have_the_digits_that_are_written() {
+        for (text, digits, scale) in [("12.30", 4, 2), ("-0.5", 1, 1), ("001.20", 3, 2), ("0", 1, 0), ("5.", 1, 0), (".05", 2, 2)] {
+            assert_eq!(decimal_size(text), ExactNumberInfo::PrecisionAndScale(digits, scale), "{text}");
         }
+        assert_eq!([decimal_size("1e3"), decimal_size(&"1".repeat(39))], [ExactNumberInfo::None, ExactNumberInfo::None]);
     }
 
     #[test]

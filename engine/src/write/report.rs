@@ -169,8 +169,11 @@ fn partition(spec: &PartitionSpec, schema: &spec::Schema, values: Vec<Option<Vec
         let Some(value) = value else {
             return Ok(None);
         };
-        let data_type = partition_type(field, schema)?;
-        Ok(Some(Literal::from(datum(&value, data_type)?)))
+        Ok(Some(match partition_type(field, schema)? {
+            // As manifests have them.
+            PrimitiveType::Uuid => Literal::fixed(value),
+            data_type => Literal::from(datum(&value, data_type)?),
+        }))
     });
     literals.collect()
 }

@@ -8,11 +8,14 @@ use arrow_flight::{Action, ActionType, CancelFlightInfoRequest, CancelFlightInfo
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
+use nunatak_core::{Code, Error};
 use prost::Message;
+use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
+use super::executions::{Found, held_elsewhere};
 use super::sessions::Caller;
-use super::{Service, command, status};
+use super::{Service, command, peers, status};
 
 /// The results of an action.
 pub(super) type ResultStream = BoxStream<'static, Result<arrow_flight::Result, Status>>;
@@ -35,8 +38,8 @@ pub(super) fn list() -> BoxStream<'static, Result<ActionType, Status>> {
 }
 
 impl Service {
-    /// Does an action.
-    pub(super) async fn act(&self, caller: &Caller, action: Action) -> Result<Response<ResultStream>, Status> {
+    /// Does an action of a call with these headers.
+    pub(super) async fn act(&self, caller: &Caller, action: Action, metadata: &MetadataMap) -> Result<Response<ResultStream>, Status> {
         match action.r#type.as_str() {
             "CreatePreparedStatement" => {
                 let request: ActionCreatePreparedStatementRequest = unpack(&action)?;
@@ -49,14 +52,14 @@ impl Service {
             }
             "CancelFlightInfo" => {
                 let request: CancelFlightInfoRequest = decode(&action)?;
-                let status = self.cancel(caller, &request.info.unwrap_or_default()).await?;
+                let status = self.cancel(caller, &request.info.unwrap_or_default(), metadata).await?;
                 Ok(caller.answer(one(CancelFlightInfoResult::new(status).encode_to_vec())))
             }
             "CancelQuery" => {
                 let request: ActionCancelQueryRequest = unpack(&action)?;
                 let info = FlightInfo::decode(request.info).map_err(|error| unreadable(&action, &error))?;
                 // The two messages share their numbers.
-                let result = ActionCancelQueryResult { result: self.cancel(caller, &info).await?.into() };
+                let result = ActionCancelQueryResult { result: self.cancel(caller, &info, metadata).await?.into() };
                 Ok(caller.answer(one(result.as_any().encode_to_vec())))
             }
             "SetSessionOptions" => {
@@ -69,16 +72,37 @@ impl Service {
         }
     }
 
-    /// Cancels the query that a flight info was given for.
-    async fn cancel(&self, caller: &Caller, info: &FlightInfo) -> Result<CancelStatus, Status> {
-        let mut cancelled = None;
-        for endpoint in &info.endpoint {
-            if let Some(ticket) = endpoint.ticket.as_ref().and_then(|ticket| statement_ticket(&ticket.ticket)) {
-                cancelled = self.executions.cancel(&ticket, &caller.owner.user, &self.coordinator).await?.or(cancelled);
+    /// Cancels the query that a flight info was given for, whichever coordinator runs it.
+    async fn cancel(&self, caller: &Caller, info: &FlightInfo, metadata: &MetadataMap) -> Result<CancelStatus, Status> {
+        let ticket = info.endpoint.iter().find_map(|endpoint| statement_ticket(&endpoint.ticket.as_ref()?.ticket)).ok_or_else(no_such_query)?;
+        let found = self.executions.cancel(&ticket, &caller.owner.user, &self.coordinator).await?;
+        let others = if peers::is_passed_on(metadata) { Vec::new() } else { self.coordinator.peers() };
+        let asked = match &found {
+            Found::Running => return Ok(CancelStatus::Cancelling),
+            Found::NotBegun => return Ok(CancelStatus::Cancelled),
+            Found::Nothing => return Err(no_such_query()),
+            Found::At(holder) if !others.contains(holder) => return Err(held_elsewhere("the ticket", holder)),
+            Found::At(holder) => vec![holder.clone()],
+            Found::NotHere | Found::Taken(_) => others,
+        };
+        let answers = peers::cancel(asked, info, metadata).await;
+        match found {
+            _ if answers.is_cancelling => Ok(CancelStatus::Cancelling),
+            _ if !answers.silent.is_empty() => {
+                let message = format!("these coordinators, which may run the query, cannot be told to cancel it: {}", answers.silent.join(", "));
+                Err(status::of(&Error::new(Code::RemoteHostGone, message).with_hint("try again, or end the stream of its rows"), None))
             }
+            // Nobody runs it, and all know now that it must not.
+            Found::NotHere => Ok(CancelStatus::Cancelled),
+            Found::At(_) if answers.is_cancelled => Ok(CancelStatus::Cancelled),
+            Found::Taken(Some(status)) => Err(status),
+            _ => Err(no_such_query()),
         }
-        cancelled.ok_or_else(|| status::no_such("the query", "it may have ended, or run at another coordinator: end its stream there"))
     }
+}
+
+fn no_such_query() -> Status {
+    status::no_such("the query", "it may have ended already")
 }
 
 fn refusal(action: &str) -> Status {

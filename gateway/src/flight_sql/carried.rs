@@ -1,7 +1,6 @@
 //! Statements as tickets, and handles of prepared statements, carry them: whole, so that each coordinator of a cluster can take any of them.
 //!
-//! Nothing in them has to be believed: who hands one in can run any statement as the same user, in any session that is let in here. What is too long to travel stays in
-//! the coordinator, which the ticket or handle then names.
+//! They are signed (`seal`), and good for their user only. What is too long to travel stays in the coordinator, which the ticket or handle then names.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +56,7 @@ pub(super) struct Carried {
 impl Carried {
     /// A statement that was planned in a session.
     pub(super) fn new(sql: String, is_update: bool, session: &Session) -> Self {
-        let Session { user, catalog, schema, properties } = session.clone();
+        let Session { user, catalog, schema, properties, .. } = session.clone();
         let id = Bytes::copy_from_slice(Uuid::now_v7().as_bytes());
         Self { id, sql, is_update, user, catalog, schema, properties, ..Self::default() }
     }
@@ -85,12 +84,17 @@ impl Carried {
     /// Reads what a client has brought back, with its id; `None` for what is none of ours.
     pub(super) fn read(bytes: &Bytes) -> Option<(Uuid, Self)> {
         let carried = Self::decode(bytes.clone()).ok()?;
-        Some((Uuid::from_slice(&carried.id).ok()?, carried))
+        Some((carried.id()?, carried))
     }
 
-    /// As bytes for a client.
-    pub(super) fn write(&self) -> Bytes {
-        self.encode_to_vec().into()
+    /// Its id.
+    pub(super) fn id(&self) -> Option<Uuid> {
+        Uuid::from_slice(&self.id).ok()
+    }
+
+    /// As bytes, which are not signed yet.
+    pub(super) fn write(&self) -> Vec<u8> {
+        self.encode_to_vec()
     }
 
     /// Whether it is short enough to travel.
@@ -111,7 +115,7 @@ impl Carried {
     /// The same, unchecked: to be compared with.
     pub(super) fn claimed_session(&self) -> Session {
         let Self { user, catalog, schema, properties, .. } = self.clone();
-        Session { user, catalog, schema, properties }
+        Session { user, catalog, schema, properties, prepared: None }
     }
 
     /// Puts values to its parameters in the place of those that it has.
@@ -153,7 +157,7 @@ mod tests {
         let mut carried = Carried::new("SELECT ?, ?".to_owned(), false, &session());
         assert_eq!(carried.values().await?, None);
         carried.bind(Some(values.clone())).await?;
-        let (id, read) = Carried::read(&carried.write()).ok_or("cannot be read")?;
+        let (id, read) = Carried::read(&carried.write().into()).ok_or("cannot be read")?;
         assert_eq!((id.get_version_num(), read.claimed_session(), read.values().await?), (7, session(), Some(values)));
         assert!(read == carried && read.can_travel());
         carried.bind(None).await?;
@@ -175,7 +179,7 @@ mod tests {
         assert!(!long.can_travel());
         let stub = long.stub("h:1");
         assert!(stub.can_travel() && stub.sql.is_empty() && stub.holder.as_deref() == Some("h:1"));
-        assert_eq!(Carried::read(&stub.write()).map(|(id, _)| id), Carried::read(&long.write()).map(|(id, _)| id));
+        assert!(stub.id().is_some() && stub.id() == long.id());
     }
 
     #[test]

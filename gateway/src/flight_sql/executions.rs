@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
-use arrow_flight::CancelStatus;
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -20,6 +19,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::carried::Carried;
+use super::seal::Seal;
 use super::sessions::{Owner, is_recent};
 use super::status;
 use crate::limits;
@@ -43,6 +43,7 @@ struct Inner {
     here: Arc<str>,
     /// Who knows which tickets were used.
     claims: Arc<dyn SessionStore>,
+    seal: Seal,
     /// Statements whose tickets do not carry them.
     held: Mutex<Expiring<Carried>>,
     /// Tickets that must not run any more.
@@ -54,6 +55,23 @@ struct State {
     user: String,
     cancelled: CancellationToken,
     query: OnceLock<QueryId>,
+}
+
+/// What a cancellation has found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// The query runs here, and is about to end.
+    Running,
+    /// It has not begun, and will not, wherever its ticket is brought.
+    NotBegun,
+    /// It does not run here, and will not; other coordinators take its ticket, too.
+    NotHere,
+    /// Its one run is taken, or cannot be claimed for this reason: it may be the run of another coordinator.
+    Taken(Option<Status>),
+    /// The coordinator at that address has it.
+    At(String),
+    /// There is no such query of this user.
+    Nothing,
 }
 
 /// A run: it can be cancelled by its ticket for as long as this lives.
@@ -68,17 +86,18 @@ impl Executions {
     pub(super) fn new(here: Arc<str>, claims: Arc<dyn SessionStore>) -> Self {
         let held = Mutex::new(Expiring::new(TICKET_TTL, Renewal::Never, limits::HELD_MAX));
         let cancelled = Mutex::new(Expiring::new(TICKET_TTL, Renewal::Never, limits::CANCELLED_MAX));
-        Self(Arc::new(Inner { here, claims, held, cancelled, running: DashMap::new() }))
+        let seal = Seal::new(Arc::clone(&claims));
+        Self(Arc::new(Inner { here, claims, seal, held, cancelled, running: DashMap::new() }))
     }
 
     /// A ticket for a statement: the statement itself, or its name where it stays here.
-    pub(super) fn issue(&self, statement: Carried) -> Carried {
+    pub(super) async fn issue(&self, statement: Carried) -> Carried {
         // Of an update whose run could not be claimed from all, one coordinator alone decides.
-        if statement.can_travel() && (!statement.is_update || self.0.claims.can_claim()) {
+        if statement.can_travel() && (!statement.is_update || self.0.claims.can_claim().await) {
             return statement;
         }
         let stub = statement.stub(&self.0.here);
-        if let Some((id, _)) = Carried::read(&stub.write()) {
+        if let Some(id) = stub.id() {
             lock(&self.0.held).insert(id, statement, Instant::now());
         }
         stub
@@ -86,7 +105,7 @@ impl Executions {
 
     /// Takes a user's ticket back, for its statement to be run.
     pub(super) async fn redeem(&self, ticket: &Bytes, user: &str) -> Result<(Carried, Run), Status> {
-        let (id, carried) = Carried::read(ticket).ok_or_else(no_such_ticket)?;
+        let (id, carried) = self.open(ticket)?;
         // From now on a cancellation finds it running.
         let run = self.start(id, user).ok_or_else(no_such_ticket)?;
         let (statement, is_to_be_claimed) = match &carried.holder {
@@ -107,6 +126,10 @@ impl Executions {
             return Err(no_such_ticket());
         }
         Ok((statement, run))
+    }
+
+    fn open(&self, ticket: &Bytes) -> Result<(Uuid, Carried), Status> {
+        self.0.seal.open(ticket, "the ticket", "ask for the statement again")
     }
 
     fn take_held(&self, ticket: Uuid, user: &str) -> Option<Carried> {
@@ -131,31 +154,38 @@ impl Executions {
         run
     }
 
-    /// Cancels what a user's ticket stands for; `None` where it stands for nothing that this coordinator knows of, or nothing any more.
-    pub(super) async fn cancel(&self, ticket: &Bytes, user: &str, coordinator: &Coordinator) -> Result<Option<CancelStatus>, Status> {
-        let Some((id, carried)) = Carried::read(ticket) else { return Ok(None) };
-        if carried.holder.is_some() && self.take_held(id, user).is_some() {
-            return Ok(Some(CancelStatus::Cancelled));
+    /// Cancels what a user's ticket stands for, as far as this coordinator can.
+    pub(super) async fn cancel(&self, ticket: &Bytes, user: &str, coordinator: &Coordinator) -> Result<Found, Status> {
+        let (id, carried) = self.open(ticket)?;
+        if let Some(holder) = carried.holder.as_ref().filter(|holder| ***holder != *self.0.here) {
+            return Ok(Found::At(holder.clone()));
         }
-        // Before it is looked for: a run that begins meanwhile sees it.
-        lock(&self.0.cancelled).insert(id, (), Instant::now());
+        match carried.holder {
+            Some(_) if self.take_held(id, user).is_some() => return Ok(Found::NotBegun),
+            Some(_) => {}
+            None if carried.user != user => return Ok(Found::Nothing),
+            // Before it is looked for: a run that begins meanwhile sees it.
+            None => drop(lock(&self.0.cancelled).insert(id, (), Instant::now())),
+        }
         let running = self.0.running.get(&id).filter(|state| state.user == user).map(|state| Arc::clone(state.value()));
         if let Some(state) = running {
             state.cancelled.cancel();
             if let Some(query) = state.query.get() {
                 coordinator.cancel(query);
             }
-            return Ok(Some(CancelStatus::Cancelling));
+            return Ok(Found::Running);
         }
-        let is_over = if carried.holder.is_some() || carried.user != user {
-            true
-        } else if carried.is_update {
-            !self.claim(id, user).await?
-        } else {
-            // It may run elsewhere.
-            coordinator.may_have_peers()
-        };
-        Ok((!is_over).then_some(CancelStatus::Cancelled))
+        if carried.holder.is_some() {
+            return Ok(Found::Nothing);
+        }
+        if !carried.is_update {
+            return Ok(Found::NotHere);
+        }
+        Ok(match self.claim(id, user).await {
+            Ok(true) => Found::NotBegun,
+            Ok(false) => Found::Taken(None),
+            Err(status) => Found::Taken(Some(status)),
+        })
     }
 
     /// Begins a run; `None` if there is one of the same ticket.
@@ -227,7 +257,7 @@ mod tests {
         let (executions, missing) = (executions(), Some(tonic::Code::NotFound));
         let long = || Carried::new("x".repeat(limits::HANDLE_BYTES_MAX), false, &Session::new("ada", "lake", None));
         for (statement, is_good_once) in [(statement(true), true), (statement(false), false), (long(), true)] {
-            let ticket = executions.issue(statement.clone()).write();
+            let ticket = executions.0.seal.close(&executions.issue(statement.clone()).await);
             assert_eq!(code(executions.redeem(&ticket, "bob").await), missing);
             let (redeemed, run) = executions.redeem(&ticket, "ada").await?;
             assert!(redeemed == statement);
@@ -243,11 +273,11 @@ mod tests {
     async fn every_coordinator_of_a_cluster_takes_what_travels() -> Result<(), Status> {
         let claims: Arc<dyn SessionStore> = Arc::new(EmbeddedSessions::new(TICKET_TTL));
         let (one, other) = (Executions::new("h:1".into(), Arc::clone(&claims)), Executions::new("h:2".into(), claims));
-        let ticket = one.issue(statement(true)).write();
+        let ticket = one.0.seal.close(&one.issue(statement(true)).await);
         drop(other.redeem(&ticket, "ada").await?);
         assert_eq!(code(one.redeem(&ticket, "ada").await), Some(tonic::Code::NotFound), "the other one has run it");
         let long = Carried::new("x".repeat(limits::HANDLE_BYTES_MAX), false, &Session::new("ada", "lake", None));
-        let ticket = one.issue(long).write();
+        let ticket = one.0.seal.close(&one.issue(long).await);
         let refused = other.redeem(&ticket, "ada").await.err().map(|status| status.message().to_owned());
         assert!(refused.is_some_and(|text| text.contains("the coordinator at h:1 holds")));
         drop(one.redeem(&ticket, "ada").await?);

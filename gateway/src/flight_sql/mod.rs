@@ -12,7 +12,9 @@ mod handshake;
 mod headers;
 mod metadata;
 mod parameters;
+mod peers;
 mod prepared;
+mod seal;
 mod session_options;
 mod sessions;
 mod sql_info;
@@ -31,6 +33,7 @@ use arrow_flight::{
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use nunatak_coordinator::query::Coordinator;
+use nunatak_core::panics::caught_async;
 use nunatak_core::{Error, Result as NunatakResult};
 use prost::Message;
 use tokio::net::TcpListener;
@@ -46,6 +49,7 @@ use self::executions::Executions;
 use self::headers::Headers;
 use self::metadata::Metadata;
 use self::prepared::PreparedStatements;
+use self::seal::Seal;
 use self::sessions::{Caller, Sessions};
 use crate::limits;
 
@@ -73,6 +77,7 @@ struct Service {
     sessions: Sessions,
     executions: Executions,
     prepared: PreparedStatements,
+    seal: Seal,
     metadata: Metadata,
 }
 
@@ -82,7 +87,8 @@ impl Service {
         let store = coordinator.sessions();
         let sessions = Sessions::new(Arc::clone(store));
         let executions = Executions::new(Arc::clone(coordinator.flight()), Arc::clone(store));
-        Ok(Self { coordinator, sessions, executions, prepared: PreparedStatements::new(), metadata })
+        let seal = Seal::new(Arc::clone(store));
+        Ok(Self { sessions, executions, prepared: PreparedStatements::new(seal.clone()), seal, metadata, coordinator })
     }
 
     /// Who calls, in which session.
@@ -119,43 +125,59 @@ impl FlightService for Service {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let caller = self.caller(request.metadata()).await?;
-        let descriptor = request.into_inner();
-        let (schema, endpoint) = match command(&descriptor.cmd)? {
-            Command::CommandStatementQuery(query) => self.statement_info(&caller, query).await?,
-            Command::CommandPreparedStatementQuery(query) => self.prepared_info(&caller, &query.prepared_statement_handle).await?,
-            other => {
-                let schema = encode::schema_bytes(self.metadata.schema(other.clone())?.as_ref())?;
-                (schema, FlightEndpoint::new().with_ticket(Ticket::new(other.into_any().encode_to_vec())))
-            }
-        };
-        let info = FlightInfo { schema, ..FlightInfo::new() };
-        Ok(caller.answer(info.with_endpoint(endpoint).with_descriptor(descriptor)))
+        guarded(async move {
+            let caller = self.caller(request.metadata()).await?;
+            let descriptor = request.into_inner();
+            let (schema, endpoint) = match command(&descriptor.cmd)? {
+                Command::CommandStatementQuery(query) => self.statement_info(&caller, query).await?,
+                Command::CommandPreparedStatementQuery(query) => self.prepared_info(&caller, &query.prepared_statement_handle).await?,
+                other => {
+                    let schema = encode::schema_bytes(self.metadata.schema(other.clone())?.as_ref())?;
+                    (schema, FlightEndpoint::new().with_ticket(Ticket::new(other.into_any().encode_to_vec())))
+                }
+            };
+            let info = FlightInfo { schema, ..FlightInfo::new() };
+            Ok(caller.answer(info.with_endpoint(endpoint).with_descriptor(descriptor)))
+        })
+        .await
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let caller = self.caller(request.metadata()).await?;
-        let schema = self.schema(&caller, command(&request.get_ref().cmd)?).await?;
-        Ok(caller.answer(SchemaResult { schema }))
+        guarded(async move {
+            let caller = self.caller(request.metadata()).await?;
+            let schema = self.schema(&caller, command(&request.get_ref().cmd)?).await?;
+            Ok(caller.answer(SchemaResult { schema }))
+        })
+        .await
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let caller = self.caller(request.metadata()).await?;
-        match command(&request.get_ref().ticket)? {
-            Command::TicketStatementQuery(ticket) => self.statement_rows(&caller, &ticket).await,
-            Command::CommandPreparedStatementQuery(query) => self.prepared_rows(&caller, &query.prepared_statement_handle).await,
-            other => Ok(caller.answer(encode::batch(self.metadata.rows(&self.coordinator, &caller.owner.user, other).await?))),
-        }
+        guarded(async move {
+            let caller = self.caller(request.metadata()).await?;
+            match command(&request.get_ref().ticket)? {
+                Command::TicketStatementQuery(ticket) => self.statement_rows(&caller, &ticket).await,
+                Command::CommandPreparedStatementQuery(query) => self.prepared_rows(&caller, &query.prepared_statement_handle).await,
+                other => Ok(caller.answer(encode::batch(self.metadata.rows(&self.coordinator, &caller.owner.user, other).await?))),
+            }
+        })
+        .await
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let caller = self.caller(request.metadata()).await?;
-        self.put(&caller, request.into_inner()).await
+        guarded(async move {
+            let caller = self.caller(request.metadata()).await?;
+            self.put(&caller, request.into_inner()).await
+        })
+        .await
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let caller = self.caller(request.metadata()).await?;
-        self.act(&caller, request.into_inner()).await
+        guarded(async move {
+            let (metadata, _, action) = request.into_parts();
+            let caller = self.caller(&metadata).await?;
+            self.act(&caller, action, &metadata).await
+        })
+        .await
     }
 
     async fn list_actions(&self, _request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
@@ -173,6 +195,11 @@ impl FlightService for Service {
     async fn do_exchange(&self, _request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
         Err(status::unsupported("DoExchange is not supported: use DoGet or DoPut"))
     }
+}
+
+/// What a call gives. A defect ends one call, and not the connection with all others that a client makes on it.
+async fn guarded<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    caught_async(call).await.unwrap_or_else(|panic| Err(status::failed(&panic, "", None)))
 }
 
 /// The command in a descriptor or ticket.

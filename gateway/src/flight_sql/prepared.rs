@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::carried::Carried;
 use super::encode::{self, DataStream};
 use super::executions::held_elsewhere;
+use super::seal::Seal;
 use super::sessions::Caller;
 use super::statements::statement_of;
 use super::{Service, status};
@@ -27,6 +28,7 @@ use crate::limits;
 
 /// What is kept of prepared statements.
 pub(super) struct PreparedStatements {
+    seal: Seal,
     /// Statements whose handles do not carry them.
     held: Mutex<Expiring<Carried>>,
     /// The values bound last, and by whom.
@@ -35,8 +37,9 @@ pub(super) struct PreparedStatements {
 
 impl PreparedStatements {
     /// None yet.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seal: Seal) -> Self {
         Self {
+            seal,
             held: Mutex::new(Expiring::new(limits::PREPARED_IDLE_MAX, Renewal::Use, limits::HELD_MAX)),
             bound: Mutex::new(Expiring::new(limits::PREPARED_IDLE_MAX, Renewal::Use, limits::BOUND_MAX)),
         }
@@ -45,24 +48,28 @@ impl PreparedStatements {
     /// The handle of a statement of the coordinator at `here`.
     fn handle(&self, statement: Carried, here: &str) -> Bytes {
         if statement.can_travel() {
-            return statement.write();
+            return self.seal.close(&statement);
         }
-        let handle = statement.stub(here).write();
-        if let Some((id, _)) = Carried::read(&handle) {
+        let stub = statement.stub(here);
+        if let Some(id) = stub.id() {
             lock(&self.held).insert(id, statement, Instant::now());
         }
-        handle
+        self.seal.close(&stub)
     }
 
     /// What a user's handle stands for.
     fn get(&self, handle: &Bytes, user: &str, here: &str) -> Result<(Uuid, Carried), Status> {
-        let (id, carried) = Carried::read(handle).ok_or_else(no_such_statement)?;
+        let (id, carried) = self.open(handle)?;
         let statement = match &carried.holder {
             Some(holder) if holder != here => return Err(held_elsewhere("the prepared statement", holder)),
             Some(_) => lock(&self.held).get(id, Instant::now()).cloned().ok_or_else(no_such_statement)?,
             None => carried,
         };
         if statement.user == user { Ok((id, statement)) } else { Err(no_such_statement()) }
+    }
+
+    fn open(&self, handle: &Bytes) -> Result<(Uuid, Carried), Status> {
+        self.seal.open(handle, "the prepared statement", "prepare it again")
     }
 
     fn bind(&self, id: Uuid, user: &str, values: Option<RecordBatch>) {
@@ -81,7 +88,7 @@ impl PreparedStatements {
     /// Closes a statement. Of one that was closed before, or is kept nowhere, nothing is left.
     fn close(&self, handle: &Bytes, user: &str) {
         let now = Instant::now();
-        let Some((id, carried)) = Carried::read(handle) else { return };
+        let Ok((id, carried)) = self.open(handle) else { return };
         let mut held = lock(&self.held);
         let is_theirs = match carried.holder {
             Some(_) => held.get(id, now).is_some_and(|statement| statement.user == user),
@@ -132,7 +139,7 @@ impl Service {
             return Ok(handle.clone());
         }
         statement.bind(values).await?;
-        Ok(if statement.can_travel() { statement.write() } else { handle.clone() })
+        Ok(if statement.can_travel() { self.prepared.seal.close(&statement) } else { handle.clone() })
     }
 
     /// The schema of a prepared statement's rows.
@@ -148,7 +155,7 @@ impl Service {
         let schema = self.rows_schema(caller, &prepared).await?;
         let mut statement = Carried::new(prepared.sql, prepared.is_update, &caller.session).of(&caller.owner);
         statement.bind(values).await?;
-        Ok((schema, self.endpoint(statement)))
+        Ok((schema, self.endpoint(statement).await))
     }
 
     /// Runs a prepared statement that was asked for by its handle instead of a ticket.
@@ -217,11 +224,18 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::Int64Array;
-    use nunatak_coordinator::query::Session;
+    use nunatak_coordinator::query::{SESSION_IDLE_MAX, Session};
+    use nunatak_state::EmbeddedSessions;
 
     use super::*;
 
     const HERE: &str = "h:1";
+
+    /// Those of two coordinators of a cluster.
+    fn two() -> (PreparedStatements, PreparedStatements) {
+        let seal = Seal::new(Arc::new(EmbeddedSessions::new(SESSION_IDLE_MAX)));
+        (PreparedStatements::new(seal.clone()), PreparedStatements::new(seal))
+    }
 
     fn statement(sql: String) -> Carried {
         Carried::new(sql, false, &Session::new("ada", "lake", None))
@@ -233,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_handle_is_its_users_wherever_it_is_brought() -> Result<(), Status> {
-        let (one, other) = (PreparedStatements::new(), PreparedStatements::new());
+        let (one, other) = two();
         let handle = one.handle(statement("SELECT 1".to_owned()), HERE);
         assert_eq!(other.get(&handle, "ada", "h:2")?.1.sql, "SELECT 1");
         assert_eq!(missing(other.get(&handle, "bob", "h:2")), Some(tonic::Code::NotFound));
@@ -243,10 +257,10 @@ mod tests {
 
     #[test]
     fn a_long_statement_stays_until_it_is_closed() -> Result<(), Status> {
-        let (one, other) = (PreparedStatements::new(), PreparedStatements::new());
+        let (one, other) = two();
         let long = "x".repeat(limits::HANDLE_BYTES_MAX);
         let handle = one.handle(statement(long.clone()), HERE);
-        assert!(handle.len() < 100);
+        assert!(handle.len() < 150);
         let elsewhere = other.get(&handle, "ada", "h:2").err().map(|status| status.message().to_owned());
         assert!(elsewhere.is_some_and(|text| text.contains("the coordinator at h:1 holds")));
         assert_eq!(missing(one.get(&handle, "bob", HERE)), Some(tonic::Code::NotFound));
@@ -259,7 +273,7 @@ mod tests {
 
     #[test]
     fn values_are_their_users_until_the_statement_is_closed() -> Result<(), Box<dyn std::error::Error>> {
-        let prepared = PreparedStatements::new();
+        let (prepared, _) = two();
         let handle = prepared.handle(statement("SELECT ?".to_owned()), HERE);
         let (id, _) = prepared.get(&handle, "ada", HERE)?;
         let values = RecordBatch::try_from_iter([("$1", Arc::new(Int64Array::from(vec![1])) as _)])?;

@@ -36,6 +36,8 @@ pub(super) fn apply(stored: &mut StoredSession, change: &SessionChange) {
             }
             stored.schema = Some(schema.clone());
         }
+        // Sessions here keep none: the protocol has prepared statements of its own.
+        SessionChange::Prepare { .. } | SessionChange::Deallocate { .. } => {}
     }
 }
 

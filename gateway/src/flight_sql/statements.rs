@@ -37,13 +37,13 @@ impl Service {
         refuse_transaction(query.transaction_id.as_ref())?;
         let plan = self.plan(&caller.session, &query.query).await?;
         let statement = Carried::new(query.query, plan.kind == StatementKind::Update, &caller.session).of(&caller.owner);
-        Ok((encode::schema_bytes(&plan.schema)?, self.endpoint(statement)))
+        Ok((encode::schema_bytes(&plan.schema)?, self.endpoint(statement).await))
     }
 
     /// A ticket for a statement, and who takes it: anyone, unless the statement stays in this coordinator.
-    pub(super) fn endpoint(&self, statement: Carried) -> FlightEndpoint {
-        let issued = self.executions.issue(statement);
-        let command = TicketStatementQuery { statement_handle: issued.write() }.as_any();
+    pub(super) async fn endpoint(&self, statement: Carried) -> FlightEndpoint {
+        let issued = self.executions.issue(statement).await;
+        let command = TicketStatementQuery { statement_handle: self.seal.close(&issued) }.as_any();
         let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(command.encode_to_vec()));
         match issued.holder {
             Some(holder) if self.coordinator.may_have_peers() => endpoint.with_location(format!("grpc+tcp://{holder}")),

@@ -75,6 +75,11 @@ pub(super) fn no_such(what: &str, hint: &str) -> Status {
     of(&Error::new(Code::NotFound, format!("{what} is not known, or has expired")).with_hint(hint), None)
 }
 
+/// A handle that this cluster has not signed: it is made up, or of a cluster, or a process, that is gone.
+pub(super) fn not_ours(what: &str, hint: &str) -> Status {
+    of(&Error::new(Code::NotFound, format!("{what} was not given out by this cluster as it is now")).with_hint(hint), None)
+}
+
 /// A request that cannot be read.
 pub(super) fn malformed(message: impl Into<String>) -> Status {
     of(&Error::new(Code::InvalidArguments, message), None)

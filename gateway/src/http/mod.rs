@@ -1,11 +1,12 @@
-//! The HTTP door: what the server is, whether it is well, and its catalogs by the Iceberg REST protocol.
+//! The HTTP door: what the server is, whether it is well, statements by the protocol of Trino's clients, and its catalogs by the Iceberg REST protocol.
 
 mod health;
 mod iceberg;
 mod info;
+mod trino;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::{any, get};
@@ -21,17 +22,27 @@ struct State {
     coordinator: Coordinator,
     started: Instant,
     rest_tokens: Arc<[String]>,
+    trino: trino::Trino,
 }
 
-/// Answers on `listener` until `shutdown`, and then until the calls under way have ended. `rest_tokens` are those of the clients of catalogs.
-pub(crate) async fn serve(listener: TcpListener, coordinator: Coordinator, rest_tokens: Vec<String>, shutdown: CancellationToken) -> Result<()> {
+/// How the door is set up.
+pub(crate) struct Options {
+    /// The tokens of the clients of catalogs.
+    pub(crate) rest_tokens: Vec<String>,
+    /// A query of Trino's clients whose results nobody has asked for in this time is cancelled.
+    pub(crate) client_timeout: Duration,
+}
+
+/// Answers on `listener` until `shutdown`, and then until the calls under way have ended.
+pub(crate) async fn serve(listener: TcpListener, coordinator: Coordinator, options: Options, shutdown: CancellationToken) -> Result<()> {
     let listener = listener.tap_io(|stream| {
         // A connection without it is slower, and that is all.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
     });
-    axum::serve(listener, router(State { coordinator, started: Instant::now(), rest_tokens: rest_tokens.into() }))
+    let trino = trino::Trino::start(coordinator.clone(), options.client_timeout, shutdown.clone());
+    axum::serve(listener, router(State { coordinator, started: Instant::now(), rest_tokens: options.rest_tokens.into(), trino }))
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
         .map_err(|error| Error::internal("the HTTP server failed").with_source(error))
@@ -40,6 +51,11 @@ pub(crate) async fn serve(listener: TcpListener, coordinator: Coordinator, rest_
 fn router(state: State) -> Router {
     Router::new()
         .route("/v1/info", get(info::get))
+        .route("/v1/info/state", get(trino::state))
+        .route("/v1/statement", any(trino::serve))
+        .route("/v1/statement/{*path}", any(trino::serve))
+        .route("/v1/query", any(trino::serve))
+        .route("/v1/query/{*path}", any(trino::serve))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/iceberg", any(iceberg::serve))

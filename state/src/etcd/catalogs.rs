@@ -9,6 +9,7 @@ use nunatak_core::config::Etcd;
 use tokio::sync::watch;
 
 use super::mirror::{Mirror, Value};
+use super::servers::at_run_time;
 use crate::catalogs::too_many;
 use crate::{CatalogDefinition, CatalogStore, StoredCatalog, StoredCatalogs};
 
@@ -42,11 +43,15 @@ impl CatalogStore for EtcdCatalogs {
         if expected.is_none() {
             too_many(self.0.count())?;
         }
-        self.0.put(name, &definition, expected.map(revision), None).await
+        self.0.put(name, &definition, expected.map(revision), None).await.map_err(at_run_time)
     }
 
     async fn delete(&self, name: &str, expected: u64) -> Result<bool> {
-        self.0.delete(name, revision(expected)).await
+        self.0.delete(name, revision(expected)).await.map_err(at_run_time)
+    }
+
+    async fn delete_unreadable(&self, name: &str) -> Result<bool> {
+        self.0.delete_unreadable(name).await.map_err(at_run_time)
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use etcd_client::{Event, GetOptions, KeyValue, WatchOptions, WatchResponse, WatchStream};
-use nunatak_core::Result;
+use nunatak_core::{Code, Error, Result};
 use tracing::{debug, info, warn};
 
-use super::servers::Servers;
+use super::servers::{Servers, is_compacted};
 
 /// The pause before a watch that has ended begins again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -15,6 +15,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_secs(1);
 /// How many keys are listed at a time: an answer may have 4 MiB.
 const PAGE: i64 = 50;
+/// How often a list is begun whose revision is compacted before it has ended.
+const LISTS_MAX: usize = 5;
 
 /// Who follows the keys with a prefix.
 pub(crate) trait Follower: Send + Sync + 'static {
@@ -106,17 +108,35 @@ pub(crate) async fn read<F: Follower>(follower: &Weak<F>, mut changes: WatchStre
 
 /// Lists all keys, and gives the revision in which they are these.
 pub(super) async fn list<F: Follower>(follower: &F) -> Result<i64> {
+    for _ in 0..LISTS_MAX {
+        if let Some((pairs, revision)) = pages(follower).await? {
+            follower.listed(&pairs, revision);
+            return Ok(revision);
+        }
+    }
+    let message = format!("etcd compacts its revisions faster than the {} can be listed", follower.what());
+    Err(Error::new(Code::ClusterStateUnavailable, message).with_hint("let it keep them for some minutes"))
+}
+
+/// All keys in one revision, a page at a time; `None` if that is compacted meanwhile.
+async fn pages<F: Follower>(follower: &F) -> Result<Option<(Vec<KeyValue>, i64)>> {
     let end = end_of(follower.prefix());
     let (mut pairs, mut from, mut revision) = (Vec::new(), follower.prefix().as_bytes().to_vec(), 0);
     loop {
         let what = format!("list the {}", follower.what());
-        let mut page = follower
+        let page = follower
             .servers()
             .call(&what, |mut client| {
                 let (from, options) = (from.clone(), GetOptions::new().with_range(end.clone()).with_limit(PAGE).with_revision(revision));
-                async move { client.get(from, Some(options)).await }
+                async move {
+                    match client.get(from, Some(options)).await {
+                        Err(error) if is_compacted(&error) => Ok(None),
+                        page => page.map(Some),
+                    }
+                }
             })
             .await?;
+        let Some(mut page) = page else { return Ok(None) };
         if revision == 0 {
             revision = page.header().map_or(0, |header| header.revision());
         }
@@ -124,11 +144,9 @@ pub(super) async fn list<F: Follower>(follower: &F) -> Result<i64> {
         pairs.extend(page.take_kvs());
         match pairs.last().filter(|_| has_more) {
             Some(last) => from = [last.key(), b"\0".as_slice()].concat(),
-            None => break,
+            None => return Ok(Some((pairs, revision))),
         }
     }
-    follower.listed(&pairs, revision);
-    Ok(revision)
 }
 
 /// The first key behind all that begin with `prefix`, which ends with a slash.
@@ -156,7 +174,8 @@ pub(crate) async fn watch<F: Follower>(follower: &F, revision: &mut i64) -> Resu
     let changes = follower
         .servers()
         .call(&what, |mut client| {
-            let options = WatchOptions::new().with_prefix().with_start_revision(start).with_progress_notify();
+            // Many changes at once come in parts, since a message may have 4 MiB.
+            let options = WatchOptions::new().with_prefix().with_start_revision(start).with_progress_notify().with_fragment();
             async move { client.watch(prefix, Some(options)).await }
         })
         .await?;

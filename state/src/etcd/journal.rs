@@ -1,4 +1,6 @@
 //! What the coordinators of a cluster have done for tables: `maintenance/NUMBER`, as JSON whose meaning is not known here. The newest are kept.
+//!
+//! Only the leading coordinator writes, which says in which term: one that was paused, and has not heard yet that another one leads, is refused.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,14 +50,16 @@ impl EtcdJournal {
     }
 
     /// Adds an entry, and gives its number. The oldest ones go where there are too many.
-    pub async fn append(&self, content: &Json) -> Result<u64> {
+    ///
+    /// Errors: `CLUSTER_STATE_UNAVAILABLE`, also if the term has ended.
+    pub async fn append(&self, content: &Json, term: u64) -> Result<u64> {
         let mut tried = 0;
         for _ in 0..NUMBERS_MAX {
             let entries = Arc::clone(&self.0.watch().borrow());
             let last: u64 = entries.last_key_value().and_then(|(name, _)| name.parse().ok()).unwrap_or_default();
             let number = last.max(tried) + 1;
             tried = number;
-            if self.0.put(&name(number), content, None, None).await? {
+            if self.0.put_as_leader(&name(number), content, None, term).await? {
                 let surplus = (entries.len() + 1).saturating_sub(ENTRIES_MAX).min(REMOVED_MAX);
                 for (name, entry) in entries.iter().take(surplus) {
                     self.0.delete(name, entry.revision).await?;
@@ -67,10 +71,12 @@ impl EtcdJournal {
     }
 
     /// Changes an entry; one that is gone stays so.
-    pub async fn replace(&self, number: u64, content: &Json) -> Result<()> {
+    ///
+    /// Errors: those of [`Self::append`].
+    pub async fn replace(&self, number: u64, content: &Json, term: u64) -> Result<()> {
         let name = name(number);
         match self.0.get(&name).await? {
-            Some(entry) => self.0.put(&name, content, Some(entry.revision), None).await.map(drop),
+            Some(entry) => self.0.put_as_leader(&name, content, Some(entry.revision), term).await.map(drop),
             None => Ok(()),
         }
     }

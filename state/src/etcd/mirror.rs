@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::follow::{self, Follower};
 use super::servers::{Servers, is_lease_lost};
+use super::{LEADER, MEMBERS};
 
 /// How long a change that was made here may take to be seen here. It is made in any case.
 const SEEN_WAIT: Duration = Duration::from_secs(1);
@@ -42,6 +43,18 @@ pub(super) struct Mirror<V> {
     seen: watch::Sender<i64>,
     /// Whether changes are seen as they come.
     is_live: AtomicBool,
+    /// The key of the leader.
+    leader: String,
+}
+
+/// What became of a change.
+enum Outcome {
+    /// It was made, in that revision.
+    Made(i64),
+    /// The key was not as expected.
+    Refused,
+    /// Another coordinator leads than the one whose term it is, or none.
+    NotLeading,
 }
 
 impl<V: Value> Mirror<V> {
@@ -54,6 +67,7 @@ impl<V: Value> Mirror<V> {
             values: watch::Sender::default(),
             seen: watch::Sender::default(),
             is_live: AtomicBool::new(true),
+            leader: super::prefix(etcd, MEMBERS) + LEADER,
         });
         let revision = follow::list(&*mirror).await?;
         tokio::spawn(follow::follow(Arc::downgrade(&mirror), revision));
@@ -95,31 +109,77 @@ impl<V: Value> Mirror<V> {
         Ok(pair.and_then(|pair| self.value(&pair)))
     }
 
+    /// Asks etcd for something that only a server with a majority behind it can tell.
+    pub(super) async fn probe(&self) -> Result<()> {
+        let key = self.prefix.as_str();
+        self.servers.call("ask whether it is there", |mut client| async move { client.get(key, None).await }).await.map(drop)
+    }
+
+    /// Removes a value that is there and cannot be read, so that nobody here has seen it. Gives whether there was one.
+    pub(super) async fn delete_unreadable(&self, name: &str) -> Result<bool> {
+        let key = self.key_of(name);
+        let what = format!("read one of the {}", self.what);
+        let mut found = self
+            .servers
+            .call(&what, |mut client| {
+                let key = key.clone();
+                async move { client.get(key, None).await }
+            })
+            .await?;
+        match found.take_kvs().into_iter().next() {
+            Some(pair) if V::read(&pair).is_err() => self.delete(name, pair.mod_revision()).await,
+            _ => Ok(false),
+        }
+    }
+
     /// Writes a value if the last change of its key was in the `expected` revision; `None` stands for no such key. Gives whether it was so, and is.
     pub(super) async fn put(&self, name: &str, value: &(impl Serialize + Sync), expected: Option<i64>, lease: Option<i64>) -> Result<bool> {
+        let options = lease.map(|lease| PutOptions::new().with_lease(lease));
+        self.write(name, value, expected, options, None).await
+    }
+
+    /// The same without a lease, by the coordinator that leads in that term.
+    ///
+    /// Errors: `CLUSTER_STATE_UNAVAILABLE` if it does not any more, whatever it believes.
+    pub(super) async fn put_as_leader(&self, name: &str, value: &(impl Serialize + Sync), expected: Option<i64>, term: u64) -> Result<bool> {
+        self.write(name, value, expected, None, Some(term)).await
+    }
+
+    async fn write(
+        &self,
+        name: &str,
+        value: &(impl Serialize + Sync),
+        expected: Option<i64>,
+        options: Option<PutOptions>,
+        term: Option<u64>,
+    ) -> Result<bool> {
         let value = serde_json::to_vec(value).map_err(|error| Error::internal("a value cannot be written as JSON").with_source(error))?;
         if value.len() > VALUE_BYTES_MAX {
             let message = format!("'{name}' has {} bytes, and each of the {} may have {VALUE_BYTES_MAX}", value.len(), self.what);
             return Err(Error::new(Code::GenericInsufficientResources, message));
         }
-        let options = lease.map(|lease| PutOptions::new().with_lease(lease));
         let put = TxnOp::put(self.key_of(name), value.clone(), options);
-        self.change(name, expected, put, Some(&value)).await
+        self.change(name, expected, put, Some(&value), term).await
     }
 
     /// Removes a key that was changed last in the `expected` revision. Gives whether it was so.
     pub(super) async fn delete(&self, name: &str, expected: i64) -> Result<bool> {
-        self.change(name, Some(expected), TxnOp::delete(self.key_of(name), None), None).await
+        self.change(name, Some(expected), TxnOp::delete(self.key_of(name), None), None, None).await
     }
 
-    /// Makes a change after which the key has the `wanted` value, and waits until it is seen here.
-    async fn change(&self, name: &str, expected: Option<i64>, change: TxnOp, wanted: Option<&[u8]>) -> Result<bool> {
+    /// Makes a change after which the key has the `wanted` value, and waits until it is seen here. One with a `term` is made only within that.
+    async fn change(&self, name: &str, expected: Option<i64>, change: TxnOp, wanted: Option<&[u8]>, term: Option<u64>) -> Result<bool> {
         let key = self.key_of(name);
         let condition = match expected {
             Some(revision) => Compare::mod_revision(key.clone(), CompareOp::Equal, revision),
             None => Compare::create_revision(key.clone(), CompareOp::Equal, 0),
         };
-        let change = Txn::new().when([condition]).and_then([change]).or_else([TxnOp::get(key, None)]);
+        let term = term.map(|term| i64::try_from(term).unwrap_or(i64::MAX));
+        let leads = term.map(|term| Compare::create_revision(self.leader.clone(), CompareOp::Equal, term));
+        let conditions: Vec<Compare> = [condition].into_iter().chain(leads).collect();
+        let look = [TxnOp::get(key, None), TxnOp::get(self.leader.clone(), None)];
+        let look: Vec<TxnOp> = look.into_iter().take(conditions.len()).collect();
+        let change = Txn::new().when(conditions).and_then([change]).or_else(look);
         let attempts = AtomicUsize::new(0);
         let what = format!("change one of the {}", self.what);
         let made = self
@@ -128,20 +188,36 @@ impl<V: Value> Mirror<V> {
                 let change = change.clone();
                 let is_first = attempts.fetch_add(1, Ordering::Relaxed) == 0;
                 async move {
-                    match client.txn(change).await {
-                        // That an attempt has not been answered does not tell that it has failed.
-                        Ok(answer) if answer.succeeded() || !is_first && is_so(answer.op_responses(), wanted) => {
-                            Ok(Some(answer.header().map_or(0, |header| header.revision())))
-                        }
-                        Ok(_) => Ok(None),
+                    let answer = match client.txn(change).await {
+                        Ok(answer) => answer,
                         // The key would be gone at once.
-                        Err(error) if is_lease_lost(&error) => Ok(None),
-                        Err(error) => Err(error),
+                        Err(error) if is_lease_lost(&error) => return Ok(Outcome::Refused),
+                        Err(error) => return Err(error),
+                    };
+                    let revision = answer.header().map_or(0, |header| header.revision());
+                    if answer.succeeded() {
+                        return Ok(Outcome::Made(revision));
                     }
+                    let mut found = answer.op_responses().into_iter().map(pair_of);
+                    let (pair, leader) = (found.next().flatten(), found.next().flatten());
+                    // That an attempt has not been answered does not tell that it has failed.
+                    Ok(if !is_first && pair.as_ref().map(KeyValue::value) == wanted {
+                        Outcome::Made(revision)
+                    } else if term.is_some() && term != leader.map(|leader| leader.create_revision()) {
+                        Outcome::NotLeading
+                    } else {
+                        Outcome::Refused
+                    })
                 }
             })
             .await?;
-        let Some(revision) = made else { return Ok(false) };
+        let revision = match made {
+            Outcome::Made(revision) => revision,
+            Outcome::Refused => return Ok(false),
+            Outcome::NotLeading => {
+                return Err(Error::new(Code::ClusterStateUnavailable, format!("another coordinator leads, and writes the {} now", self.what)));
+            }
+        };
         let mut seen = self.seen.subscribe();
         let is_seen = async move { seen.wait_for(|seen| *seen >= revision).await.is_ok() };
         // Whoever is told that it is made finds it made. Where the watch has ended this takes longer, and changes nothing.
@@ -162,12 +238,12 @@ impl<V: Value> Mirror<V> {
     }
 }
 
-/// Whether the key that was read has that value.
-fn is_so(answers: Vec<TxnOpResponse>, wanted: Option<&[u8]>) -> bool {
-    answers.into_iter().any(|answer| match answer {
-        TxnOpResponse::Get(found) => found.kvs().first().map(KeyValue::value) == wanted,
-        _ => false,
-    })
+/// The key that was read, if it is there.
+fn pair_of(answer: TxnOpResponse) -> Option<KeyValue> {
+    match answer {
+        TxnOpResponse::Get(mut found) => found.take_kvs().into_iter().next(),
+        _ => None,
+    }
 }
 
 impl<V: Value> Follower for Mirror<V> {

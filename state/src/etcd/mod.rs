@@ -1,16 +1,18 @@
 //! Cluster state in etcd: each member has a key with a lease of its own, and watches those of the others.
 //!
-//! Below the prefix of a cluster lie `executors/ID` and `coordinators/ID`, whose values say where the member is, and `leader`, the id of the coordinator that
-//! leads. [`servers`] talks to whichever server of etcd answers, [`registration`] renews what this process has announced, [`follow`] watches the prefix, and [`view`] makes
-//! members of what it sees. While etcd cannot be reached the members stay as they were last known: nobody is gone because etcd is away.
+//! Below the prefix of a cluster lie `members/executors/ID` and `members/coordinators/ID`, whose values say where the member is, and `members/leader`, the id of the coordinator
+//! that leads. [`servers`] talks to whichever server of etcd answers, [`registration`] renews what this process has announced, [`follow`] watches that folder, and [`view`] makes
+//! members of what it sees. While etcd cannot be reached the members stay as they were last known: nobody is gone because etcd is away. Executors need no other folder.
 //!
-//! What coordinators share lies beside them: `catalogs/NAME` ([`catalogs`]), `sessions/ID` and `claims/TICKET` ([`sessions`]), and `maintenance/NUMBER` ([`journal`]). A [`mirror`] has the values of such keys.
+//! What coordinators share lies beside it: `catalogs/NAME` ([`catalogs`]), `sessions/ID` and `claims/TICKET` ([`sessions`]), `secrets/NAME` ([`secrets`]), and
+//! `maintenance/NUMBER` ([`journal`]). A [`mirror`] has the values of such keys.
 
 mod catalogs;
 pub(crate) mod follow;
 mod journal;
 mod mirror;
 mod registration;
+mod secrets;
 mod servers;
 mod sessions;
 mod view;
@@ -38,7 +40,9 @@ pub use sessions::EtcdSessions;
 /// How long a member is taken for alive after it renewed its lease last. It does so each second; etcd may need some of them to choose another leader of its own.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// What comes after the prefix.
+/// The folder of the members.
+const MEMBERS: &str = "members/";
+/// What lies in it.
 const EXECUTORS: &str = "executors/";
 const COORDINATORS: &str = "coordinators/";
 const LEADER: &str = "leader";
@@ -46,7 +50,7 @@ const LEADER: &str = "leader";
 /// Cluster state that outlives all processes of the cluster.
 #[derive(Debug)]
 pub struct EtcdState {
-    /// Ends with a slash.
+    /// What the keys of members begin with.
     prefix: String,
     servers: Servers,
     registration: Registration,
@@ -64,7 +68,7 @@ impl EtcdState {
 
     /// The same, with leases of that length.
     pub(crate) async fn with_lease(etcd: &Etcd, lease: Duration) -> Result<Arc<Self>> {
-        let prefix = prefix(etcd, "");
+        let prefix = prefix(etcd, MEMBERS);
         let state = Arc::new(Self {
             servers: Servers::new(etcd)?,
             // Connections of its own: it is asked on the thread that announces, which must not wait for any other.
@@ -103,7 +107,7 @@ impl EtcdState {
     }
 }
 
-/// What the keys of a cluster begin with that lie in one of its folders, which ends with a slash unless it is empty.
+/// What the keys of a cluster begin with that lie in one of its folders, which ends with a slash.
 fn prefix(etcd: &Etcd, folder: &str) -> String {
     format!("{}/{folder}", etcd.prefix.trim_end_matches('/'))
 }
@@ -127,12 +131,6 @@ impl Follower for EtcdState {
     }
 
     fn changed(&self, events: &[Event]) {
-        // Sessions and claims come and go all the time.
-        let is_members =
-            |pair: &KeyValue| self.key(pair).is_some_and(|key| key == LEADER || key.starts_with(EXECUTORS) || key.starts_with(COORDINATORS));
-        if !events.iter().filter_map(Event::kv).any(is_members) {
-            return;
-        }
         self.change(|view, now| {
             for event in events {
                 let Some(pair) = event.kv() else { continue };

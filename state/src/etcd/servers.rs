@@ -109,7 +109,12 @@ impl Servers {
         failures.sort_unstable();
         failures.dedup_by_key(|(number, _)| *number);
         let each: Vec<String> = failures.iter().map(|(number, why)| format!("{} ({why})", self.endpoints[*number])).collect();
-        Err(Error::new(Code::ClusterStateUnavailable, format!("etcd cannot be reached to {what}: {}", each.join(", "))))
+        let error = Error::new(Code::ClusterStateUnavailable, format!("etcd cannot be reached to {what}: {}", each.join(", ")));
+        Err(match self.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
+            true => error
+                .with_hint("a server that does not take the certificate of etcd.cert, or misses one, only ends the connection: its log tells why"),
+            false => error,
+        })
     }
 
     /// The connection, made if there is none, and the server's number.
@@ -124,6 +129,14 @@ impl Servers {
             current.client = Some(client.clone());
         }
         (current.number, connected)
+    }
+
+    /// The next call goes to the server after the one that is talked to: nobody waits for that any longer.
+    pub(super) fn turn_away(&self) {
+        // Whoever has it is about to connect, and turns away by itself.
+        if let Ok(mut current) = self.current.try_lock() {
+            *current = Current { number: (current.number + 1) % self.endpoints.len(), client: None };
+        }
     }
 
     /// The next call goes to the server after this one.
@@ -156,9 +169,27 @@ impl Servers {
     }
 }
 
+/// The error for a client whose statement needed etcd. What made a configuration invalid at the start is, after it, an etcd that cannot be used any more: a role was taken away,
+/// or a password changed.
+pub(super) fn at_run_time(error: Error) -> Error {
+    if error.code() != Code::ConfigurationInvalid {
+        return error;
+    }
+    let unavailable = Error::new(Code::ClusterStateUnavailable, error.message());
+    match error.hint() {
+        Some(hint) => unavailable.with_hint(hint),
+        None => unavailable,
+    }
+}
+
 /// Whether a lease is gone to which a key was to be bound.
 pub(super) fn is_lease_lost(error: &ClientError) -> bool {
     matches!(error, ClientError::LeaseKeepAliveError(_)) || code(error) == Some(NOT_FOUND)
+}
+
+/// Whether what was asked for lies in a revision that the server has forgotten.
+pub(super) fn is_compacted(error: &ClientError) -> bool {
+    code(error) == Some(OUT_OF_RANGE)
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = std::result::Result<T, ClientError>>) -> std::result::Result<T, Failure> {

@@ -17,12 +17,15 @@ use uuid::Uuid;
 
 use super::follow::Follower;
 use super::mirror::{Mirror, Value};
-use super::servers::is_lease_lost;
+use super::secrets::Secrets;
+use super::servers::{at_run_time, is_lease_lost};
 use crate::sessions::{CLAIM_TTL, SESSIONS_MAX, SessionChanger};
-use crate::{EmbeddedSessions, SessionStore, StoredSession};
+use crate::{EmbeddedSessions, HandleKey, SessionStore, StoredSession};
 
 /// How long a client waits for etcd, and how long the next ones do not when that was in vain.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long etcd may take to show that it is there, before a ticket is given out whose claim will need it.
+const PROBE_WAIT: Duration = Duration::from_secs(1);
 /// A session's lease is renewed at most so often within its time.
 const RENEWALS: u32 = 12;
 /// How often a change is tried that others come before.
@@ -36,6 +39,7 @@ pub struct EtcdSessions {
     shared: Arc<Mirror<Session>>,
     /// Those that have begun while etcd was away.
     own: EmbeddedSessions,
+    secrets: Secrets,
     idle_max: Duration,
     /// Sessions whose leases were renewed lately.
     renewed: Mutex<Expiring<()>>,
@@ -69,6 +73,7 @@ impl EtcdSessions {
         Ok(Self {
             shared: Mirror::start(etcd, "sessions").await?,
             own: EmbeddedSessions::new(idle_max),
+            secrets: Secrets::start(etcd).await?,
             idle_max,
             renewed: Mutex::new(Expiring::new(idle_max / RENEWALS, Renewal::Never, SESSIONS_MAX)),
             failed: Mutex::default(),
@@ -83,13 +88,25 @@ impl EtcdSessions {
 
     /// Asks etcd, unless it has failed a moment ago.
     async fn ask<T>(&self, question: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.ask_for(PATIENCE, question).await
+    }
+
+    /// The same, for so long at most. An etcd that refuses us is one that cannot be used, whatever the configuration was good for before.
+    async fn ask_for<T>(&self, patience: Duration, question: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let away = || Error::new(Code::ClusterStateUnavailable, "etcd cannot be reached").with_hint("try again when it can");
         if self.is_away() {
             return Err(away());
         }
-        let answer = tokio::time::timeout(PATIENCE, question).await.unwrap_or_else(|_| Err(away()));
+        let answer = tokio::time::timeout(patience, question).await;
+        let is_silent = answer.is_err();
+        let answer = answer.unwrap_or_else(|_| Err(away())).map_err(at_run_time);
         if answer.as_ref().is_err_and(is_unavailable) {
+            let is_first = !self.is_away();
             *lock(&self.failed) = Some(Instant::now());
+            // Its server may stand still where the others do not. Of many that have waited, one turns away.
+            if is_silent && is_first {
+                self.shared.servers().turn_away();
+            }
         }
         answer
     }
@@ -268,11 +285,17 @@ impl SessionStore for EtcdSessions {
         self.ask(self.make_claim(ticket)).await
     }
 
-    fn can_claim(&self) -> bool {
-        self.shared.is_live() && !self.is_away()
+    /// Etcd is asked, since it takes the watch some seconds to notice that it has stopped to answer: what cannot be claimed then stays with this coordinator. Whoever has
+    /// stopped, or has lost the others, cannot answer this question.
+    async fn can_claim(&self) -> bool {
+        self.shared.is_live() && self.ask_for(PROBE_WAIT, self.shared.probe()).await.is_ok()
     }
 
     fn since(&self) -> Option<SystemTime> {
         None
+    }
+
+    fn handle_key(&self) -> HandleKey {
+        self.secrets.handles()
     }
 }

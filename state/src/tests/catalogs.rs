@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use etcd_client::Client;
 use nunatak_core::Code;
 
 use super::PATIENCE;
@@ -55,7 +56,16 @@ async fn in_a_file() {
 
 #[tokio::test]
 async fn in_etcd() {
-    let Some(mut server) = EtcdServer::start() else { return };
+    in_etcd_of(EtcdServer::start()).await;
+}
+
+#[tokio::test]
+async fn in_the_newest_etcd() {
+    in_etcd_of(EtcdServer::start_newest()).await;
+}
+
+async fn in_etcd_of(server: Option<EtcdServer>) {
+    let Some(mut server) = server else { return };
     let config = server.config("/one");
     let store = once_up(|| EtcdCatalogs::start(&config)).await;
     let other = once_up(|| EtcdCatalogs::start(&config)).await;
@@ -78,7 +88,14 @@ async fn in_etcd() {
     assert!(store.watch().borrow().contains_key("a"), "what is known goes on");
     server.restart();
     assert!(once_up(|| store.put("b", definition("rest"), None)).await);
-    let mut seen = store.watch();
-    let see = seen.wait_for(|seen| seen.contains_key("b"));
-    assert!(tokio::time::timeout(PATIENCE, see).await.is_ok_and(|seen| seen.is_ok()), "and changes are seen again");
+    // What is compacted before the watch goes on is listed.
+    let mut client = Client::connect([&config.endpoints[0]], None).await.unwrap();
+    let value = serde_json::to_vec(&definition("hive")).unwrap();
+    let last = client.put("/one/catalogs/theirs", value, None).await.unwrap().header().unwrap().revision();
+    client.compact(last, None).await.unwrap();
+    for store in [&store, &other] {
+        let mut seen = store.watch();
+        let see = seen.wait_for(|seen| seen.contains_key("b") && seen.contains_key("theirs"));
+        assert!(tokio::time::timeout(PATIENCE, see).await.is_ok_and(|seen| seen.is_ok()), "and changes are seen again");
+    }
 }

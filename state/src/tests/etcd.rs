@@ -18,7 +18,16 @@ async fn connect(etcd: &Etcd) -> Arc<EtcdState> {
 
 #[tokio::test]
 async fn in_etcd() {
-    let Some(server) = EtcdServer::start() else { return };
+    in_etcd_of(EtcdServer::start()).await;
+}
+
+#[tokio::test]
+async fn in_the_newest_etcd() {
+    in_etcd_of(EtcdServer::start_newest()).await;
+}
+
+async fn in_etcd_of(server: Option<EtcdServer>) {
+    let Some(server) = server else { return };
     let config = server.config("/one");
     behaves(|| async { connect(&config).await as Arc<dyn ClusterState> }).await;
 }
@@ -71,7 +80,7 @@ async fn a_watch_that_was_compacted_lists_again() {
     let mut last = 0;
     for port in 1..=5 {
         let value = serde_json::to_vec(&executor("a", port)).unwrap();
-        last = client.put("/one/executors/a", value, None).await.unwrap().header().unwrap().revision();
+        last = client.put("/one/members/executors/a", value, None).await.unwrap().header().unwrap().revision();
     }
     client.compact(last, None).await.unwrap();
 

@@ -58,6 +58,7 @@ async fn behaves(one: Arc<dyn SessionStore>, other: Arc<dyn SessionStore>) {
     tokio::time::sleep(LEASE * 3).await;
     assert_eq!(one.get(id).await.unwrap(), None, "one that is idle is forgotten");
 
+    assert_eq!(one.handle_key(), other.handle_key(), "what one has signed the other one knows");
     let ticket = Uuid::now_v7();
     let (first, second) = tokio::join!(one.claim(ticket), other.claim(ticket));
     assert!(first.unwrap() ^ second.unwrap(), "one of them has it");
@@ -72,22 +73,33 @@ async fn in_memory() {
 
 #[tokio::test]
 async fn in_etcd() {
-    let Some(mut server) = EtcdServer::start() else { return };
+    in_etcd_of(EtcdServer::start()).await;
+}
+
+#[tokio::test]
+async fn in_the_newest_etcd() {
+    in_etcd_of(EtcdServer::start_newest()).await;
+}
+
+async fn in_etcd_of(server: Option<EtcdServer>) {
+    let Some(mut server) = server else { return };
     let config = server.config("/one");
-    let one = Arc::new(once_up(|| EtcdSessions::start(&config, LEASE)).await);
-    let other = Arc::new(once_up(|| EtcdSessions::start(&config, LEASE)).await);
+    let elsewhere = server.config("/other");
+    drop(once_up(|| EtcdSessions::start(&elsewhere, LEASE)).await);
+    let (one, other) = tokio::join!(EtcdSessions::start(&config, LEASE), EtcdSessions::start(&config, LEASE));
+    let (one, other) = (Arc::new(one.unwrap()), Arc::new(other.unwrap()));
     behaves(Arc::clone(&one) as _, Arc::clone(&other) as _).await;
 
     // While etcd is away, what was known holds and nothing changes.
     let (known, begun) = (Uuid::now_v7(), Uuid::now_v7());
     let long = Arc::new(once_up(|| EtcdSessions::start(&config, Duration::from_secs(60))).await);
     long.open(known, StoredSession::new("ada")).await.unwrap();
-    assert!(long.can_claim());
+    assert!(long.can_claim().await);
     server.kill();
     assert_eq!(long.change(known, None, &used).await.unwrap_err().code(), Code::ClusterStateUnavailable);
     assert_eq!(long.get(known).await.unwrap(), Some(StoredSession::new("ada")));
     assert_eq!(long.claim(Uuid::now_v7()).await.unwrap_err().code(), Code::ClusterStateUnavailable);
-    assert!(!long.can_claim());
+    assert!(!long.can_claim().await);
     // Sessions that begin meanwhile are one process's own, and stay so.
     long.open(begun, StoredSession::new("bob")).await.unwrap();
     assert!(long.change(begun, None, &used).await.unwrap());

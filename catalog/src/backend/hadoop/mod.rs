@@ -174,6 +174,19 @@ impl HadoopCatalog {
         Ok(Table::new(name.clone(), metadata, Some(file.location), Arc::clone(&self.storage)))
     }
 
+    /// That no other catalog has a table in a folder: dropping ours would delete it.
+    async fn check_folder_is_free(&self, name: &TableName, folder: &str) -> Result<()> {
+        let content = self.storage.list_folder(&versions::metadata_folder(folder)).await?.unwrap_or_default();
+        match content.files.iter().find(|file| versions::is_of_other_catalog(file)) {
+            Some(file) => Err(Error::new(
+                Code::TableAlreadyExists,
+                format!("cannot create table '{name}' of catalog '{}': '{folder}' holds a table of another catalog ('metadata/{file}')", self.name),
+            )
+            .with_hint("give the table or its schema another name, or the catalog a warehouse of its own")),
+            None => Ok(()),
+        }
+    }
+
     /// A table is found by its metadata.
     fn check_metadata_path(&self, name: &TableName, metadata: &TableMetadata) -> Result<()> {
         match metadata.properties().contains_key(METADATA_PATH) {
@@ -309,9 +322,32 @@ impl Catalog for HadoopCatalog {
         }
     }
 
+    /// Also one whose metadata is lost but for the hint at its version.
+    async fn has_table(&self, name: &TableName) -> Result<bool> {
+        if check_folder(&name.table).is_err() || name.namespace.split('.').any(|level| check_folder(level).is_err()) {
+            return Ok(false);
+        }
+        versions::is_table(&self.storage, &self.table_folder(name)).await
+    }
+
+    async fn has_view(&self, _name: &TableName) -> Result<bool> {
+        Ok(false)
+    }
+
     async fn stage_location(&self, name: &TableName) -> Result<String> {
         self.check_schema(&name.namespace).await?;
-        Ok(self.table_folder(name))
+        let folder = self.table_folder(name);
+        self.check_folder_is_free(name, &folder).await?;
+        Ok(folder)
+    }
+
+    fn check_location(&self, name: &TableName, location: &str) -> Result<()> {
+        let folder = self.table_folder(name);
+        match location.trim_end_matches('/') == folder {
+            true => Ok(()),
+            false => Err(Error::not_supported(format!("table '{name}' of catalog '{}' cannot lie at '{location}'", self.name))
+                .with_hint(format!("its place is '{folder}'; leave out the property location"))),
+        }
     }
 
     fn storage(&self) -> Arc<Storage> {
@@ -322,15 +358,13 @@ impl Catalog for HadoopCatalog {
         check_part(&name.table, "table")?;
         check_folder(&name.table)?;
         self.check_schema(&name.namespace).await?;
+        self.check_location(name, metadata.location())?;
         let folder = self.table_folder(name);
-        if metadata.location().trim_end_matches('/') != folder {
-            return Err(Error::not_supported(format!("table '{name}' of catalog '{}' cannot lie at '{}'", self.name, metadata.location()))
-                .with_hint(format!("its place is '{folder}'; leave out the property location")));
-        }
         self.check_metadata_path(name, &metadata)?;
         if versions::current(&self.storage, &folder).await?.is_some() {
             return Err(table_exists(name));
         }
+        self.check_folder_is_free(name, &folder).await?;
         let location = versions::location_of(&folder, 1, metadata_file::is_packed(&metadata)?);
         match self.make_version(&location, &metadata).await {
             Ok(true) => {}
@@ -397,8 +431,7 @@ impl Catalog for HadoopCatalog {
     }
 
     async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()> {
-        let table = self.load_table(name).await;
-        if let Ok(None) = table {
+        if !self.has_table(name).await? {
             return Err(table_not_found(name));
         }
         if !purge {
@@ -406,11 +439,10 @@ impl Catalog for HadoopCatalog {
                 .with_hint("a table of a Hadoop catalog is its folder: DROP TABLE deletes it"));
         }
         let folder = self.table_folder(name);
-        // A table whose metadata is lost must still be droppable.
-        match table {
-            Ok(Some(table)) if !table.owns_its_files() => table.check_owns_files()?,
-            Ok(Some(table)) => purge::purge(self, &table, &self.warehouse, &[]).await,
-            _ => {}
+        match purge::to_purge(name, self.load_table(name).await)?.flatten() {
+            Some(table) if !table.owns_its_files() => table.check_owns_files()?,
+            Some(table) => purge::purge(self, &table, &self.warehouse, &[]).await,
+            None => {}
         }
         self.storage.delete_folder(&folder).await?;
         self.known_tables.forget(&folder);
@@ -418,7 +450,7 @@ impl Catalog for HadoopCatalog {
     }
 
     async fn rename_table(&self, from: &TableName, _to: &TableName) -> Result<()> {
-        if self.load_table(from).await?.is_none() {
+        if !self.has_table(from).await? {
             return Err(table_not_found(from));
         }
         Err(Error::not_supported(format!("table '{from}' of catalog '{}' cannot be renamed", self.name))

@@ -27,6 +27,11 @@ pub(super) fn metadata_folder(table_folder: &str) -> String {
     format!("{table_folder}/metadata")
 }
 
+/// Whether a file of this name is the metadata of a table, but no version in a Hadoop catalog.
+pub(super) fn is_of_other_catalog(file: &str) -> bool {
+    ENDINGS.iter().any(|ending| file.ends_with(ending)) && version_of(file).is_none()
+}
+
 /// The file of a new version, packed if the table wants that.
 pub(super) fn location_of(table_folder: &str, version: u64, packed: bool) -> String {
     format!("{}/v{version}{}", metadata_folder(table_folder), ENDINGS[usize::from(packed)])

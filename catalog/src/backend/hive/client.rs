@@ -11,10 +11,13 @@ use tokio::sync::Semaphore;
 use super::connection::{Answer, Broken, Connection, Server};
 use super::method::{self, ExceptionKind, Method};
 use super::options::Options;
+use super::unusable::{Unusable, Why};
 use super::value::{Fields, Value};
 
 /// A connection that was not used for so long is not trusted: something between us and the metastore may have forgotten it.
 const IDLE_MAX: Duration = Duration::from_secs(120);
+/// What we want of a connection. Otherwise the metastore (2.3 to 4) compares the columns of an entry by their positions, and refuses to have one dropped or moved; ours have ids.
+const COLUMNS_BY_POSITION: (&str, &str) = ("hive.metastore.disallow.incompatible.col.type.changes", "false");
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -87,19 +90,40 @@ impl Client {
     pub(super) async fn call(&self, method: &'static Method, operation: &str, arguments: Fields) -> Result<Fields, Fault> {
         let arguments = Arc::new(arguments);
         let mut retries = 0;
+        let deadline = method.repeatable.then(|| Instant::now() + self.0.options.read_time);
         loop {
-            let outcome = self.call_once(method, operation, Arc::clone(&arguments)).await;
+            let outcome = self.call_until(deadline, method, operation, &arguments).await;
             let again = match &outcome {
                 Err(Fault::Refused(error)) => error.retry() != Retry::Never,
                 Err(Fault::Lost(error)) => method.repeatable && error.retry() != Retry::Never,
                 _ => false,
             };
-            if !again || retries >= self.0.options.retries_max {
+            let pause = wait(retries, rand::random());
+            let is_late = deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
+            if !again || retries >= self.0.options.retries_max || is_late {
                 return outcome;
             }
-            tokio::time::sleep(wait(retries, rand::random())).await;
+            tokio::time::sleep(pause).await;
             retries += 1;
         }
+    }
+
+    async fn call_until(
+        &self,
+        deadline: Option<Instant>,
+        method: &'static Method,
+        operation: &str,
+        arguments: &Arc<Fields>,
+    ) -> Result<Fields, Fault> {
+        let call = self.call_once(method, operation, Arc::clone(arguments));
+        let Some(deadline) = deadline else { return call.await };
+        tokio::time::timeout_at(deadline.into(), call).await.unwrap_or_else(|_| {
+            let servers: Vec<_> = self.0.options.servers.iter().map(|server| format!("'{server}'")).collect();
+            let noun = if servers.len() == 1 { "metastore" } else { "metastores" };
+            let verb = if servers.len() == 1 { "does" } else { "do" };
+            let what = format!("cannot {operation}: the {noun} {} of catalog '{}' {verb} not answer in time", servers.join(", "), self.0.catalog);
+            Err(Fault::Lost(unavailable(what)))
+        })
     }
 
     async fn call_once(&self, method: &'static Method, operation: &str, arguments: Arc<Fields>) -> Result<Fields, Fault> {
@@ -130,7 +154,7 @@ impl Shared {
     /// A connection that was kept, or a new one.
     fn connection(&self, operation: &str) -> Result<Idle, Fault> {
         loop {
-            let Some(idle) = self.idle.lock().pop() else { return self.connect(operation) };
+            let Some(mut idle) = self.idle.lock().pop() else { return self.connect(operation) };
             if idle.since.elapsed() < IDLE_MAX && idle.connection.is_alive() {
                 return Ok(idle);
             }
@@ -149,23 +173,38 @@ impl Shared {
                     self.server.store(server, Ordering::Relaxed);
                     return Ok(Idle { connection, server, since: Instant::now() });
                 }
-                Err(why) => failures.push(format!("'{}' ({why})", servers[server])),
+                Err(unusable) => failures.push((&servers[server], unusable)),
             }
         }
-        let all = failures.join(", ");
-        let noun = if servers.len() == 1 { "metastore" } else { "metastores" };
-        Err(Fault::Refused(unavailable(format!("cannot {operation}: the {noun} {all} of catalog '{}' cannot be reached", self.catalog))))
+        Err(Fault::Refused(self.unusable(operation, &failures)))
     }
 
-    /// A connection on which we have said who we are. A metastore that takes nobody's word for it (with Kerberos) ends it here.
-    fn introduced(&self, server: &Server) -> Result<Connection, String> {
-        let mut connection = Connection::open(server, self.options.timeouts).map_err(|error| error.to_string())?;
-        let arguments = Fields::new().with(1, self.options.user.as_str()).with(2, Value::texts([]));
-        match connection.call(&method::SET_UGI, &arguments) {
-            Ok(Answer::Result(_) | Answer::Exception(ExceptionKind::UnknownMethod, _)) => Ok(connection),
-            Ok(Answer::Exception(_, message)) => Err(said(&message)),
-            Err(broken) => Err(reason(&broken)),
+    /// The error for servers none of which is of use. What does not pass by itself is told before what does.
+    fn unusable(&self, operation: &str, failures: &[(&Server, Unusable)]) -> Error {
+        let told = failures.iter().find(|(_, unusable)| unusable.why != Why::Away).or(failures.first());
+        let Some((_, told)) = told else { return Error::internal(format!("cannot {operation}: catalog '{}' has no metastore", self.catalog)) };
+        let all: Vec<_> = failures.iter().map(|(server, unusable)| format!("'{server}' ({})", unusable.what)).collect();
+        let noun = if failures.len() == 1 { "metastore" } else { "metastores" };
+        let verb = if told.why == Why::Away { "reached" } else { "used" };
+        told.error(format!("cannot {operation}: the {noun} {} of catalog '{}' cannot be {verb}", all.join(", "), self.catalog))
+    }
+
+    /// A connection on which we have said who we are, by a ticket or else in words, and what is to hold for it. A metastore that takes nobody's word for it (with Kerberos) ends it here.
+    fn introduced(&self, server: &Server) -> Result<Connection, Unusable> {
+        let mut connection = Connection::open(server, &self.options)?;
+        let unusable = |broken: &Broken| Unusable::new(if matches!(broken, Broken::Late) { Why::Away } else { Why::Strange }, reason(broken));
+        if self.options.kerberos.is_none() {
+            let arguments = Fields::new().with(1, self.options.user.as_str()).with(2, Value::texts([]));
+            match connection.call(&method::SET_UGI, &arguments) {
+                Ok(Answer::Result(_) | Answer::Exception(ExceptionKind::UnknownMethod, _)) => {}
+                Ok(Answer::Exception(_, message)) => return Err(Unusable::new(Why::Away, said(&message))),
+                Err(broken) => return Err(unusable(&broken)),
+            }
         }
+        let arguments = Fields::new().with(1, COLUMNS_BY_POSITION.0).with(2, COLUMNS_BY_POSITION.1);
+        // A metastore that knows no such thing, or does not let us, may still take whatever we do.
+        connection.call(&method::SET_META_CONF, &arguments).map_err(|broken| unusable(&broken))?;
+        Ok(connection)
     }
 
     /// The failure of a call that got no answer.
@@ -175,7 +214,7 @@ impl Shared {
             Broken::Unsent(why) => Fault::Refused(Error::internal(what(&format!("was not asked: {why}")))),
             Broken::Nonsense(_) => Fault::Lost(
                 Error::new(Code::IcebergCatalogError, what(&reason(&broken)))
-                    .with_hint("see that the catalog's uri is that of a Hive Metastore that is reached without TLS, Kerberos and framed messages"),
+                    .with_hint("see that the catalog's uri is that of a Hive Metastore that is reached without framed messages, and not by HTTP"),
             ),
             Broken::Ended(_) | Broken::Late => Fault::Lost(unavailable(what(&reason(&broken)))),
         }
@@ -189,6 +228,10 @@ impl Shared {
             ExceptionKind::UnknownMethod => Error::not_supported(what(&format!("does not know the call: {words}"))),
             _ if is_refusal(&message) => Error::new(Code::CatalogAccessDenied, what(&format!("does not allow it: {words}")))
                 .with_hint("ask who runs that metastore for the right to do it, or name another user with hive.user"),
+            _ if is_folder_not_made(&message) => Error::new(Code::IcebergCatalogError, what(&format!("refused it: {words}"))).with_hint(format!(
+                "the metastore makes the folder itself: see that it reaches the place by that address, and that '{}' (hive.user) may write there",
+                self.options.user
+            )),
             _ => Error::new(Code::IcebergCatalogError, what(&format!("refused it: {words}"))),
         };
         Fault::Said { kind, message, error }
@@ -196,9 +239,7 @@ impl Shared {
 }
 
 fn unavailable(what: String) -> Error {
-    Error::new(Code::CatalogUnavailable, what)
-        .with_hint("see that it is up, and that the catalog's uri is right; run the statement again")
-        .with_retry(Retry::Query)
+    Unusable::new(Why::Away, "").error(what)
 }
 
 fn reason(broken: &Broken) -> String {
@@ -215,8 +256,13 @@ fn is_refusal(message: &str) -> bool {
     ["AccessControlException", "Permission denied", "does not have privileges"].iter().any(|words| message.contains(words))
 }
 
+/// Whether a folder could not be made, of a schema or of a table. Version 4 says no more than that, even where HDFS has told it who may not.
+fn is_folder_not_made(message: &str) -> bool {
+    ["Failed to create external path", "Unable to create database path", "unable to create one"].iter().any(|words| message.contains(words))
+}
+
 /// What is shown of a message: its first line, and of that not more than is read.
-fn said(message: &str) -> String {
+pub(super) fn said(message: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 400;
     let line = message.lines().next().unwrap_or_default().trim().trim_end_matches('.');
     match line.is_empty() {
@@ -260,6 +306,20 @@ mod tests {
         assert!(fault.into_error().message().contains("does not answer in time"));
     }
 
+    #[tokio::test]
+    async fn what_is_read_takes_no_longer_than_somebody_waits() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("thrift://{}", listener.local_addr().unwrap());
+        let options = Options::new(&uri, &BTreeMap::new()).unwrap();
+        let client = Client::new("prod", Options { read_time: Duration::from_millis(300), ..options });
+        let begun = Instant::now();
+        let fault = client.call(&method::GET_ALL_DATABASES, "list schemas", Fields::new()).await.unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(fault.into_error().message().ends_with(" of catalog 'prod' does not answer in time"));
+        // The thread that waits for the answer ends with the server's connection.
+        drop(listener);
+    }
+
     #[test]
     fn messages_become_ours() {
         let client = client("thrift://h:1");
@@ -277,6 +337,14 @@ mod tests {
             assert_eq!(error.code(), code, "{message}");
             assert!(error.message().starts_with("cannot create table 'a.b': the metastore 'thrift://h:1' of catalog 'prod' "), "{error}");
             assert!(!error.message().contains("at x"));
+        }
+        for message in [
+            "Failed to create external path hdfs://ns/a.db for database a. This may result in access not being allowed: null",
+            "Unable to create database path hdfs://ns/a.db, failed to create database a",
+            "hdfs://ns/a.db/t is not a directory or unable to create one",
+        ] {
+            let error = fault(ExceptionKind::Meta, message).into_error();
+            assert!(error.hint().is_some_and(|hint| hint.contains("(hive.user) may write there")), "{error}");
         }
         assert!(fault(ExceptionKind::NoSuchObject, "").is(ExceptionKind::NoSuchObject));
     }

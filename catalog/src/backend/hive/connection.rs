@@ -1,13 +1,16 @@
-//! One connection to a metastore: the binary protocol of Thrift over a plain socket. What reads and writes blocks its thread.
+//! One connection to a metastore: the binary protocol of Thrift over a socket, with Kerberos or without. What reads and writes blocks its thread.
 
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use thrift::protocol::{TBinaryInputProtocol, TBinaryOutputProtocol, TInputProtocol, TMessageIdentifier, TMessageType, TOutputProtocol};
 
 use super::method::{ExceptionKind, Method};
+use super::options::Options;
+use super::sasl::Agreed;
+use super::socket::Socket;
+use super::unusable::{Unusable, Why};
 use super::value::{Fields, Value};
 
 /// An answer that is longer than this is none that we asked for.
@@ -41,9 +44,58 @@ pub(super) struct Timeouts {
 
 /// A connection.
 pub(super) struct Connection {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Stream>,
     calls: i32,
     answer_timeout: Duration,
+}
+
+/// What calls and answers pass through.
+enum Stream {
+    /// As they are.
+    Bare(Socket),
+    /// In frames of SASL.
+    Agreed(Box<Agreed>),
+}
+
+impl Stream {
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Bare(socket) => socket,
+            Self::Agreed(agreed) => agreed.socket(),
+        }
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        match self {
+            Self::Bare(socket) => socket.is_quiet(),
+            Self::Agreed(agreed) => agreed.at_rest().is_some_and(Socket::is_quiet),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Bare(socket) => socket.read(buffer),
+            Self::Agreed(agreed) => agreed.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Bare(socket) => socket.write(bytes),
+            Self::Agreed(agreed) => agreed.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Bare(socket) => socket.flush(),
+            Self::Agreed(agreed) => agreed.flush(),
+        }
+    }
 }
 
 /// What came of a call that was sent.
@@ -69,31 +121,24 @@ pub(super) enum Broken {
 }
 
 impl Connection {
-    /// Connects to a metastore.
-    pub(super) fn open(server: &Server, timeouts: Timeouts) -> io::Result<Self> {
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-        for address in (server.host.as_str(), server.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, timeouts.connect) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(timeouts.answer))?;
-                    stream.set_write_timeout(Some(timeouts.answer))?;
-                    return Ok(Self { reader: BufReader::new(stream), calls: 0, answer_timeout: timeouts.answer });
-                }
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+    /// Connects to a metastore, and agrees with it upon TLS and Kerberos where the options want them.
+    pub(super) fn open(server: &Server, options: &Options) -> Result<Self, Unusable> {
+        // Whom no ticket is to be had for is not connected to.
+        let ticket = options.kerberos.as_ref().map(|kerberos| kerberos.tickets.get(&kerberos.service, &server.host).map(|ticket| (kerberos, ticket)));
+        let ticket = ticket.transpose()?;
+        let socket = Socket::open(server, options.timeouts, options.tls.as_ref())?;
+        let stream = match ticket {
+            Some((kerberos, ticket)) => Stream::Agreed(Box::new(Agreed::new(socket, &ticket, &kerberos.protections)?)),
+            None => Stream::Bare(socket),
+        };
+        let waits = stream.socket().wait_for_answers(options.timeouts);
+        waits.map_err(|error| Unusable::new(Why::Away, error.to_string()))?;
+        Ok(Self { reader: BufReader::new(stream), calls: 0, answer_timeout: options.timeouts.answer })
     }
 
     /// Whether it looks as if the other side still had it: nothing has come, and it has not ended.
-    pub(super) fn is_alive(&self) -> bool {
-        let stream = self.reader.get_ref();
-        if !self.reader.buffer().is_empty() || stream.set_nonblocking(true).is_err() {
-            return false;
-        }
-        let peeked = stream.peek(&mut [0]);
-        stream.set_nonblocking(false).is_ok() && matches!(&peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.reader.buffer().is_empty() && self.reader.get_mut().is_quiet()
     }
 
     /// Makes a call. After anything but an answer the connection is of no more use.
@@ -101,7 +146,8 @@ impl Connection {
         self.calls = self.calls.wrapping_add(1);
         let request = self.request(method, arguments).map_err(|error| Broken::Unsent(error.to_string()))?;
         let began = Instant::now();
-        let sent = self.reader.get_mut().write_all(&request);
+        let stream = self.reader.get_mut();
+        let sent = stream.write_all(&request).and_then(|()| stream.flush());
         sent.map_err(|error| Broken::Ended(error.to_string()))?;
         self.answer(method).map_err(|error| match error {
             thrift::Error::Transport(_) if began.elapsed() >= self.answer_timeout => Broken::Late,

@@ -46,6 +46,7 @@ const fn change(name: &'static str, exceptions: &'static [ExceptionKind]) -> Met
 
 pub(super) static GET_VERSION: Method = read("getVersion", &[]);
 pub(super) static SET_UGI: Method = read("set_ugi", &[E::Meta]);
+pub(super) static SET_META_CONF: Method = read("setMetaConf", &[E::Meta]);
 
 pub(super) static GET_ALL_DATABASES: Method = read("get_all_databases", &[E::Meta]);
 pub(super) static GET_DATABASE: Method = read("get_database", &[E::NoSuchObject, E::Meta]);

@@ -11,8 +11,12 @@ mod lock;
 mod metastore;
 mod method;
 mod options;
+mod sasl;
+mod socket;
 mod swap;
 mod tables;
+mod tickets;
+mod unusable;
 mod value;
 mod views;
 
@@ -27,6 +31,7 @@ use moka::future::Cache;
 use nunatak_core::{Code, Error, Result};
 use uuid::Uuid;
 
+use self::client::Fault;
 use self::entry::{Entry, Kind};
 use self::metastore::Metastore;
 use self::method::ExceptionKind;
@@ -34,9 +39,10 @@ use self::options::Options;
 use super::names::{
     check_part, folder_name, namespace_exists, namespace_not_empty, namespace_not_found, table_exists, table_not_found, view_not_found,
 };
-use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, metadata_file, metadata_weight, purge, view_file};
+use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, ViewFile, metadata_file, metadata_weight, purge, view_file};
 use crate::commit::CommitError;
-use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
+use crate::commit::attempts::LOOKS_AFTER;
+use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate, ViewMetadata};
 use crate::storage::{Location, Storage, StorageProperties, Storages};
 use crate::table::{Table, TableName, View};
 
@@ -81,12 +87,12 @@ impl fmt::Debug for HiveCatalog {
 impl HiveCatalog {
     /// Opens a catalog. The metastore is connected to when something is first asked of it.
     ///
-    /// Errors: `CONFIGURATION_INVALID`, `NOT_SUPPORTED` for a metastore that wants Kerberos and for a warehouse of which no store is known.
+    /// Errors: `CONFIGURATION_INVALID`, `NOT_SUPPORTED` for a warehouse of which no store is known.
     pub fn open(options: HiveCatalogOptions) -> Result<Self> {
         let HiveCatalogOptions { name, uri, warehouse, properties, storages } = options;
         let options = Options::new(&uri, &properties)?;
         let of_storage = properties.into_iter().filter(|(name, _)| StorageProperties::is_known(name)).collect();
-        let storage = storages.get(&StorageProperties::of_known(of_storage));
+        let storage = storages.of_catalog(&name, &StorageProperties::of_known(of_storage));
         let warehouse = warehouse.trim_end_matches('/').to_owned();
         storage.resolve(&warehouse)?;
         let metadata = Cache::builder()
@@ -103,6 +109,17 @@ impl HiveCatalog {
     /// Errors: `SCHEMA_NOT_FOUND`.
     async fn require_namespace(&self, name: &str) -> Result<Namespace> {
         self.metastore.database(name).await?.ok_or_else(|| namespace_not_found(name))
+    }
+
+    /// Looks, after a lost answer, whether a database is there, or is not there if that is what is `expected`.
+    async fn has_database(&self, name: &str, expected: bool) -> bool {
+        for wait in LOOKS_AFTER {
+            tokio::time::sleep(wait).await;
+            if self.metastore.database(name).await.is_ok_and(|found| found.is_some() == expected) {
+                return true;
+            }
+        }
+        false
     }
 
     async fn names(&self, namespace: &str, kind: Kind) -> Result<Vec<String>> {
@@ -129,6 +146,17 @@ impl HiveCatalog {
             .metadata_location()
             .ok_or_else(|| Error::new(Code::IcebergInvalidMetadata, format!("catalog '{}' has no metadata location for '{name}'", self.name)))?;
         Ok(Some((entry, location)))
+    }
+
+    /// Whether there is an entry of that kind, whatever its metadata is like.
+    ///
+    /// Errors: `UNSUPPORTED_TABLE_TYPE` if it is not Iceberg's.
+    async fn has(&self, name: &TableName, kind: Kind) -> Result<bool> {
+        let Some(entry) = self.metastore.entry(name).await? else { return Ok(false) };
+        match entry.kind() {
+            None if entry.is_view() == (kind == Kind::View) => Err(self.not_iceberg(name, &entry)),
+            found => Ok(found == Some(kind)),
+        }
     }
 
     fn not_iceberg(&self, name: &TableName, entry: &Entry) -> Error {
@@ -211,16 +239,24 @@ impl Catalog for HiveCatalog {
 
     async fn create_namespace(&self, name: &str, mut properties: BTreeMap<String, String>) -> Result<()> {
         let name = name.to_lowercase();
-        check_part(&name, "schema")?;
         if name.contains('.') {
             return Err(Error::not_supported(format!("schema '{name}' cannot be made: a metastore has no schemas within schemas")));
         }
+        check_name(&name, "schema")?;
         let location = properties.entry(LOCATION.to_owned()).or_insert_with(|| format!("{}/{}.db", self.warehouse, folder_name(&name)));
         self.storage.resolve(location)?;
+        // One that is there after an answer was lost is the new one, if there was none before.
+        if self.metastore.database(&name).await?.is_some() {
+            return Err(namespace_exists(&name));
+        }
         match self.metastore.create_database(&name, properties).await {
             Ok(()) => Ok(()),
             Err(fault) if fault.is(ExceptionKind::AlreadyExists) => Err(namespace_exists(&name)),
             Err(fault) if fault.is(ExceptionKind::InvalidObject) => Err(name_refused(&name, fault)),
+            Err(Fault::Lost(error)) => match self.has_database(&name, true).await {
+                true => Ok(()),
+                false => Err(unknown(&format!("schema '{name}' was made"), error)),
+            },
             Err(fault) => Err(fault.into_error()),
         }
     }
@@ -233,6 +269,10 @@ impl Catalog for HiveCatalog {
             Ok(()) => Ok(()),
             Err(fault) if fault.is(ExceptionKind::NoSuchObject) => Err(namespace_not_found(&name)),
             Err(fault) if fault.is(ExceptionKind::InvalidOperation) => Err(namespace_not_empty(&name).with_source(fault.into_error())),
+            Err(Fault::Lost(error)) => match self.has_database(&name, false).await {
+                true => Ok(()),
+                false => Err(unknown(&format!("schema '{name}' was dropped"), error)),
+            },
             Err(fault) => Err(fault.into_error()),
         }
     }
@@ -251,6 +291,14 @@ impl Catalog for HiveCatalog {
             Some((_, location)) => self.table_at(&name, location).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn has_table(&self, name: &TableName) -> Result<bool> {
+        self.has(&lower(name), Kind::Table).await
+    }
+
+    async fn has_view(&self, name: &TableName) -> Result<bool> {
+        self.has(&lower(name), Kind::View).await
     }
 
     async fn stage_location(&self, name: &TableName) -> Result<String> {
@@ -274,7 +322,7 @@ impl Catalog for HiveCatalog {
     async fn register_table(&self, name: &TableName, metadata_location: &str) -> Result<Table> {
         let name = lower(name);
         let table = self.table_at(&name, metadata_location.to_owned()).await?;
-        check_part(&name.table, "table")?;
+        check_name(&name.table, "table")?;
         self.require_free(&name).await?;
         // The file is not ours: it stays whatever happens.
         self.insert_table(&table, metadata_location).await?;
@@ -303,9 +351,7 @@ impl Catalog for HiveCatalog {
         let (_, location) = self.find(&name, Kind::Table).await?.ok_or_else(|| table_not_found(&name))?;
         // Before the entry is gone. A table whose metadata is lost must still be droppable.
         let table = match purge {
-            true => {
-                self.to_purge(&name, location.clone()).await.map_err(|error| tracing::warn!(%error, table = %name, "cannot purge the table")).ok()
-            }
+            true => purge::to_purge(&name, self.to_purge(&name, location.clone()).await)?,
             false => None,
         };
         self.remove(&name, table_not_found(&name)).await?;
@@ -322,9 +368,8 @@ impl Catalog for HiveCatalog {
 
     async fn load_view(&self, name: &TableName) -> Result<Option<View>> {
         let name = lower(name);
-        let Some((_, location)) = self.find(&name, Kind::View).await? else { return Ok(None) };
-        let metadata = view_file::load(&self.storage, &name, &location).await?;
-        view_file::view(&name, &self.name, &metadata).map(Some)
+        let found = self.find_view(&name).await?;
+        found.map(|file| view_file::view(&name, &self.name, &file.metadata)).transpose()
     }
 
     async fn create_view(&self, view: &View, columns: Schema, replace: bool) -> Result<()> {
@@ -338,11 +383,49 @@ impl Catalog for HiveCatalog {
     async fn rename_view(&self, from: &TableName, to: &TableName) -> Result<()> {
         self.rename(&lower(from), &lower(to), Kind::View).await
     }
+
+    async fn has_view_files(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn load_view_file(&self, name: &TableName) -> Result<Option<ViewFile>> {
+        self.find_view(&lower(name)).await
+    }
+
+    async fn create_view_file(&self, name: &TableName, metadata: ViewMetadata) -> Result<ViewFile> {
+        self.write_view(&lower(name), metadata).await
+    }
+
+    async fn register_view_file(&self, name: &TableName, metadata_location: &str) -> Result<ViewFile> {
+        self.register_view(&lower(name), metadata_location).await
+    }
+
+    async fn replace_view_file(&self, name: &TableName, base: &ViewFile, metadata: ViewMetadata) -> Result<ViewFile, CommitError> {
+        self.swap_view(&lower(name), base, metadata).await
+    }
 }
 
 /// A name as the metastore has it.
 fn lower(name: &TableName) -> TableName {
     TableName::new(name.namespace.to_lowercase(), name.table.to_lowercase())
+}
+
+/// That a name is one under which the metastore finds a thing again: it takes off spaces at the ends, and takes dots for what stands between the names of catalog, schema
+/// and table.
+fn check_name(name: &str, what: &str) -> Result<()> {
+    check_part(name, what)?;
+    if name.trim() != name {
+        return Err(Error::not_supported(format!("'{name}' cannot be the name of a {what}: a metastore takes off spaces at its ends"))
+            .with_hint(format!("leave them out: '{}'", name.trim())));
+    }
+    let parts: Vec<&str> = name.split('.').collect();
+    if parts.len() > 2 || parts.contains(&"") {
+        return Err(Error::not_supported(format!(
+            "'{name}' cannot be the name of a {what}: a metastore takes its dots for those between the parts of a name"
+        ))
+        .with_hint("use letters from a to z, digits and _"));
+    }
+    Ok(())
 }
 
 /// The error of a kind of entry that is not there.
@@ -354,7 +437,7 @@ fn not_found(name: &TableName, kind: Kind) -> Error {
 }
 
 /// The error for a name that the metastore does not take.
-fn name_refused(name: &str, fault: client::Fault) -> Error {
+fn name_refused(name: &str, fault: Fault) -> Error {
     Error::not_supported(format!("the metastore does not take '{name}' as a name"))
         .with_hint("use letters from a to z, digits and _")
         .with_source(fault.into_error())
@@ -365,4 +448,20 @@ fn unknown(what: &str, error: Error) -> Error {
     Error::new(Code::CommitStateUnknown, format!("it is not known whether {what}"))
         .with_hint("look for it before running the statement again")
         .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_a_metastore_finds_again() {
+        for name in ["t", "do.t", "a b", "semi;x", "$x"] {
+            assert!(check_name(name, "table").is_ok(), "{name}");
+        }
+        for name in [" lead", "tail ", "tab\t", ".", "..", "trail.", ".lead", "a.b.c"] {
+            assert_eq!(check_name(name, "table").unwrap_err().code(), Code::NotSupported, "{name}");
+        }
+        assert_eq!(check_name("", "table").unwrap_err().code(), Code::InvalidArguments);
+    }
 }

@@ -2,17 +2,24 @@
 //! `iceberg.`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use nunatak_core::config::without_password;
 use nunatak_core::{Code, Error, Result};
+use rustls::ClientConfig;
 
 use super::connection::{Server, Timeouts};
+use super::sasl::Protection;
+use super::socket::{self, CA_CERTIFICATE};
+use super::tickets::Tickets;
+use crate::kerberos::Identity;
 use crate::storage::StorageProperties;
 
 /// The properties of a catalog besides those of storage, with their defaults; times are in milliseconds.
-const PROPERTIES: [(&str, &str); 13] = [
+const PROPERTIES: [(&str, &str); 16] = [
     ("hive.connect-timeout-ms", "5000"),
-    ("hive.socket-timeout-ms", "60000"),
+    (ANSWER_TIME, "60000"),
     ("hive.max-retries", "5"),
     ("hive.client-pool-size", "8"),
     ("hive.user", ""),
@@ -23,8 +30,22 @@ const PROPERTIES: [(&str, &str); 13] = [
     ("hive.lock-check-max-wait-ms", "5000"),
     ("hive.lock-heartbeat-interval-ms", "60000"),
     ("hive.table-property-max-size", "32672"),
-    ("hive.metastore.sasl.enabled", "false"),
+    (TLS, "false"),
+    (CA_CERTIFICATE, ""),
+    (SASL, "false"),
+    (SERVICE, ""),
 ];
+const ANSWER_TIME: &str = "hive.socket-timeout-ms";
+/// How long something that only reads may take with all that is sent again, since somebody waits for it; longer only where the time for one answer is set to more.
+const READ_TIME: Duration = Duration::from_secs(30);
+/// Hive's own names: whether the metastore has TLS, whether it wants Kerberos, and what it is called there.
+const TLS: &str = "hive.metastore.use.SSL";
+const SASL: &str = "hive.metastore.sasl.enabled";
+const SERVICE: &str = "hive.metastore.kerberos.principal";
+/// Hadoop's name for how what passes is protected with Kerberos.
+const PROTECTION: &str = "hadoop.rpc.protection";
+/// Who we are to HDFS. The metastore makes folders there as the user that we say we are, and it is we who write into them.
+const HDFS_USER: &str = "hdfs.user";
 /// The port of a metastore whose address names none.
 const PORT: u16 = 9083;
 
@@ -37,10 +58,16 @@ pub(super) struct Options {
     pub(super) timeouts: Timeouts,
     /// How often a call is made again.
     pub(super) retries_max: u32,
+    /// How long a call that only reads may take, with all times that it is made again.
+    pub(super) read_time: Duration,
     /// How many calls are made at once.
     pub(super) connections_max: usize,
-    /// Who we say we are: the owner of what we make.
+    /// Who we say we are, or who we are by a ticket: the owner of what we make, and the one as whom the metastore makes folders.
     pub(super) user: String,
+    /// How TLS is spoken, if it is.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    /// How the metastore hears who we are, if it takes nobody's word for it.
+    pub(super) kerberos: Option<Kerberos>,
     /// Whether Hive is to read our tables, where a table does not say.
     pub(super) engine_enabled: bool,
     /// Whether tables are locked, where a table does not say.
@@ -49,6 +76,17 @@ pub(super) struct Options {
     pub(super) lock: LockOptions,
     /// How long what is shown of a table's metadata in its entry may be, in characters; 0 shows nothing.
     pub(super) property_chars_max: usize,
+}
+
+/// How a metastore with Kerberos is spoken to.
+#[derive(Clone, Debug)]
+pub(super) struct Kerberos {
+    /// What it is called, such as `hive/_HOST@EXAMPLE.ORG`.
+    pub(super) service: String,
+    /// Which protections we take, the best one first.
+    pub(super) protections: Vec<Protection>,
+    /// Our tickets.
+    pub(super) tickets: Arc<Tickets>,
 }
 
 /// How locks are waited for and kept.
@@ -67,7 +105,7 @@ pub(super) struct LockOptions {
 impl Options {
     /// Reads the options of the metastore at `uri`; properties of storage may be among the properties.
     ///
-    /// Errors: `CONFIGURATION_INVALID`, `NOT_SUPPORTED` for a metastore that wants Kerberos.
+    /// Errors: `CONFIGURATION_INVALID`.
     pub(super) fn new(uri: &str, properties: &BTreeMap<String, String>) -> Result<Self> {
         let is_known = |name: &str| PROPERTIES.iter().any(|(known, _)| *known == name) || StorageProperties::is_known(name);
         if let Some(unknown) = properties.keys().find(|name| !is_known(name)) {
@@ -75,20 +113,29 @@ impl Options {
             return Err(invalid(format!("a hive catalog has no property '{unknown}'")).with_hint(format!("there are {known}, and those of storage")));
         }
         let read = Read(properties);
-        if read.flag("hive.metastore.sasl.enabled")? {
-            return Err(Error::not_supported("a metastore that is reached with Kerberos (hive.metastore.sasl.enabled) is not supported"));
-        }
+        let timeouts = Timeouts { connect: read.millis("hive.connect-timeout-ms")?, answer: read.millis(ANSWER_TIME)? };
+        let tls = if read.flag(TLS)? { Some(socket::tls(read.text(CA_CERTIFICATE))?) } else { None };
+        let kerberos = if read.flag(SASL)? { Some(read.kerberos(timeouts, tls.is_some())?) } else { None };
         let connections_max = read.number("hive.client-pool-size")?.max(1);
-        let user = match read.text("hive.user") {
-            "" => std::env::var("HADOOP_USER_NAME").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| String::from("nunatak")),
-            user => user.to_owned(),
+        let named = [read.text("hive.user"), read.text(HDFS_USER)].into_iter().find(|name| !name.is_empty());
+        let user = match (read.text("hive.user"), kerberos.as_ref().and_then(|kerberos| kerberos.tickets.user())) {
+            ("", Some(user)) => user,
+            (_, None) => named.map_or_else(user_of_process, str::to_owned),
+            (user, Some(ours)) if user == ours => ours,
+            (user, Some(ours)) => {
+                return Err(invalid(format!("hive.user is '{user}', but with Kerberos the metastore knows us as '{ours}'"))
+                    .with_hint("leave hive.user out, or name the principal and the keytab of that user"));
+            }
         };
         Ok(Self {
             servers: servers(uri)?,
-            timeouts: Timeouts { connect: read.millis("hive.connect-timeout-ms")?, answer: read.millis("hive.socket-timeout-ms")? },
+            timeouts,
             retries_max: u32::try_from(read.number("hive.max-retries")?).unwrap_or(u32::MAX),
+            read_time: if properties.contains_key(ANSWER_TIME) { timeouts.answer.max(READ_TIME) } else { READ_TIME },
             connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX).min(tokio::sync::Semaphore::MAX_PERMITS),
             user,
+            tls,
+            kerberos,
             engine_enabled: read.flag("hive.engine-enabled")?,
             lock_enabled: read.flag("hive.lock-enabled")?,
             lock: LockOptions {
@@ -100,6 +147,13 @@ impl Options {
             property_chars_max: usize::try_from(read.number("hive.table-property-max-size")?).unwrap_or(usize::MAX),
         })
     }
+}
+
+/// Who we say we are where nobody is named: what HDFS hears from us, too.
+fn user_of_process() -> String {
+    let named = std::env::var("HADOOP_USER_NAME").ok().filter(|name| !name.is_empty());
+    // A container may run as a number that has no name.
+    named.or_else(|| whoami::username().ok()).or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| String::from("nunatak"))
 }
 
 /// The properties, or their defaults.
@@ -125,10 +179,41 @@ impl<'a> Read<'a> {
         let value = self.text(name);
         value.to_ascii_lowercase().parse().map_err(|_| invalid(format!("property '{name}' is '{value}', which is not true or false")))
     }
+
+    fn kerberos(&self, timeouts: Timeouts, has_tls: bool) -> Result<Kerberos> {
+        let service = self.text(SERVICE);
+        if service.is_empty() {
+            return Err(invalid(format!("{SASL} needs {SERVICE}, which is missing"))
+                .with_hint("it is what the metastore is called in its realm, such as hive/_HOST@EXAMPLE.ORG"));
+        }
+        let tickets = Tickets::new(Identity::new(self.0)?, timeouts.connect);
+        let named = protections(self.text(PROTECTION))?;
+        // A metastore that has TLS leaves it to that, whatever Hadoop's other servers are to do.
+        let protections = if has_tls { protections("")? } else { named };
+        Ok(Kerberos { service: service.to_owned(), protections, tickets: Arc::new(tickets) })
+    }
+}
+
+/// The protections in a list such as Hadoop's, the first one of which is wanted most; the best one if nothing is said.
+fn protections(list: &str) -> Result<Vec<Protection>> {
+    if list.is_empty() {
+        return Ok(vec![Protection::Privacy, Protection::Integrity, Protection::Authentication]);
+    }
+    let named = list.split(',').map(|name| match name.trim().to_ascii_lowercase().as_str() {
+        "authentication" => Ok(Protection::Authentication),
+        "integrity" => Ok(Protection::Integrity),
+        "privacy" => Ok(Protection::Privacy),
+        other => Err(invalid(format!("property '{PROTECTION}' has '{other}', which is not authentication, integrity or privacy"))),
+    });
+    named.collect()
 }
 
 /// The servers in an address such as `thrift://a:9083,thrift://b:9083`.
 fn servers(uri: &str) -> Result<Vec<Server>> {
+    // Before it is cut: a password may have commas, too.
+    if uri.contains('@') {
+        return Err(wrong_uri(uri));
+    }
     uri.split(',').map(str::trim).filter(|server| !server.is_empty()).map(server).collect::<Result<Vec<_>>>().and_then(|servers| {
         match servers.is_empty() {
             true => Err(wrong_uri(uri)),
@@ -145,14 +230,14 @@ fn server(uri: &str) -> Result<Server> {
         _ => (place, PORT),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    match host.is_empty() || host.contains(['/', '@']) {
+    match host.is_empty() || host.contains('/') {
         true => Err(wrong_uri(uri)),
         false => Ok(Server { host: host.to_owned(), port }),
     }
 }
 
 fn wrong_uri(uri: &str) -> Error {
-    invalid(format!("'{uri}' is not the address of a metastore"))
+    invalid(format!("'{}' is not the address of a metastore", without_password(uri)))
         .with_hint("it is one such as thrift://host:9083, or several with commas between them")
 }
 
@@ -174,8 +259,9 @@ mod tests {
         assert_eq!(servers("thrift://a:1, thrift://b/").unwrap(), ["thrift://a:1", "thrift://b:9083"]);
         assert_eq!(options("thrift://[::1]:7", &[]).unwrap().servers[0], Server { host: "::1".into(), port: 7 });
         assert_eq!(options("thrift://[::1]", &[]).unwrap().servers[0], Server { host: "::1".into(), port: PORT });
-        for wrong in ["", ",", "a:1", "http://a", "thrift://", "thrift://a:x", "thrift://a/b:1"] {
-            assert_eq!(servers(wrong).unwrap_err().code(), Code::ConfigurationInvalid, "{wrong}");
+        for wrong in ["", ",", "a:1", "http://a", "thrift://", "thrift://a:x", "thrift://a/b:1", "thrift://ada:s3,cr3t@a:1"] {
+            let error = servers(wrong).unwrap_err();
+            assert!(error.code() == Code::ConfigurationInvalid && !error.to_string().contains("cr3t"), "{wrong}: {error}");
         }
     }
 
@@ -186,14 +272,35 @@ mod tests {
         assert_eq!((defaults.timeouts.connect, defaults.property_chars_max), (Duration::from_secs(5), 32_672));
         let given = options("thrift://a", &[("hive.lock-enabled", "FALSE"), ("hive.user", "me"), ("s3.region", "x")]).unwrap();
         assert!(!given.lock_enabled && given.user == "me");
+        assert_eq!(options("thrift://a", &[("hdfs.user", "alice"), ("hive.user", "")]).unwrap().user, "alice");
+        assert_eq!(options("thrift://a", &[("hdfs.user", "alice"), ("hive.user", "me")]).unwrap().user, "me");
         for (name, value, code) in [
             ("hive.max-retries", "many", Code::ConfigurationInvalid),
             ("hive.lock-enabled", "1", Code::ConfigurationInvalid),
             ("hive.lock", "true", Code::ConfigurationInvalid),
-            ("hive.metastore.sasl.enabled", "true", Code::NotSupported),
+            (SASL, "true", Code::ConfigurationInvalid),
         ] {
             let error = options("thrift://a", &[(name, value)]).unwrap_err();
             assert!(error.code() == code && error.message().contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn kerberos_says_who_we_are() {
+        let with = |more: &[(&'static str, &'static str)]| {
+            let service = [(SASL, "true"), (SERVICE, "hive/_HOST@A.ORG"), ("hdfs.kerberos.principal", "etl/h@A.ORG")];
+            options("thrift://a", &[service.as_slice(), more].concat())
+        };
+        let plain = with(&[]).unwrap();
+        assert_eq!((plain.user.as_str(), plain.tls.is_none()), ("etl", true));
+        assert_eq!(plain.kerberos.unwrap().protections[0], Protection::Privacy);
+        assert!(with(&[("hive.user", "etl")]).is_ok());
+        let listed = with(&[(PROTECTION, "integrity, Authentication")]).unwrap().kerberos.unwrap();
+        assert_eq!(listed.protections, [Protection::Integrity, Protection::Authentication]);
+        for (name, value) in [("hive.user", "somebody"), (PROTECTION, "some"), ("hdfs.kerberos.keytab", "/nowhere.keytab"), (SERVICE, "")] {
+            let error = with(&[(name, value)]).unwrap_err();
+            assert!(error.code() == Code::ConfigurationInvalid && error.message().contains(name), "{error}");
+        }
+        assert!(options("thrift://a", &[(TLS, "true"), (CA_CERTIFICATE, "/nowhere.pem")]).unwrap_err().message().contains("/nowhere.pem"));
     }
 }

@@ -10,10 +10,11 @@ use super::descriptor;
 use super::entry::{Entry, Kind};
 use super::method::ExceptionKind;
 use super::swap::{self, Change, Swap};
-use super::{HiveCatalog, name_refused, not_found, unknown};
-use crate::backend::names::{check_part, namespace_not_found, table_exists, table_not_found};
+use super::{HiveCatalog, check_name, name_refused, not_found, unknown};
+use crate::backend::names::{namespace_not_found, table_exists, table_not_found};
 use crate::backend::{metadata_file, update};
 use crate::commit::CommitError;
+use crate::commit::attempts::LOOKS_AFTER;
 use crate::properties;
 use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
 use crate::storage::Location;
@@ -22,7 +23,7 @@ use crate::table::{Table, TableName};
 impl HiveCatalog {
     /// Makes a table of whole metadata.
     pub(super) async fn make_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table> {
-        check_part(&name.table, "table")?;
+        check_name(&name.table, "table")?;
         self.require_free(name).await?;
         let location = metadata_file::write(&self.storage, &metadata, None).await?;
         let table = Table::new(name.clone(), Arc::new(metadata), Some(location.clone()), Arc::clone(&self.storage));
@@ -58,6 +59,8 @@ impl HiveCatalog {
             (Ok(Some(found)), _) if found.metadata_location().as_deref() == Some(location) => Ok(()),
             (_, Fault::Refused(error)) => Err(error),
             (_, Fault::Lost(error)) => Err(unknown(&format!("{what} '{name}' was made"), error)),
+            // It may have been carried out all the same, and nobody can see it.
+            (Err(_), Fault::Said { error, .. }) => Err(unknown(&format!("{what} '{name}' was made"), error)),
             (Ok(Some(_)), Fault::Said { .. }) => Err(table_exists(name)),
             (_, fault) if fault.is(ExceptionKind::AlreadyExists) => Err(table_exists(name)),
             (_, fault) if fault.is(ExceptionKind::InvalidObject) || fault.is(ExceptionKind::NoSuchObject) => {
@@ -110,7 +113,7 @@ impl HiveCatalog {
 
     /// Renames a table or a view. Its files stay where they are.
     pub(super) async fn rename(&self, from: &TableName, to: &TableName, kind: Kind) -> Result<()> {
-        check_part(&to.table, "table")?;
+        check_name(&to.table, "table")?;
         let (_, old) = self.find(from, kind).await?.ok_or_else(|| not_found(from, kind))?;
         if from.namespace != to.namespace {
             self.require_namespace(&to.namespace).await?;
@@ -130,12 +133,23 @@ impl HiveCatalog {
         match self.metastore.remove(&format!("drop '{name}'"), name).await {
             Ok(()) => Ok(()),
             Err(fault) if fault.is(ExceptionKind::NoSuchObject) => Err(missing),
-            Err(Fault::Lost(error)) => match self.metastore.entry(name).await {
-                Ok(None) => Ok(()),
-                _ => Err(error),
+            Err(Fault::Lost(error)) => match self.is_gone(name).await {
+                true => Ok(()),
+                false => Err(unknown(&format!("'{name}' was dropped"), error)),
             },
             Err(fault) => Err(fault.into_error()),
         }
+    }
+
+    /// Looks, after a lost answer, whether an entry is there no more.
+    async fn is_gone(&self, name: &TableName) -> bool {
+        for wait in LOOKS_AFTER {
+            tokio::time::sleep(wait).await;
+            if matches!(self.metastore.entry(name).await, Ok(None)) {
+                return true;
+            }
+        }
+        false
     }
 
     /// A table with the metadata locations of what may share its folder, to be deleted with its files.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use nunatak_core::config::without_password;
 use nunatak_core::{Code, Error, Result};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -244,7 +245,7 @@ fn token_server(uri: &Url, properties: &BTreeMap<String, String>) -> Result<Url>
     let named = properties.get("oauth2-server-uri").map_or("v1/oauth/tokens", String::as_str);
     let absolute =
         if named.contains("://") { named.to_owned() } else { format!("{}/{}", uri.as_str().trim_end_matches('/'), named.trim_start_matches('/')) };
-    Url::parse(&absolute).map_err(|error| invalid(format!("oauth2-server-uri: '{named}' is not an address: {error}")))
+    Url::parse(&absolute).map_err(|error| invalid(format!("oauth2-server-uri: '{}' is not an address: {error}", without_password(named))))
 }
 
 /// When what is good for `left` from now is to be renewed.

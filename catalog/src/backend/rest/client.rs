@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use nunatak_core::config::without_password;
 use nunatak_core::{Code, Error, Result};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
@@ -15,9 +16,10 @@ use super::http::{Answer, Fault, Http, Request, invalid};
 
 /// What names of properties begin with that are headers of every request.
 const HEADER: &str = "header.";
-/// Asks the server for credentials of storage.
+/// Asks the server for a way to storage.
 const DELEGATION: &str = "x-iceberg-access-delegation";
-const VENDED: &str = "vended-credentials";
+/// Credentials cost fewer requests.
+const WAYS: &str = "vended-credentials,remote-signing";
 
 /// A server and who we are to it.
 #[derive(Debug)]
@@ -43,7 +45,8 @@ impl Call {
         Self { method: Method::GET, url, operation: operation.into(), body: None, headers: HeaderMap::new(), repeatable: true }
     }
 
-    /// A call that changes something: it is not sent again when it may have been carried out.
+    /// A call that changes something: it is not sent again when its answer is lost. It is when the server says that it has too much to do: an answer to a later one that
+    /// refuses it is [uncertain](Answer::uncertain) then, and whoever calls looks what has become of it.
     pub(crate) fn post(url: Url, operation: impl Into<String>, body: &impl Serialize) -> Self {
         let json = serde_json::to_vec(body).map_err(|error| Error::internal("a request cannot be written").with_source(error));
         Self { method: Method::POST, body: Some(json), repeatable: false, ..Self::get(url, operation) }
@@ -88,7 +91,7 @@ impl Client {
     pub(crate) fn new(catalog: &str, uri: &Url, properties: &BTreeMap<String, String>, wants_credentials: bool) -> Result<Self> {
         let mut headers = HeaderMap::new();
         if wants_credentials {
-            headers.insert(HeaderName::from_static(DELEGATION), HeaderValue::from_static(VENDED));
+            headers.insert(HeaderName::from_static(DELEGATION), HeaderValue::from_static(WAYS));
         }
         for (property, value) in properties {
             let Some(name) = property.strip_prefix(HEADER) else { continue };
@@ -119,11 +122,14 @@ impl Client {
         }
         let mut answer = self.http.send(&request).await?;
         if answer.wants_token() && self.auth.can_renew() {
-            let renewed = self.auth.authorization(&self.http, said.as_ref()).await.map_err(Fault::Refused)?;
+            let uncertain = answer.uncertain;
+            let refused = |error| if uncertain { Fault::Lost(error) } else { Fault::Refused(error) };
+            let renewed = self.auth.authorization(&self.http, said.as_ref()).await.map_err(refused)?;
             if let Some(renewed) = renewed {
                 request.headers.insert(AUTHORIZATION, renewed);
             }
-            answer = self.http.send(&request).await?;
+            answer = self.http.send(&request).await.map_err(|fault| if uncertain { Fault::Lost(fault.into_error()) } else { fault })?;
+            answer.uncertain |= uncertain;
         }
         Ok(Reply { http: &self.http, request, answer })
     }
@@ -162,7 +168,7 @@ impl Reply<'_> {
 /// Errors: `CONFIGURATION_INVALID`.
 pub(crate) fn parse_uri(uri: &str) -> Result<Url> {
     let wrong = |why: String| {
-        Error::new(Code::ConfigurationInvalid, format!("uri '{uri}' is not the address of a REST catalog: {why}"))
+        Error::new(Code::ConfigurationInvalid, format!("uri '{}' is not the address of a REST catalog: {why}", without_password(uri)))
             .with_hint("an address is one such as http://127.0.0.1:8181")
     };
     let parsed = Url::parse(uri).map_err(|error| wrong(error.to_string()))?;

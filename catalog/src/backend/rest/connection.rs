@@ -8,12 +8,14 @@ use url::Url;
 use super::auth;
 use super::client::{Call, Client, Reply, parse_uri};
 use super::http::{Fault, flag, invalid, number};
-use super::messages::{NameList, ServerConfig, filled};
+use super::messages::{ServerConfig, filled};
 use super::paths::{self, Paths};
+use crate::messages::NameList;
 use crate::storage::{StorageProperties, assumed_role};
+use crate::table::TableName;
 
 /// Properties of the catalog itself; those of [`auth`], `header.*` and those of storage are beside them.
-const PROPERTIES: [&str; 9] = [
+const PROPERTIES: [&str; 11] = [
     "namespace-separator",
     "prefix",
     "rest-page-size",
@@ -22,10 +24,13 @@ const PROPERTIES: [&str; 9] = [
     "rest.client.max-retries",
     "rest.client.socket-timeout-ms",
     "s3.remote-signing-enabled",
+    "s3.signer.endpoint",
+    "s3.signer.uri",
     "view-endpoints-supported",
 ];
 
 const VIEWS: &str = "GET /v1/{prefix}/namespaces/{namespace}/views";
+const REGISTER_VIEW: &str = "POST /v1/{prefix}/namespaces/{namespace}/register-view";
 const CREDENTIALS: &str = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials";
 
 /// A server that was asked.
@@ -101,9 +106,28 @@ impl Connection {
         self.endpoints.as_ref().is_some_and(|endpoints| endpoints.contains(VIEWS))
     }
 
+    /// Whether views can be made of metadata that is there.
+    pub(super) fn registers_views(&self) -> bool {
+        self.endpoints.as_ref().is_some_and(|endpoints| endpoints.contains(REGISTER_VIEW))
+    }
+
     /// Whether credentials of a table can be asked for without the table.
     pub(super) fn has_credentials(&self) -> bool {
         self.endpoints.as_ref().is_some_and(|endpoints| endpoints.contains(CREDENTIALS))
+    }
+
+    /// Whether there is a table or a view of a name, whatever its metadata is like; `kind` is `tables` or `views`.
+    pub(super) async fn has(&self, kind: &str, name: &TableName) -> Result<bool> {
+        let (url, what) = match kind {
+            "views" => (self.paths.of_view(name)?, "view"),
+            _ => (self.paths.of_table(name)?, "table"),
+        };
+        let reply = self.reply(Call::get(url, format!("look up {what} '{name}'"))).await?;
+        match reply.answer.status {
+            status if status.is_success() => Ok(true),
+            _ if reply.answer.is_missing() => Ok(false),
+            _ => Err(reply.failure().into_error()),
+        }
     }
 
     /// All names at an address, page by page; `None` if what they are names in is not there.

@@ -12,12 +12,15 @@ use reqwest::{Certificate, Client, Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 /// How long is waited for a connection, by the property `rest.client.connection-timeout-ms`.
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// How long is waited for an answer, by the property `rest.client.socket-timeout-ms`.
 const REQUEST_TIMEOUT_MS: u64 = 60_000;
+/// How long something that only reads may take with all that is sent again, since somebody waits for it; longer only where the time for one answer is set to more.
+const READ_TIME_MS: u64 = 30_000;
 /// How often a request is sent again, by the property `rest.client.max-retries`.
 const RETRIES_MAX: u64 = 5;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
@@ -40,6 +43,7 @@ pub(crate) struct Http {
     /// For messages, without user and password.
     server: String,
     retries_max: u32,
+    read_time: Duration,
     budget: AtomicU32,
     permits: Semaphore,
 }
@@ -69,6 +73,8 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// Its body.
     pub(crate) body: Bytes,
+    /// Whether the same request was sent before and may have been carried out then: a refusal is no sign that it was not.
+    pub(crate) uncertain: bool,
 }
 
 /// Why there is no answer, or none that means success.
@@ -132,6 +138,7 @@ impl Http {
             catalog: catalog.to_owned(),
             server: shown(uri),
             retries_max: u32::try_from(retries_max).unwrap_or(u32::MAX),
+            read_time: millis("rest.client.socket-timeout-ms", READ_TIME_MS)?.max(Duration::from_millis(READ_TIME_MS)),
             budget: AtomicU32::new(RETRY_BUDGET),
             permits: Semaphore::new(REQUESTS_MAX),
         })
@@ -146,9 +153,14 @@ impl Http {
     ///
     /// Errors: `CATALOG_UNAVAILABLE`.
     pub(crate) async fn send(&self, request: &Request) -> Result<Answer, Fault> {
-        let mut retries = 0;
+        let (mut retries, mut uncertain) = (0, false);
+        let deadline = request.repeatable.then(|| Instant::now() + self.read_time);
         loop {
-            let outcome = self.send_once(request).await;
+            let outcome = match self.send_until(request, deadline).await {
+                Ok(answer) => Ok(Answer { uncertain, ..answer }),
+                Err(Fault::Refused(error)) if uncertain => Err(Fault::Lost(error)),
+                Err(fault) => Err(fault),
+            };
             let again = match &outcome {
                 Ok(answer) => answer.is_retried(request.repeatable).then(|| answer.retry_after()),
                 Err(Fault::Refused(error)) => (error.retry() != Retry::Never).then_some(None),
@@ -158,12 +170,22 @@ impl Http {
                 self.give_back();
                 return outcome;
             };
-            if retries >= self.retries_max || !self.take() {
+            let pause = wait(retries, asked, rand::random());
+            let is_late = deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
+            if retries >= self.retries_max || is_late || !self.take() {
                 return outcome;
             }
-            tokio::time::sleep(wait(retries, asked, rand::random())).await;
+            // Who says that a server has too much to do may be a proxy in front of it, which has passed the request on.
+            uncertain |= outcome.is_ok() && !request.repeatable;
+            tokio::time::sleep(pause).await;
             retries += 1;
         }
+    }
+
+    async fn send_until(&self, request: &Request, deadline: Option<Instant>) -> Result<Answer, Fault> {
+        let Some(deadline) = deadline else { return self.send_once(request).await };
+        let late = |_| Err(Fault::Lost(self.unavailable(request, "does not answer in time")));
+        timeout_at(deadline, self.send_once(request)).await.unwrap_or_else(late)
     }
 
     async fn send_once(&self, request: &Request) -> Result<Answer, Fault> {
@@ -181,7 +203,7 @@ impl Http {
             }
             body.extend_from_slice(&part);
         }
-        Ok(Answer { status, headers, body: body.into() })
+        Ok(Answer { status, headers, body: body.into(), uncertain: false })
     }
 
     /// The failure of a request that got no answer.
@@ -246,10 +268,12 @@ impl Http {
             400 | 404 | 405 | 409 | 422 if said.is_some() => self.error(Code::IcebergCatalogError, request, &format!("refused it{why}")),
             status => self.nonsense(request, &format!("status {status} with '{}'", answer.excerpt())),
         };
-        // The spec: after these nobody knows. 503 comes from a server that has not begun.
+        // The spec: after these nobody knows. By it 429 and 503 come from a server that has not begun, but what is in front of a server says them too when one
+        // does not answer in time.
         match answer.status.as_u16() {
-            501 | 503 => Fault::Refused(error),
-            500..=599 => Fault::Lost(error),
+            _ if answer.uncertain => Fault::Lost(error),
+            501 => Fault::Refused(error),
+            429 | 500..=599 => Fault::Lost(error),
             _ => Fault::Refused(error),
         }
     }
@@ -325,7 +349,7 @@ fn shown(uri: &Url) -> String {
 }
 
 fn certificates(path: &str) -> Result<Vec<Certificate>> {
-    let unusable = |why: String| invalid(format!("rest.ca-certificate: '{path}' cannot be used: {why}"));
+    let unusable = |why: String| invalid(format!("rest.ca-certificate: '{path}' cannot be used: {why}")).with_retry(Retry::Query);
     let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
     let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
     if certificates.is_empty() {
@@ -363,10 +387,14 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.to_owned().into() }
+        Answer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.to_owned().into(), uncertain: false }
     }
 
     fn failure(status: u16, body: &str) -> Fault {
+        failure_of(&answer(status, body))
+    }
+
+    fn failure_of(answer: &Answer) -> Fault {
         let http = Http::new("prod", &Url::parse("http://user:pw@h:1/x").unwrap(), &BTreeMap::new()).unwrap();
         let request = Request {
             method: Method::GET,
@@ -376,7 +404,7 @@ mod tests {
             operation: String::from("load table 'a.b'"),
             repeatable: true,
         };
-        http.failure(&request, &answer(status, body))
+        http.failure(&request, answer)
     }
 
     #[test]
@@ -403,11 +431,41 @@ mod tests {
 
     #[test]
     fn what_nobody_knows_is_told_from_what_did_not_happen() {
-        for (status, lost) in [(400, false), (409, false), (500, true), (501, false), (502, true), (503, false), (504, true)] {
+        for (status, lost) in [(400, false), (409, false), (429, true), (500, true), (501, false), (502, true), (503, true), (504, true)] {
             assert_eq!(matches!(failure(status, ""), Fault::Lost(_)), lost, "{status}");
+        }
+        for status in [400, 404, 409, 501] {
+            let second = Answer { uncertain: true, ..answer(status, "") };
+            assert!(matches!(failure_of(&second), Fault::Lost(_)), "{status}");
         }
         assert!(answer(503, "").is_retried(false) && answer(502, "").is_retried(true) && !answer(502, "").is_retried(false));
         assert!(!answer(404, "<html>").is_missing() && answer(404, r#"{"error": {}}"#).is_missing());
+    }
+
+    #[tokio::test]
+    async fn what_is_read_takes_no_longer_than_somebody_waits() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let with = |properties: &[(&str, &str)]| {
+            Http::new("prod", &url, &properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()).unwrap()
+        };
+        assert_eq!(with(&[]).read_time.as_millis(), u128::from(READ_TIME_MS));
+        assert_eq!(with(&[("rest.client.socket-timeout-ms", "300")]).read_time.as_millis(), u128::from(READ_TIME_MS));
+        assert_eq!(with(&[("rest.client.socket-timeout-ms", "90000")]).read_time.as_millis(), 90_000);
+        // Its server accepts and says nothing; of each of the attempts somebody would wait for half a second.
+        let http = Http { read_time: Duration::from_millis(700), ..with(&[("rest.client.socket-timeout-ms", "500")]) };
+        let request = Request {
+            method: Method::GET,
+            url: url.clone(),
+            headers: HeaderMap::new(),
+            body: None,
+            operation: String::from("list schemas"),
+            repeatable: true,
+        };
+        let begun = Instant::now();
+        let fault = http.send(&request).await.err().unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+        assert!(fault.into_error().message().ends_with("does not answer in time"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is sent to and fro, as the REST spec has it; parts that are metadata stay as they came.
+//! What is sent to and fro, as the REST spec has it; parts that are metadata stay as they came. What is alike on both sides is in [`crate::messages`].
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::paths::levels;
-use crate::table::TableName;
+use crate::messages::Identifier;
 
 /// Properties, some of which servers leave empty.
 type Properties = BTreeMap<String, Option<String>>;
@@ -29,72 +28,9 @@ pub(super) struct ServerConfig {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct NamespaceList {
-    #[serde(default)]
-    pub(super) namespaces: Vec<Vec<String>>,
-    #[serde(default)]
-    pub(super) next_page_token: Option<String>,
-}
-
-#[derive(Deserialize)]
 pub(super) struct NamespaceProperties {
     #[serde(default)]
     pub(super) properties: Option<Properties>,
-}
-
-#[derive(Serialize)]
-pub(super) struct NewNamespace<'a> {
-    pub(super) namespace: Vec<&'a str>,
-    pub(super) properties: &'a BTreeMap<String, String>,
-}
-
-/// A change of a namespace's properties.
-#[derive(Serialize)]
-pub(super) struct NamespaceChange<'a> {
-    pub(super) removals: &'a [String],
-    pub(super) updates: &'a BTreeMap<String, String>,
-}
-
-/// A page of tables or views.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct NameList {
-    #[serde(default)]
-    pub(super) identifiers: Vec<ListedName>,
-    #[serde(default)]
-    pub(super) next_page_token: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct ListedName {
-    pub(super) name: String,
-}
-
-/// A name as a whole.
-#[derive(Serialize)]
-pub(super) struct Identifier<'a> {
-    namespace: Vec<&'a str>,
-    name: &'a str,
-}
-
-impl<'a> From<&'a TableName> for Identifier<'a> {
-    fn from(name: &'a TableName) -> Self {
-        Self { namespace: levels(&name.namespace), name: &name.table }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct Rename<'a> {
-    pub(super) source: Identifier<'a>,
-    pub(super) destination: Identifier<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Register<'a> {
-    pub(super) name: &'a str,
-    pub(super) metadata_location: &'a str,
 }
 
 /// A table that the server only prepares.
@@ -111,24 +47,18 @@ pub(super) struct StagedTable<'a> {
 
 /// A change of a table or a view.
 #[derive(Serialize)]
-pub(super) struct Commit<'a, R> {
-    pub(super) identifier: Identifier<'a>,
+pub(super) struct Commit<R> {
+    pub(super) identifier: Identifier,
     pub(super) requirements: R,
     pub(super) updates: Vec<Value>,
-}
-
-/// What a change of a view requires.
-#[derive(Serialize)]
-#[serde(tag = "type")]
-pub(super) enum ViewRequirement {
-    #[serde(rename = "assert-view-uuid")]
-    Uuid { uuid: String },
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct NewView<'a> {
     pub(super) name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) location: Option<&'a str>,
     pub(super) schema: Value,
     pub(super) view_version: Value,
     pub(super) properties: Value,

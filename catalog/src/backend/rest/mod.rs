@@ -30,13 +30,13 @@ use url::Url;
 use self::client::Call;
 use self::connection::Connection;
 use self::http::Fault;
-use self::messages::{NamespaceChange, NewNamespace};
-use self::paths::levels;
 use self::places::Places;
 use super::names::{namespace_exists, namespace_not_empty, namespace_not_found, table_not_found, view_not_found};
-use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, metadata_weight};
+use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, ViewFile, metadata_weight};
 use crate::commit::CommitError;
-use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
+use crate::commit::attempts::LOOKS_AFTER;
+use crate::messages::{NamespaceChange, NewNamespace, levels};
+use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate, ViewMetadata};
 use crate::storage::{Location, Storage, StorageProperties, Storages};
 use crate::table::{Table, TableName, View};
 
@@ -93,13 +93,70 @@ impl RestCatalog {
     pub fn open(options: RestCatalogOptions) -> Result<Self> {
         let RestCatalogOptions { name, uri, warehouse, properties, storages } = options;
         let uri = connection::check(&uri, &properties)?;
-        let storage = storages.get(&StorageProperties::of_known(of_storage(&properties)));
+        let storage = storages.of_catalog(&name, &StorageProperties::of_known(of_storage(&properties)));
         let tables = Cache::builder()
             .max_capacity(METADATA_CACHE_BYTES_MAX)
             .weigher(|name: &TableName, kept: &Tagged| metadata_weight(&name.table, &kept.table.metadata))
             .build();
         let (connection, places) = (OnceCell::new(), Places::default());
         Ok(Self { name, uri, warehouse, properties, storages, storage, connection, tables, places })
+    }
+
+    /// Looks, after a lost answer, whether a namespace is there, or is not there if that is what is `expected`.
+    async fn has_namespace(&self, name: &str, expected: bool) -> bool {
+        for wait in LOOKS_AFTER {
+            tokio::time::sleep(wait).await;
+            if self.namespace(name).await.is_ok_and(|found| found.is_some() == expected) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Looks, after a lost answer, whether a table or a view is there no more.
+    async fn is_gone(&self, kind: &str, name: &TableName) -> bool {
+        let Ok(connection) = self.connection().await else { return false };
+        for wait in LOOKS_AFTER {
+            tokio::time::sleep(wait).await;
+            match connection.has(kind, name).await {
+                Ok(false) => return true,
+                // The server cannot read it, and could not drop it therefore.
+                Err(_) if self.is_listed(name).await => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Has the server drop a table.
+    async fn remove_table(&self, name: &TableName, purge: bool) -> Result<()> {
+        let connection = self.connection().await?;
+        let mut url = connection.paths.of_table(name)?;
+        url.query_pairs_mut().append_pair("purgeRequested", if purge { "true" } else { "false" });
+        let outcome = connection.client.call(Call::delete(url, format!("drop table '{name}'"))).await;
+        self.tables.invalidate(name).await;
+        let fault = match outcome {
+            Ok(reply) if reply.answer.status.is_success() => return Ok(()),
+            Ok(reply) if reply.answer.is_missing() && !reply.answer.uncertain => return Err(table_not_found(name)),
+            Ok(reply) => reply.failure(),
+            Err(fault) => fault,
+        };
+        match fault {
+            Fault::Refused(error) => Err(error),
+            Fault::Lost(error) => match self.is_gone("tables", name).await {
+                true => Ok(()),
+                false => Err(unknown(&format!("table '{name}' was dropped"), error)),
+            },
+        }
+    }
+
+    async fn is_listed(&self, name: &TableName) -> bool {
+        self.tables(&name.namespace).await.is_ok_and(|names| names.contains(&name.table))
+    }
+
+    /// Whether a table is there that cannot be loaded.
+    async fn is_unreadable(&self, name: &TableName) -> bool {
+        self.load_table(name).await.is_err() && self.is_listed(name).await
     }
 
     /// The server, which is asked for its configuration once it answers.
@@ -141,19 +198,38 @@ impl Catalog for RestCatalog {
     async fn create_namespace(&self, name: &str, properties: BTreeMap<String, String>) -> Result<()> {
         let connection = self.connection().await?;
         connection.paths.namespace(name)?;
-        let body = NewNamespace { namespace: levels(name), properties: &properties };
-        let reply = connection.reply(Call::post(connection.paths.of("namespaces")?, format!("create schema '{name}'"), &body)).await?;
-        match reply.answer.status {
-            status if status.is_success() => Ok(()),
-            StatusCode::CONFLICT => Err(namespace_exists(name)),
-            _ => Err(reply.failure_or(|| namespace_not_found(name.rsplit_once('.').map_or(name, |(parent, _)| parent)))),
+        // One that is there after an answer was lost is the new one, if there was none before.
+        let before = self.namespace(name).await;
+        if let Ok(Some(_)) = before {
+            return Err(namespace_exists(name));
+        }
+        let body = NewNamespace { namespace: levels(name).into_iter().map(str::to_owned).collect(), properties: Some(properties) };
+        let call = Call::post(connection.paths.of("namespaces")?, format!("create schema '{name}'"), &body);
+        let fault = match connection.client.call(call).await {
+            Ok(reply) => match reply.answer.status {
+                status if status.is_success() => return Ok(()),
+                _ if reply.answer.uncertain => reply.failure(),
+                StatusCode::CONFLICT => return Err(namespace_exists(name)),
+                _ if reply.answer.is_missing() => return Err(namespace_not_found(name.rsplit_once('.').map_or(name, |(parent, _)| parent))),
+                _ => reply.failure(),
+            },
+            Err(fault) => fault,
+        };
+        match fault {
+            Fault::Refused(error) => Err(error),
+            Fault::Lost(error) => match before.is_ok() && self.has_namespace(name, true).await {
+                true => Ok(()),
+                false => Err(unknown(&format!("schema '{name}' was made"), error)),
+            },
         }
     }
 
     async fn set_namespace_properties(&self, name: &str, removals: &[String], updates: &BTreeMap<String, String>) -> Result<()> {
         let connection = self.connection().await?;
         let url = connection.paths.of_namespace(name, "properties")?;
-        let call = Call::post(url, format!("change the properties of schema '{name}'"), &NamespaceChange { removals, updates });
+        let body = NamespaceChange { removals: Some(removals.to_vec()), updates: Some(updates.clone()) };
+        // Whatever is set or removed twice is as if it were once.
+        let call = Call::post(url, format!("change the properties of schema '{name}'"), &body).repeatable();
         let reply = connection.reply(call).await?;
         match reply.answer.status {
             status if status.is_success() => Ok(()),
@@ -164,13 +240,24 @@ impl Catalog for RestCatalog {
     async fn drop_namespace(&self, name: &str) -> Result<()> {
         let connection = self.connection().await?;
         let call = Call::delete(connection.paths.of_namespace(name, "")?, format!("drop schema '{name}'"));
-        let reply = connection.reply(call).await?;
-        match reply.answer.status {
-            status if status.is_success() => Ok(()),
-            StatusCode::CONFLICT => Err(namespace_not_empty(name)),
-            // Java's server before 1.10 has another status for it.
-            _ if reply.answer.is_kind("NamespaceNotEmptyException") => Err(namespace_not_empty(name)),
-            _ => Err(reply.failure_or(|| namespace_not_found(name))),
+        let fault = match connection.client.call(call).await {
+            Ok(reply) => match reply.answer.status {
+                status if status.is_success() => return Ok(()),
+                // It is there, so that nothing has become of an earlier request.
+                StatusCode::CONFLICT => return Err(namespace_not_empty(name)),
+                // Java's server before 1.10 has another status for it.
+                _ if reply.answer.is_kind("NamespaceNotEmptyException") => return Err(namespace_not_empty(name)),
+                _ if reply.answer.is_missing() && !reply.answer.uncertain => return Err(namespace_not_found(name)),
+                _ => reply.failure(),
+            },
+            Err(fault) => fault,
+        };
+        match fault {
+            Fault::Refused(error) => Err(error),
+            Fault::Lost(error) => match self.has_namespace(name, false).await {
+                true => Ok(()),
+                false => Err(unknown(&format!("schema '{name}' was dropped"), error)),
+            },
         }
     }
 
@@ -211,6 +298,22 @@ impl Catalog for RestCatalog {
             None => self.tables.invalidate(name).await,
         }
         Ok(Some(table))
+    }
+
+    async fn has_table(&self, name: &TableName) -> Result<bool> {
+        match self.connection().await?.has("tables", name).await {
+            // It may be the metadata of this one that the server cannot read.
+            Err(_) if self.is_listed(name).await => Ok(true),
+            found => found,
+        }
+    }
+
+    async fn has_view(&self, name: &TableName) -> Result<bool> {
+        let connection = self.connection().await?;
+        if !connection.has_views() {
+            return Ok(false);
+        }
+        connection.has("views", name).await
     }
 
     async fn stage_location(&self, name: &TableName) -> Result<String> {
@@ -255,20 +358,13 @@ impl Catalog for RestCatalog {
     }
 
     async fn drop_table(&self, name: &TableName, purge: bool) -> Result<()> {
-        let connection = self.connection().await?;
-        let mut url = connection.paths.of_table(name)?;
-        url.query_pairs_mut().append_pair("purgeRequested", if purge { "true" } else { "false" });
-        let outcome = connection.client.call(Call::delete(url, format!("drop table '{name}'"))).await;
-        self.tables.invalidate(name).await;
-        let fault = match outcome {
-            Ok(reply) if reply.answer.status.is_success() => return Ok(()),
-            Ok(reply) if reply.answer.is_missing() => return Err(table_not_found(name)),
-            Ok(reply) => reply.failure(),
-            Err(fault) => fault,
-        };
-        match fault {
-            Fault::Lost(_) if matches!(self.load_table(name).await, Ok(None)) => Ok(()),
-            fault => Err(fault.into_error()),
+        match self.remove_table(name, purge).await {
+            // A server that cannot read the metadata of a table cannot delete its files, but it can forget it.
+            Err(error) if purge && error.code() != Code::TableNotFound && self.is_unreadable(name).await => {
+                tracing::warn!(%error, table = %name, "the files of a table that is dropped are left behind: its metadata cannot be read, which names them");
+                self.remove_table(name, false).await
+            }
+            removed => removed,
         }
     }
 
@@ -297,6 +393,26 @@ impl Catalog for RestCatalog {
         }
         self.rename("views/rename", from, to, view_not_found(from)).await
     }
+
+    async fn has_view_files(&self) -> Result<bool> {
+        Ok(self.connection().await?.has_views())
+    }
+
+    async fn load_view_file(&self, name: &TableName) -> Result<Option<ViewFile>> {
+        self.view_file(name).await
+    }
+
+    async fn create_view_file(&self, name: &TableName, metadata: ViewMetadata) -> Result<ViewFile> {
+        self.write_view(name, &metadata).await
+    }
+
+    async fn register_view_file(&self, name: &TableName, metadata_location: &str) -> Result<ViewFile> {
+        self.register_view(name, metadata_location).await
+    }
+
+    async fn replace_view_file(&self, name: &TableName, base: &ViewFile, metadata: ViewMetadata) -> Result<ViewFile, CommitError> {
+        self.swap_view(name, base, &metadata).await
+    }
 }
 
 /// Those of the properties that storage has.
@@ -305,9 +421,9 @@ fn of_storage(properties: &BTreeMap<String, String>) -> BTreeMap<String, String>
     known.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// The error for an answer that leaves it open whether something was made.
+/// The error for an answer that leaves it open whether something has happened.
 fn unknown(what: &str, error: Error) -> Error {
-    Error::new(Code::CommitStateUnknown, format!("it is not known whether {what} was made"))
+    Error::new(Code::CommitStateUnknown, format!("it is not known whether {what}"))
         .with_hint("look for it before running the statement again")
         .with_source(error)
 }

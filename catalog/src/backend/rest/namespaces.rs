@@ -8,8 +8,9 @@ use nunatak_core::Result;
 use super::CALLS_MAX;
 use super::client::Call;
 use super::connection::Connection;
-use super::messages::{NamespaceList, NamespaceProperties, filled};
+use super::messages::{NamespaceProperties, filled};
 use crate::backend::Namespace;
+use crate::messages::NamespaceList;
 
 impl Connection {
     /// The namespaces directly in another one (as levels), or at the top; none where the server knows no levels.

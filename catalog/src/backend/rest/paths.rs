@@ -1,11 +1,13 @@
 //! Where things are on the server: `{uri}/v1/{prefix}/namespaces/a%1Fb/tables/t`.
 
+use nunatak_core::config::without_password;
 use nunatak_core::{Code, Error, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use super::super::names::check_part;
 use super::http::invalid;
+use crate::messages::levels;
 use crate::table::TableName;
 
 /// All that is not sure to mean itself.
@@ -84,11 +86,6 @@ pub(super) fn resolve(uri: &Url, named: &str) -> Result<Url> {
     parse(&whole)
 }
 
-/// The levels of a namespace.
-pub(super) fn levels(namespace: &str) -> Vec<&str> {
-    namespace.split('.').collect()
-}
-
 /// Refuses what would mean another place: no encoding keeps these two from meaning the folder itself and the one above.
 fn part(name: &str) -> Result<String> {
     match name {
@@ -105,7 +102,7 @@ fn without_query(uri: &Url) -> String {
 }
 
 fn parse(url: &str) -> Result<Url> {
-    Url::parse(url).map_err(|error| invalid(format!("'{url}' is not an address: {error}")))
+    Url::parse(url).map_err(|error| invalid(format!("'{}' is not an address: {error}", without_password(url))))
 }
 
 #[cfg(test)]

@@ -10,21 +10,27 @@ use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
-use super::client::Call;
+use super::client::{Call, parse_uri};
 use super::connection::{Connection, has_credentials};
 use super::http::{Fault, flag};
-use super::messages::{Commit, Identifier, Loaded, Register, Rename, StagedTable, VendedCredentials};
+use super::messages::{Commit, Loaded, StagedTable, VendedCredentials};
 use super::{RestCatalog, auth, changes, of_storage, paths, unknown};
 use crate::backend::names::{check_part, folder_name, namespace_not_found, table_exists, table_not_found};
 use crate::backend::{Catalog, metadata_file, update};
 use crate::commit::CommitError;
+use crate::commit::attempts::LOOKS_AFTER;
+use crate::messages::{Identifier, Register, Rename};
 use crate::spec::{TableMetadata, TableRequirement, TableUpdate};
-use crate::storage::{Storage, StorageProperties, assumed_role, vended};
+use crate::storage::{Storage, StorageProperties, assumed_role, remote_signer, vended};
 use crate::table::{Table, TableName};
 
 /// Where tables of a namespace lie, among its properties.
 const LOCATION: &str = "location";
 const SIGNING: &str = "s3.remote-signing-enabled";
+/// Where requests to storage are signed; the second name of each is Java's from 1.11 on.
+const SIGNER_URI: [&str; 2] = ["s3.signer.uri", "signer.uri"];
+const SIGNER_ENDPOINT: [&str; 2] = ["s3.signer.endpoint", "signer.endpoint"];
+const SIGNER_ENDPOINT_DEFAULT: &str = "v1/aws/s3/sign";
 
 impl RestCatalog {
     /// A table as the server tells of it. `staged` is what it was prepared with, if it is not there yet.
@@ -39,7 +45,9 @@ impl RestCatalog {
 
     /// The storage of a table at `location`, with what the server gave for it. Credentials that run out are renewed by whoever has it.
     ///
-    /// Errors: `NOT_SUPPORTED` if nothing but the server can sign requests to storage.
+    /// Where nothing but the server can sign requests to storage, it is asked to.
+    ///
+    /// Errors: `CONFIGURATION_INVALID` for addresses that are none.
     fn storage_of(
         &self,
         connection: &Connection,
@@ -57,18 +65,15 @@ impl RestCatalog {
         properties.extend(of_storage(&given));
         let signs = flag(&given, SIGNING, flag(&connection.properties, SIGNING, false)?)?;
         if signs && !has_credentials(&properties) {
-            return Err(Error::not_supported(format!(
-                "the server of catalog '{}' wants to sign all requests to the files of table '{name}' itself, which is not supported",
-                self.name
-            ))
-            .with_hint("let it vend credentials, or give the catalog s3.access-key-id and s3.secret-access-key"));
+            let client = auth::portable(&connection.uri, &connection.properties)?;
+            properties.extend(remote_signer::remote(&self.name, signer_at(connection, &given)?.as_str(), client));
         }
         if vended::run_out(&given) {
             let (endpoint, body) = renewal_at(connection, name, given.get(vended::ENDPOINT), staged)?;
             let client = auth::portable(&connection.uri, &connection.properties)?;
             properties.extend(vended::renewal(&self.name, endpoint.as_str(), body, location, client));
         }
-        Ok(self.storages.get(&StorageProperties::of_known(properties)))
+        Ok(self.storages.of_catalog(&self.name, &StorageProperties::of_known(properties)))
     }
 
     /// A location for a new table that nothing else has ever had: below that of its namespace, or where the server would put it.
@@ -90,13 +95,13 @@ impl RestCatalog {
     pub(super) async fn storage_of_new(&self, name: &TableName, location: &str) -> Result<Arc<Storage>> {
         let connection = self.connection().await?;
         if has_credentials(&connection.properties) || location.starts_with('/') || location.starts_with("file:") {
-            return Ok(self.storages.get(&StorageProperties::of_known(of_storage(&connection.properties))));
+            return Ok(self.storages.of_catalog(&self.name, &StorageProperties::of_known(of_storage(&connection.properties))));
         }
         match self.stage(name, Some(location)).await {
             Ok(staged) => Ok(staged.storage),
             // It may know no tables that are only prepared, and has given credentials to nobody then.
             Err(error) if error.code() == Code::NotSupported => {
-                Ok(self.storages.get(&StorageProperties::of_known(of_storage(&connection.properties))))
+                Ok(self.storages.of_catalog(&self.name, &StorageProperties::of_known(of_storage(&connection.properties))))
             }
             Err(error) => Err(error),
         }
@@ -130,40 +135,70 @@ impl RestCatalog {
         let requirements = vec![TableRequirement::NotExist];
         let body = Commit { identifier: Identifier::from(name), requirements, updates: changes::creation(&metadata)? };
         let call = Call::post(connection.paths.of_table(name)?, format!("create table '{name}'"), &body);
+        let mut met_one = false;
         let fault = match connection.client.call(call).await {
             Ok(reply) => match reply.answer.status {
                 status if status.is_success() => None,
-                StatusCode::CONFLICT => return Err(table_exists(name)),
-                _ if reply.answer.is_missing() => return Err(namespace_not_found(&name.namespace)),
-                _ => Some(reply.failure()),
+                StatusCode::CONFLICT if !reply.answer.uncertain => return Err(table_exists(name)),
+                _ if reply.answer.is_missing() && !reply.answer.uncertain => return Err(namespace_not_found(&name.namespace)),
+                status => {
+                    met_one = status == StatusCode::CONFLICT;
+                    Some(reply.failure())
+                }
             },
             Err(fault) => Some(fault),
         };
-        if let Some(Fault::Refused(error)) = fault {
-            return Err(error);
+        let fault = match fault {
+            Some(Fault::Refused(error)) => return Err(error),
+            Some(Fault::Lost(error)) => error,
+            // The answer to a commit has no credentials.
+            None => {
+                return match self.load_table(name).await {
+                    Ok(Some(table)) => Ok(table),
+                    Ok(None) => Err(Error::new(Code::TableNotFound, format!("table '{name}' was dropped as soon as it was made"))),
+                    Err(error) => Err(unknown(&format!("table '{name}' was made"), error)),
+                };
+            }
+        };
+        for wait in LOOKS_AFTER {
+            tokio::time::sleep(wait).await;
+            match self.load_table(name).await {
+                Ok(Some(table)) if table.metadata.uuid() == metadata.uuid() => return Ok(table),
+                // That one was met, and not ours.
+                Ok(Some(_)) if met_one => return Err(table_exists(name).with_source(fault)),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, table = %name, "cannot see whether a table was made"),
+            }
         }
-        // The answer to a commit has no credentials. And if none has come, this tells what became of it.
-        let made = self.load_table(name).await;
-        match (made, fault) {
-            (Ok(Some(table)), _) if table.metadata.uuid() == metadata.uuid() => Ok(table),
-            (Ok(Some(table)), None) => Ok(table),
-            (Err(error), None) => Err(unknown(&format!("table '{name}'"), error)),
-            (Ok(None), None) => Err(Error::new(Code::TableNotFound, format!("table '{name}' was dropped as soon as it was made"))),
-            (_, Some(fault)) => Err(unknown(&format!("table '{name}'"), fault.into_error())),
-        }
+        Err(unknown(&format!("table '{name}' was made"), fault))
     }
 
     /// Makes a table of metadata that is there.
     pub(super) async fn register(&self, name: &TableName, metadata_location: &str) -> Result<Table> {
         let connection = self.connection().await?;
         check_part(&name.table, "table")?;
-        let body = Register { name: &name.table, metadata_location };
+        let body = Register { name: name.table.clone(), metadata_location: metadata_location.to_owned(), overwrite: None };
         let call = Call::post(connection.paths.of_namespace(&name.namespace, "register")?, format!("register table '{name}'"), &body);
-        let reply = connection.reply(call).await?;
-        match reply.answer.status {
-            status if status.is_success() => self.table(connection, name, reply.parsed()?, None),
-            StatusCode::CONFLICT => Err(table_exists(name)),
-            _ => Err(reply.failure_or(|| namespace_not_found(&name.namespace))),
+        let fault = match connection.client.call(call).await {
+            Ok(reply) => match reply.answer.status {
+                status if status.is_success() => match reply.parsed().and_then(|loaded| self.table(connection, name, loaded, None)) {
+                    Ok(table) => return Ok(table),
+                    Err(error) => Fault::Lost(error),
+                },
+                StatusCode::CONFLICT if !reply.answer.uncertain => return Err(table_exists(name)),
+                _ if reply.answer.is_missing() && !reply.answer.uncertain => return Err(namespace_not_found(&name.namespace)),
+                _ => reply.failure(),
+            },
+            Err(fault) => fault,
+        };
+        let lost = match fault {
+            Fault::Refused(error) => return Err(error),
+            Fault::Lost(error) => error,
+        };
+        match self.load_table(name).await {
+            Ok(Some(table)) if table.metadata_location.as_deref() == Some(metadata_location) => Ok(table),
+            Ok(Some(_)) => Err(table_exists(name).with_source(lost)),
+            _ => Err(unknown(&format!("table '{name}' was registered"), lost)),
         }
     }
 
@@ -179,8 +214,12 @@ impl RestCatalog {
         let reply = connection.client.call(call).await.map_err(commit_error)?;
         match reply.answer.status {
             status if status.is_success() => {}
-            StatusCode::CONFLICT => return Err(CommitError::Conflict(update::conflict(name).with_source(reply.failure().into_error()))),
-            _ if reply.answer.is_missing() => return Err(CommitError::Failed(table_not_found(name))),
+            StatusCode::CONFLICT => {
+                let conflict = update::conflict(name).with_source(reply.failure().into_error());
+                // It may be our own change that this one has met.
+                return Err(if reply.answer.uncertain { CommitError::Unknown(conflict) } else { CommitError::Conflict(conflict) });
+            }
+            _ if reply.answer.is_missing() && !reply.answer.uncertain => return Err(CommitError::Failed(table_not_found(name))),
             _ => return Err(commit_error(reply.failure())),
         }
         // It has happened, whatever the answer looks like.
@@ -193,6 +232,7 @@ impl RestCatalog {
 
     /// Renames a table or a view; `missing` is the error if there is none.
     pub(super) async fn rename(&self, path: &str, from: &TableName, to: &TableName, missing: Error) -> Result<()> {
+        let kind = if path.starts_with("views") { "views" } else { "tables" };
         let connection = self.connection().await?;
         check_part(&to.table, "table")?;
         // Some servers take any.
@@ -201,12 +241,34 @@ impl RestCatalog {
         }
         let body = Rename { source: Identifier::from(from), destination: Identifier::from(to) };
         let call = Call::post(connection.paths.of(path)?, format!("rename '{from}' to '{to}'"), &body);
-        let reply = connection.reply(call).await?;
-        match reply.answer.status {
-            status if status.is_success() => Ok(()),
-            StatusCode::CONFLICT => Err(table_exists(to)),
-            _ if reply.answer.is_kind("NoSuchNamespaceException") => Err(namespace_not_found(&to.namespace)),
-            _ => Err(reply.failure_or(|| missing)),
+        let fault = match connection.client.call(call).await {
+            Ok(reply) => match reply.answer.status {
+                status if status.is_success() => return Ok(()),
+                _ if reply.answer.uncertain => reply.failure(),
+                StatusCode::CONFLICT => return Err(table_exists(to)),
+                _ if reply.answer.is_kind("NoSuchNamespaceException") => return Err(namespace_not_found(&to.namespace)),
+                _ if reply.answer.is_missing() => return Err(missing),
+                _ => reply.failure(),
+            },
+            Err(fault) => fault,
+        };
+        let lost = match fault {
+            Fault::Refused(error) => return Err(error),
+            Fault::Lost(error) => error,
+        };
+        let mut seen = None;
+        for wait in LOOKS_AFTER {
+            tokio::time::sleep(wait).await;
+            seen = match (connection.has(kind, from).await, connection.has(kind, to).await) {
+                (Ok(false), Ok(true)) => return Ok(()),
+                (Ok(old), Ok(new)) => Some((old, new)),
+                _ => None,
+            };
+        }
+        match seen {
+            Some((true, true)) => Err(table_exists(to).with_source(lost)),
+            Some((false, false)) => Err(missing),
+            _ => Err(unknown(&format!("'{from}' was renamed to '{to}'"), lost)),
         }
     }
 }
@@ -222,6 +284,16 @@ fn renewal_at(connection: &Connection, name: &TableName, named: Option<&String>,
         None if connection.has_credentials() => Ok((connection.paths.of_credentials(name)?, None)),
         None => Ok((connection.paths.of_table(name)?, None)),
     }
+}
+
+/// Where requests to the storage of a table are signed, by what was given for it or for all.
+fn signer_at(connection: &Connection, given: &BTreeMap<String, String>) -> Result<Url> {
+    let named = |names: [&str; 2]| names.iter().find_map(|name| given.get(*name).or_else(|| connection.properties.get(*name)));
+    let uri = match named(SIGNER_URI) {
+        Some(uri) => parse_uri(uri)?,
+        None => connection.uri.clone(),
+    };
+    paths::resolve(&uri, named(SIGNER_ENDPOINT).map_or(SIGNER_ENDPOINT_DEFAULT, String::as_str))
 }
 
 fn commit_error(fault: Fault) -> CommitError {

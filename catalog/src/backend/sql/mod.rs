@@ -4,6 +4,7 @@
 
 mod database;
 mod rows;
+mod transaction;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +19,7 @@ use self::database::{Access, Database, Fault};
 pub use self::database::{PostgresOptions, SqlDatabase};
 use self::rows::{Kind, Row, Scope};
 use super::names::{check_part, folder_name, namespace_exists, namespace_not_empty, table_not_found, view_not_found};
-use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, ViewFile, metadata_file, metadata_weight, purge, update, view_file};
+use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, TableChange, ViewFile, metadata_file, metadata_weight, purge, update, view_file};
 use crate::commit::CommitError;
 use crate::commit::attempts::LOOKS_AFTER;
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate, ViewMetadata};
@@ -304,6 +305,15 @@ impl Catalog for SqlCatalog {
         self.names(namespace, Kind::Table).await
     }
 
+    async fn table_locations(&self, namespace: &str) -> Result<Vec<(String, Option<String>)>> {
+        let (operation, owned) = (format!("list tables of schema {namespace}"), namespace.to_owned());
+        self.read(&operation, move |scope| {
+            scope.require_namespace(&owned)?;
+            scope.table_locations(&owned)
+        })
+        .await
+    }
+
     async fn views(&self, namespace: &str) -> Result<Vec<String>> {
         self.names(namespace, Kind::View).await
     }
@@ -313,6 +323,14 @@ impl Catalog for SqlCatalog {
             Some(location) => self.table_at(name, location).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn has_table(&self, name: &TableName) -> Result<bool> {
+        Ok(self.row(name).await?.is_some_and(|row| row.kind == Kind::Table))
+    }
+
+    async fn has_view(&self, name: &TableName) -> Result<bool> {
+        Ok(self.row(name).await?.is_some_and(|row| row.kind == Kind::View))
     }
 
     async fn stage_location(&self, name: &TableName) -> Result<String> {
@@ -373,6 +391,14 @@ impl Catalog for SqlCatalog {
         Ok(table)
     }
 
+    fn has_transactions(&self) -> bool {
+        true
+    }
+
+    async fn commit_all(&self, changes: Vec<TableChange>) -> Result<(), CommitError> {
+        self.change_all(changes).await
+    }
+
     async fn neighbours(&self, table: &Table) -> Result<Vec<Table>> {
         let folders = [table.metadata.location().to_owned(), metadata_file::metadata_folder(&table.metadata)];
         let folders = folders.iter().map(|folder| Location::parse(folder)).collect::<Result<Vec<_>>>()?;
@@ -391,7 +417,7 @@ impl Catalog for SqlCatalog {
         let location = self.location_of(name, Kind::Table).await?.ok_or_else(|| table_not_found(name))?;
         // Before the row is gone. A table whose metadata is lost must still be droppable.
         let table = match purge {
-            true => self.table_at(name, location.clone()).await.map_err(|error| tracing::warn!(%error, table = %name, "cannot purge the table")).ok(),
+            true => purge::to_purge(name, self.table_at(name, location.clone()).await)?,
             false => None,
         };
         let owned = name.clone();
@@ -452,8 +478,8 @@ impl Catalog for SqlCatalog {
         self.rename(from, to, Kind::View).await
     }
 
-    fn has_view_files(&self) -> bool {
-        true
+    async fn has_view_files(&self) -> Result<bool> {
+        Ok(true)
     }
 
     async fn load_view_file(&self, name: &TableName) -> Result<Option<ViewFile>> {
@@ -467,6 +493,14 @@ impl Catalog for SqlCatalog {
         let location = self.write_view(&metadata, None).await?;
         self.insert_new(name, Kind::View, &location).await?;
         Ok(ViewFile { metadata, location })
+    }
+
+    async fn register_view_file(&self, name: &TableName, metadata_location: &str) -> Result<ViewFile> {
+        let metadata = view_file::load(&self.storage, name, metadata_location).await?;
+        self.check_free(name, Kind::View).await?;
+        // The file is not ours: it stays whatever happens.
+        self.insert(name, Kind::View, metadata_location).await.map_err(CommitError::into_error)?;
+        Ok(ViewFile { metadata, location: metadata_location.to_owned() })
     }
 
     async fn replace_view_file(&self, name: &TableName, base: &ViewFile, metadata: ViewMetadata) -> Result<ViewFile, CommitError> {

@@ -74,6 +74,19 @@ impl Scope<'_> {
         Ok(names)
     }
 
+    /// The names of the tables in a namespace, sorted, each with where its metadata lies.
+    pub(super) fn table_locations(&self, namespace: &str) -> Result<Vec<(String, Option<String>)>, Fault> {
+        let table = self.is(Kind::Table);
+        let sql = format!("SELECT table_name, metadata_location FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND {table}");
+        let rows = self.connection.query(&sql, &[self.catalog, namespace])?.into_iter().map(|row| {
+            let mut row = row.into_iter();
+            (row.next().flatten().unwrap_or_default(), row.next().flatten())
+        });
+        let mut tables: Vec<_> = rows.collect();
+        tables.sort_unstable();
+        Ok(tables)
+    }
+
     /// Errors: `NOT_SUPPORTED` for a view where there are none.
     pub(super) fn insert(&self, name: &TableName, kind: Kind, metadata_location: &str) -> Result<(), Fault> {
         self.require_kind(kind)?;

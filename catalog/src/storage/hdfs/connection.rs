@@ -81,6 +81,11 @@ impl Connection {
         Waits { until: Instant::now() + self.options.retry_timeout, next: WAIT_MIN }
     }
 
+    /// The same for what is written.
+    pub(super) fn waits_to_write(&self) -> Waits {
+        Waits { until: Instant::now() + self.options.write_retry_timeout, ..self.waits() }
+    }
+
     /// Sends a request that can be sent twice, until it is answered or the time is over.
     pub(super) async fn call<T, F>(&self, request: impl Fn(Client) -> F) -> Result<T, Failure>
     where
@@ -96,15 +101,21 @@ impl Connection {
         T: Send + 'static,
         F: Future<Output = hdfs_native::Result<T>> + Send + 'static,
     {
-        let mut waits = self.waits();
+        let mut waits = match purpose {
+            Purpose::Requests => self.waits(),
+            Purpose::Writers => self.waits_to_write(),
+        };
+        let mut limit = self.options.request_timeout;
         loop {
-            let failure = match self.once_for(purpose, &request).await {
+            let failure = match self.once_for(purpose, limit, &request).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             if !failure.is_transient() || !waits.pass().await {
                 return Err(failure);
             }
+            // All attempts together are to end in about that time, and the last one has to have a chance.
+            limit = self.options.request_timeout.min(waits.left().max(WAIT_MAX));
         }
     }
 
@@ -114,7 +125,7 @@ impl Connection {
         T: Send + 'static,
         F: Future<Output = hdfs_native::Result<T>> + Send + 'static,
     {
-        self.once_for(Purpose::Requests, &request).await
+        self.once_for(Purpose::Requests, self.options.request_timeout, &request).await
     }
 
     /// Opens a file for reading.
@@ -126,12 +137,11 @@ impl Connection {
         .await
     }
 
-    async fn once_for<T, F>(&self, purpose: Purpose, request: &impl Fn(Client) -> F) -> Result<T, Failure>
+    async fn once_for<T, F>(&self, purpose: Purpose, limit: Duration, request: &impl Fn(Client) -> F) -> Result<T, Failure>
     where
         T: Send + 'static,
         F: Future<Output = hdfs_native::Result<T>> + Send + 'static,
     {
-        let limit = self.options.request_timeout;
         let (client, given_up) = self.client(purpose).await?;
         let request = request(client);
         let running = Running(self.runtime.spawn(async move { tokio::time::timeout(limit, request).await }));
@@ -204,6 +214,11 @@ pub(super) struct Waits {
 }
 
 impl Waits {
+    /// How much of the time is left.
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
     /// Waits for the next attempt; whether there is time for one.
     pub(super) async fn pass(&mut self) -> bool {
         let wait = self.next.mul_f64(rand::rng().random_range(0.5..1.5));

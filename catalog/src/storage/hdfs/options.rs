@@ -6,19 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use hdfs_native::{Client, ClientBuilder, HdfsError};
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::{Code, Error, Result, Retry};
 use tokio::runtime::Handle;
 
+use crate::kerberos::{self, Identity};
+
 /// The properties of our own. Iceberg has none for HDFS: Java finds Hadoop's configuration by itself.
-pub(in crate::storage) const PROPERTIES: [&str; 7] = [
-    CONFIG_DIR,
-    "hdfs.kerberos.cache",
-    "hdfs.kerberos.keytab",
-    "hdfs.kerberos.principal",
-    "hdfs.request-timeout-ms",
-    "hdfs.retry.timeout-ms",
-    "hdfs.user",
-];
+pub(in crate::storage) const PROPERTIES: [&str; 7] =
+    [CONFIG_DIR, kerberos::CACHE, kerberos::KEYTAB, kerberos::PRINCIPAL, "hdfs.request-timeout-ms", "hdfs.retry.timeout-ms", "hdfs.user"];
 
 /// What Hadoop's own keys begin with. They are taken as they are, and come before those of the files.
 pub(in crate::storage) const HADOOP_PREFIXES: [&str; 3] = ["dfs.", "fs.", "hadoop."];
@@ -32,8 +27,10 @@ const NAMENODE_PORT: u16 = 8020;
 
 /// How long a request may take. Other NameNodes and connections are tried after it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a request is sent again and again. A NameNode has failed over by then, or is back.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a request is sent again and again. A NameNode has failed over by then; who waits for the answer does not want to wait longer.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for what is written, whose loss costs more: a NameNode may be back by then.
+const WRITE_RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many other NameNodes are asked before we hear of a failure, and how long the waits are when all of them were.
 const FAILOVERS_MAX: u32 = 4;
 const FAILOVER_WAIT_MIN: Duration = Duration::from_millis(25);
@@ -56,11 +53,10 @@ pub(super) struct Options {
     /// Hadoop's keys.
     config: BTreeMap<String, String>,
     user: Option<String>,
-    principal: Option<String>,
-    keytab: Option<String>,
-    cache: Option<String>,
+    identity: Identity,
     pub(super) request_timeout: Duration,
     pub(super) retry_timeout: Duration,
+    pub(super) write_retry_timeout: Duration,
 }
 
 impl Options {
@@ -82,32 +78,23 @@ impl Options {
             config_dir: text(CONFIG_DIR),
             config: properties.iter().filter(|(name, _)| is_hadoop(name)).map(|(name, value)| (name.clone(), value.clone())).collect(),
             user: text("hdfs.user"),
-            principal: text("hdfs.kerberos.principal"),
-            keytab: text("hdfs.kerberos.keytab"),
-            cache: text("hdfs.kerberos.cache"),
+            identity: Identity::new(properties)?,
             request_timeout: millis("hdfs.request-timeout-ms", REQUEST_TIMEOUT)?,
             retry_timeout: millis("hdfs.retry.timeout-ms", RETRY_TIMEOUT)?,
+            write_retry_timeout: millis("hdfs.retry.timeout-ms", WRITE_RETRY_TIMEOUT)?,
         };
         options.check()?;
         Ok(options)
     }
 
     fn check(&self) -> Result<()> {
-        if self.principal.is_none() && (self.keytab.is_some() || self.cache.is_some()) {
-            return Err(invalid("hdfs.kerberos.keytab and hdfs.kerberos.cache need hdfs.kerberos.principal, which is missing"));
-        }
-        if let Some(keytab) = &self.keytab
-            && let Err(error) = std::fs::File::open(keytab)
-        {
-            return Err(invalid(format!("hdfs.kerberos.keytab: '{keytab}' cannot be read: {error}")));
-        }
-        if self.principal.is_some() && self.config.get(AUTHENTICATION).is_some_and(|method| method == "simple") {
-            return Err(invalid(format!("{AUTHENTICATION} is 'simple', which goes without hdfs.kerberos.principal")));
+        if self.identity.principal.is_some() && self.config.get(AUTHENTICATION).is_some_and(|method| method == "simple") {
+            return Err(invalid(format!("{AUTHENTICATION} is 'simple', which goes without {}", kerberos::PRINCIPAL)));
         }
         if let Some(folder) = &self.config_dir
             && !CONFIG_FILES.iter().any(|file| Path::new(folder).join(file).is_file())
         {
-            return Err(invalid(format!("{CONFIG_DIR}: there is neither core-site.xml nor hdfs-site.xml in '{folder}'")));
+            return Err(invalid(format!("{CONFIG_DIR}: there is neither core-site.xml nor hdfs-site.xml in '{folder}'")).with_retry(Retry::Query));
         }
         Ok(())
     }
@@ -146,13 +133,13 @@ impl Options {
         if let Some(user) = &self.user {
             builder = builder.with_user(user);
         }
-        if let Some(principal) = &self.principal {
+        if let Some(principal) = &self.identity.principal {
             builder = builder.with_kerberos_principal(principal);
         }
-        if let Some(keytab) = &self.keytab {
+        if let Some(keytab) = &self.identity.keytab {
             builder = builder.with_kerberos_keytab(keytab);
         }
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = &self.identity.cache {
             builder = builder.with_kerberos_cache(cache);
         }
         builder.build()
@@ -170,7 +157,7 @@ impl Options {
         // A block that loses a DataNode, and gets no other one in its place, goes on with those that are left.
         default("dfs.client.block.write.replace-datanode-on-failure.best-effort", &true);
         default("dfs.client.socket-timeout", &self.request_timeout.as_millis());
-        if self.principal.is_some() {
+        if self.identity.principal.is_some() {
             default(AUTHENTICATION, &"kerberos");
         }
         if in_place && self.is_name() {

@@ -106,7 +106,7 @@ impl Writing {
 
     /// Writes all of it into another file, as long as that can help.
     async fn again(&mut self, mut failure: Failure, close: bool) -> Result<(), Failure> {
-        let mut waits = self.connection.waits();
+        let mut waits = self.connection.waits_to_write();
         loop {
             let Some(kept) = self.kept.chunks().filter(|_| failure.is_transient()) else { return Err(failure) };
             self.discard().await;
@@ -194,7 +194,7 @@ async fn delete_once(connection: &Connection, path: String) {
 /// A request whose answer is lost may have been carried out. It is sent again; if the file is not where it was any more, and one of its length is where it should be, it
 /// was. Only for files that nobody else renames.
 pub(super) async fn rename(connection: &Connection, from: &str, to: &str, replace: bool, bytes: u64) -> Result<(), Failure> {
-    let mut waits = connection.waits();
+    let mut waits = connection.waits_to_write();
     let mut is_uncertain = false;
     loop {
         let renamed = connection.once(|client| {

@@ -41,6 +41,7 @@ use tokio::sync::mpsc;
 use super::choice::no_executors;
 use super::members::{Members, Needed};
 use super::rows::{self, Attempt};
+use super::stages::Stages;
 use scheduler::Scheduler;
 
 /// How many changes of a job's state may wait to be seen.
@@ -98,17 +99,24 @@ impl FaultTolerant {
         self.address
     }
 
-    /// Runs a plan. Nothing comes out before the last task has ended.
-    pub(super) async fn run(&self, plan: Arc<dyn ExecutionPlan>, state: &SessionState, members: &Members) -> Result<SendableRecordBatchStream> {
+    /// Runs a plan. Nothing comes out before the last task has ended; until then `stages` tells how far it is.
+    pub(super) async fn run(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        state: &SessionState,
+        members: &Members,
+        stages: &Stages,
+    ) -> Result<SendableRecordBatchStream> {
         let plan = computing(|| joins::for_stages(plan, state.config().batch_size())).map_err(from_datafusion)?;
         let schema = plan.schema();
         let context = Arc::new(SessionContext::new_with_state(state.clone()));
         let (scheduler, members) = (Arc::clone(&self.scheduler), members.clone());
         let again = {
-            let members = members.clone();
+            let (members, stages) = (members.clone(), stages.clone());
             move || {
-                let (scheduler, context, plan, members) = (Arc::clone(&scheduler), Arc::clone(&context), Arc::clone(&plan), members.clone());
-                async move { attempt(scheduler, context, plan, &members).await }
+                let (scheduler, context, plan) = (Arc::clone(&scheduler), Arc::clone(&context), Arc::clone(&plan));
+                let (members, stages) = (members.clone(), stages.clone());
+                async move { attempt(scheduler, context, plan, &members, &stages).await }
             }
         };
         let first = again().await?;
@@ -153,11 +161,19 @@ impl FaultTolerant {
 }
 
 /// One attempt: a job. Its rows come when it has ended.
-async fn attempt(scheduler: Arc<Scheduler>, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>, members: &Members) -> Result<Attempt> {
+async fn attempt(
+    scheduler: Arc<Scheduler>,
+    context: Arc<SessionContext>,
+    plan: Arc<dyn ExecutionPlan>,
+    members: &Members,
+    stages: &Stages,
+) -> Result<Attempt> {
     let departures = members.departures();
     let executors = members.active();
     let schema = plan.schema();
     let (job, statuses) = start(scheduler, context, plan, &executors, departures).await?;
+    let (scheduler, id) = (Arc::clone(&job.scheduler), job.id.clone());
+    stages.tells(move || scheduler.stages(&id));
     Ok(Attempt { rows: results::read(schema, job, statuses), needed: Needed::AllSince { executors, departures } })
 }
 

@@ -13,7 +13,7 @@ use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
     CleanJobDataParams, ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource, ExecutorSpecification, ExecutorStatus,
-    HeartBeatParams, JobStatus, MultiTaskDefinition, executor_resource, executor_status, job_status,
+    HeartBeatParams, JobStatus, MultiTaskDefinition, executor_resource, executor_status, job_status, task_status,
 };
 use ballista_core::serde::scheduler::ExecutorMetadata;
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
@@ -23,6 +23,7 @@ use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::metrics::default_metrics_collector;
 use ballista_scheduler::scheduler_server::{JobIdGenerator, SchedulerServer};
 use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
+use ballista_scheduler::state::execution_stage::ExecutionStage;
 use ballista_scheduler::state::executor_manager::ExecutorManager;
 use ballista_scheduler::state::task_manager::TaskLauncher;
 use dashmap::DashMap;
@@ -39,6 +40,7 @@ use tonic::Request;
 use tracing::{debug, warn};
 
 use super::placement::Placement;
+use crate::execution::stages::StageProgress;
 
 /// The largest message. With gRPC's default, the plan of a wide table does not fit, and is taken for the loss of its executor.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 30;
@@ -141,6 +143,13 @@ impl Scheduler {
         submitted.map_err(|error| Error::internal(format!("the scheduler takes no job: {error}")))
     }
 
+    /// How far the stages of a job are that runs; nothing of one that does not, or whose stages change just now.
+    pub(super) fn stages(&self, job: &JobId) -> Vec<StageProgress> {
+        let running = self.server.state.task_manager.get_running_job_cache();
+        let Some(graph) = running.get(job).and_then(|info| info.execution_graph.try_read().ok()) else { return Vec::new() };
+        graph.stages().iter().filter_map(|(id, stage)| stage_progress(*id, stage)).collect()
+    }
+
     /// The stages of a job that has ended.
     pub(super) async fn graph(&self, job: &JobId) -> Result<ExecutionGraphBox> {
         match self.jobs.get_execution_graph(job).await {
@@ -181,6 +190,31 @@ impl Scheduler {
         if let Err(status) = self.server.clean_job_data(Request::new(clean)).await {
             warn!(%job, %status, "the files of a job cannot be removed");
         }
+    }
+}
+
+/// How far a stage is; `None` of one that waits for others, whose tasks are not known yet.
+fn stage_progress(id: usize, stage: &ExecutionStage) -> Option<StageProgress> {
+    let count = |partitions: usize| u64::try_from(partitions).unwrap_or(u64::MAX);
+    match stage {
+        ExecutionStage::Running(stage) => {
+            let tasks = |wanted: fn(&task_status::Status) -> bool| {
+                let tasks = stage.task_infos.iter().filter(|task| wanted(&task.task_status));
+                count(tasks.map(|task| task.global_input_partition_ids.len()).sum())
+            };
+            Some(StageProgress {
+                id,
+                splits: count(stage.partitions),
+                splits_completed: tasks(|status| matches!(status, task_status::Status::Successful(_))),
+                splits_running: tasks(|status| matches!(status, task_status::Status::Running(_))),
+            })
+        }
+        ExecutionStage::Resolved(stage) => Some(StageProgress { id, splits: count(stage.partitions), splits_completed: 0, splits_running: 0 }),
+        ExecutionStage::Successful(stage) => {
+            let splits = count(stage.partitions);
+            Some(StageProgress { id, splits, splits_completed: splits, splits_running: 0 })
+        }
+        _ => None,
     }
 }
 

@@ -138,11 +138,11 @@ impl Journal {
         }
     }
 
-    /// Notes that a procedure runs, and gives the entry with its number.
-    pub(super) async fn begin(&self, mut entry: Entry) -> Entry {
+    /// Notes that a procedure runs, and gives the entry with its number. As all that is written here, it comes from the coordinator that leads in that term.
+    pub(super) async fn begin(&self, mut entry: Entry, term: u64) -> Entry {
         entry.id = match self {
             Self::Own(journal) => journal.add(entry.clone()).await,
-            Self::Shared(journal) => match append(journal, &entry).await {
+            Self::Shared(journal) => match append(journal, &entry, term).await {
                 Ok(id) => id,
                 Err(error) => {
                     warn!(%error, "what is done for a table cannot be written down");
@@ -154,26 +154,26 @@ impl Journal {
     }
 
     /// Notes what became of it.
-    pub(super) async fn end(&self, mut entry: Entry, outcome: Result<&[(String, i64)], &Error>) {
+    pub(super) async fn end(&self, mut entry: Entry, outcome: Result<&[(String, i64)], &Error>, term: u64) {
         entry.ended_ms = Some(super::now_ms());
         match outcome {
             Ok(metrics) => entry.metrics = metrics.to_vec(),
             Err(error) => entry.error = Some(error.to_string()),
         }
-        self.replace(entry).await;
+        self.replace(entry, term).await;
     }
 
     /// Notes that what was begun has failed: nothing runs at this moment, since whoever ran it has ended, or does not lead any more.
-    pub(super) async fn give_up(&self) {
+    pub(super) async fn give_up(&self, term: u64) {
         for mut entry in self.entries().into_iter().filter(|entry| entry.ended_ms.is_none()) {
             entry.ended_ms = Some(super::now_ms());
             entry.error = Some("the coordinator has ended, or does not lead any more".to_owned());
-            self.replace(entry).await;
+            self.replace(entry, term).await;
         }
     }
 
     /// A journal that cannot be written stops nothing.
-    async fn replace(&self, mut entry: Entry) {
+    async fn replace(&self, mut entry: Entry, term: u64) {
         let journal = match self {
             Self::Own(journal) => return journal.replace(&entry).await,
             Self::Shared(journal) => journal,
@@ -182,7 +182,7 @@ impl Journal {
             error.truncate(error.floor_char_boundary(ERROR_BYTES_MAX));
         }
         let replaced = match serde_json::to_value(&entry) {
-            Ok(content) => journal.replace(entry.id, &content).await,
+            Ok(content) => journal.replace(entry.id, &content, term).await,
             Err(error) => Err(unwritable(error)),
         };
         if let Err(error) = replaced {
@@ -229,8 +229,8 @@ impl Journal {
     }
 }
 
-async fn append(journal: &EtcdJournal, entry: &Entry) -> Result<u64> {
-    journal.append(&serde_json::to_value(entry).map_err(unwritable)?).await
+async fn append(journal: &EtcdJournal, entry: &Entry, term: u64) -> Result<u64> {
+    journal.append(&serde_json::to_value(entry).map_err(unwritable)?, term).await
 }
 
 fn unwritable(error: serde_json::Error) -> Error {

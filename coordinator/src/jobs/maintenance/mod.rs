@@ -1,10 +1,11 @@
 //! Keeps tables in order that opt in, by a property of their own or by the configuration: looks at them from time to time, and runs the procedures that they need, in
 //! quiet hours and within a budget. What was done, and why, is in the table `system.maintenance`.
 
+mod due;
 mod health;
 mod journal;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use nunatak_state::EtcdJournal;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::due::{Known, due};
 use self::health::{Need, needs};
 pub(crate) use self::journal::Journal;
 use self::journal::{Entry, OwnJournal};
@@ -39,9 +41,6 @@ const STEP_BYTES_MAX: u64 = 16 << 30;
 
 /// After a failure a table is left alone for so long.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60 * 60);
-
-/// A table that needed nothing is looked at again after so long even if nobody has changed it: its snapshots grow old.
-const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// The time over which the budget goes.
 const BUDGET_PERIOD_MS: i64 = 24 * 60 * 60 * 1000;
@@ -84,27 +83,26 @@ const LEADER_LOOK: Duration = Duration::from_millis(500);
 
 /// Looks after tables until `shutdown`, while the coordinator leads the cluster.
 pub async fn run(coordinator: Coordinator, options: Options, shutdown: CancellationToken) {
-    let mut keeper = Keeper { coordinator, options, looked_at: HashMap::new(), failed_ms: HashMap::new() };
+    let mut keeper = Keeper { coordinator, options, known: HashMap::new(), failed_ms: HashMap::new() };
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(keeper.options.interval) => {}
         }
-        if !keeper.coordinator.leads() {
-            continue;
-        }
+        let Some(term) = keeper.coordinator.term() else { continue };
         let coordinator = keeper.coordinator.clone();
         // Dropping a round cancels the query that it waits for.
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = keeper.round() => {}
-            () = no_longer_leads(&coordinator) => warn!("this coordinator does not lead any more; tables are left to the one that does"),
+            () = keeper.round(term) => {}
+            () = no_longer_leads(&coordinator, term) => warn!("this coordinator does not lead any more; tables are left to the one that does"),
         }
     }
 }
 
-async fn no_longer_leads(coordinator: &Coordinator) {
-    while coordinator.leads() {
+/// Waits for the end of a term.
+async fn no_longer_leads(coordinator: &Coordinator, term: u64) {
+    while coordinator.term() == Some(term) {
         tokio::time::sleep(LEADER_LOOK).await;
     }
 }
@@ -122,44 +120,65 @@ impl SystemTables for Journal {
 struct Keeper {
     coordinator: Coordinator,
     options: Options,
-    /// The metadata with which a table needed nothing, and when that was found.
-    looked_at: HashMap<(String, TableName), (Option<String>, i64)>,
+    /// What is known of tables, by catalog.
+    known: HashMap<String, HashMap<TableName, Known>>,
     failed_ms: HashMap<(String, TableName), i64>,
 }
 
 impl Keeper {
-    /// One look at all tables.
-    async fn round(&mut self) {
-        self.coordinator.journal.give_up().await;
+    /// One look at all tables, within a term.
+    async fn round(&mut self, term: u64) {
+        self.coordinator.journal.give_up(term).await;
         let catalogs: Vec<Arc<dyn Catalog>> = self.coordinator.catalogs.engine().catalogs().map(|(_, catalog)| Arc::clone(catalog)).collect();
         for catalog in catalogs {
-            if let Err(error) = self.look_at_all(catalog.as_ref()).await {
+            if let Err(error) = self.look_at_all(catalog.as_ref(), term).await {
                 warn!(%error, catalog = catalog.name(), "tables cannot be looked after");
             }
         }
     }
 
-    async fn look_at_all(&mut self, catalog: &dyn Catalog) -> Result<()> {
+    async fn look_at_all(&mut self, catalog: &dyn Catalog, term: u64) -> Result<()> {
+        if !self.is_quiet() {
+            return Ok(());
+        }
+        let mut listed = Vec::new();
         for schema in catalog.namespace_names().await? {
-            for table in catalog.tables(&schema).await? {
-                if !self.is_quiet() {
-                    return Ok(());
-                }
-                let name = TableName::new(&schema, table);
-                let key = (catalog.name().to_owned(), name.clone());
-                if self.failed_ms.get(&key).is_some_and(|failed_ms| is_younger(*failed_ms, PAUSE_AFTER_FAILURE)) {
-                    continue;
-                }
-                match self.look_at(catalog, &name).await {
-                    Ok(()) => drop(self.failed_ms.remove(&key)),
-                    Err(error) => {
-                        warn!(%error, catalog = catalog.name(), table = %name, "table cannot be put in order");
-                        self.failed_ms.insert(key, now_ms());
-                    }
+            let tables = catalog.table_locations(&schema).await?;
+            listed.extend(tables.into_iter().map(|(table, location)| (TableName::new(&schema, table), location)));
+        }
+        self.forget_others(catalog.name(), &listed);
+        listed.retain(|(name, _)| !self.has_failed(catalog.name(), name));
+        let due = self.known.get(catalog.name()).map_or_else(|| due(&listed, &HashMap::new(), now_ms()), |known| due(&listed, known, now_ms()));
+        debug!(catalog = catalog.name(), tables = listed.len(), loaded = due.len(), "tables are looked at");
+        for name in due {
+            if !self.is_quiet() {
+                return Ok(());
+            }
+            let key = (catalog.name().to_owned(), name.clone());
+            match self.look_at(catalog, &name, term).await {
+                Ok(()) => drop(self.failed_ms.remove(&key)),
+                Err(error) => {
+                    warn!(%error, catalog = catalog.name(), table = %name, "table cannot be put in order");
+                    self.failed_ms.insert(key, now_ms());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Forgets the tables of a catalog that are gone.
+    fn forget_others(&mut self, catalog: &str, listed: &[(TableName, Option<String>)]) {
+        let there: HashSet<&TableName> = listed.iter().map(|(name, _)| name).collect();
+        if let Some(known) = self.known.get_mut(catalog) {
+            known.retain(|name, _| there.contains(name));
+        }
+        self.failed_ms.retain(|(other, name), _| other != catalog || there.contains(name));
+    }
+
+    /// Whether a table is left alone for a while.
+    fn has_failed(&self, catalog: &str, name: &TableName) -> bool {
+        let failed_ms = self.failed_ms.get(&(catalog.to_owned(), name.clone()));
+        failed_ms.is_some_and(|failed_ms| is_younger(*failed_ms, PAUSE_AFTER_FAILURE))
     }
 
     fn is_quiet(&self) -> bool {
@@ -173,19 +192,22 @@ impl Keeper {
     }
 
     /// Looks at a table, and runs what it needs.
-    async fn look_at(&mut self, catalog: &dyn Catalog, name: &TableName) -> Result<()> {
-        let key = (catalog.name().to_owned(), name.clone());
+    async fn look_at(&mut self, catalog: &dyn Catalog, name: &TableName, term: u64) -> Result<()> {
         let mut done: HashMap<&str, f64> = HashMap::new();
         while let Some(table) = catalog.load_table(name).await? {
-            let is_known = |(location, looked_ms): &(Option<String>, i64)| *location == table.metadata_location && is_younger(*looked_ms, LOOK_AGAIN);
-            if !self.is_kept(&table) || self.looked_at.get(&key).is_some_and(is_known) {
+            let is_kept = self.is_kept(&table);
+            let known = self.known.entry(catalog.name().to_owned()).or_default();
+            let settled_ms = known.get(name).and_then(|known| known.settled_since(table.metadata_location.as_deref(), now_ms()));
+            let seen = Known { location: table.metadata_location.clone(), is_kept, settled_ms, loaded_ms: now_ms() };
+            known.insert(name.clone(), seen.clone());
+            if !is_kept || settled_ms.is_some() {
                 return Ok(());
             }
             let found = needs(&table, self.coordinator.engine(), now_ms()).await?;
             // What has not become less by what was done for it is as good as it gets.
             let helps = |need: &&Need| done.get(need.procedure).is_none_or(|before| need.measure < *before);
             let Some(need) = found.iter().find(helps) else {
-                self.looked_at.insert(key, (table.metadata_location, now_ms()));
+                self.known.entry(catalog.name().to_owned()).or_default().insert(name.clone(), Known { settled_ms: Some(now_ms()), ..seen });
                 return Ok(());
             };
             let budget_bytes = self.options.budget_bytes.saturating_sub(self.coordinator.journal.rewritten_bytes(now_ms() - BUDGET_PERIOD_MS));
@@ -193,24 +215,24 @@ impl Keeper {
                 debug!(table = %name, procedure = need.procedure, "table waits to be put in order");
                 return Ok(());
             }
-            self.run(catalog, name, need, budget_bytes).await?;
+            self.run(catalog, name, need, budget_bytes, term).await?;
             done.insert(need.procedure, need.measure);
         }
         Ok(())
     }
 
     /// Runs a procedure, and notes what became of it.
-    async fn run(&self, catalog: &dyn Catalog, name: &TableName, need: &Need, budget_bytes: u64) -> Result<()> {
+    async fn run(&self, catalog: &dyn Catalog, name: &TableName, need: &Need, budget_bytes: u64, term: u64) -> Result<()> {
         let quoted = [catalog.name(), &name.namespace, &name.table].map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
         let limit = if need.rewrites() { format!("(bytes_max => '{}B')", budget_bytes.min(STEP_BYTES_MAX)) } else { String::new() };
         let sql = format!("ALTER TABLE {} EXECUTE {}{limit}", quoted.join("."), need.procedure);
         info!(table = %name, procedure = need.procedure, reason = need.reason, "table is put in order");
         let request = Request { sql, session: self.coordinator.default_session(USER), parameters: None };
         let running = self.coordinator.submit(request).await?;
-        let entry = self.coordinator.journal.begin(Entry::new(catalog.name(), name, need, &running.id)).await;
+        let entry = self.coordinator.journal.begin(Entry::new(catalog.name(), name, need, &running.id), term).await;
         let outcome = running.rows.try_collect::<Vec<_>>().await;
         let outcome = outcome.map(|batches| batches.iter().flat_map(metrics).collect::<Vec<_>>());
-        self.coordinator.journal.end(entry, outcome.as_deref()).await;
+        self.coordinator.journal.end(entry, outcome.as_deref(), term).await;
         outcome.map(|_| ())
     }
 }

@@ -1,6 +1,8 @@
 //! Makes values that are compared with each other, or of which one is chosen, of one type, where DataFusion would make them another one: see [`super::common_types`] for
 //! the types and [`super::groups`] for what is compared.
 
+mod misfits;
+
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
@@ -8,14 +10,14 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{InSubquery, ScalarFunction, WindowFunction};
+use datafusion::logical_expr::expr::{Cast, InSubquery, ScalarFunction, TryCast, WindowFunction};
 use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Union, WindowFunctionDefinition};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::common_types::{common_type, takes, unified};
 use super::groups::{Group, Member, Part, groups, parts};
 use super::map_node;
-use crate::functions::rename_fields::cast_by_position;
+use crate::functions::rename_fields::{cast_by_position, with_names_of};
 
 /// The rule. It goes up through the plan, so that each expression sees the types that the columns below it will have.
 #[derive(Debug)]
@@ -75,12 +77,16 @@ pub(crate) fn alike_arguments(function: &str, types: &[DataType]) -> Option<Vec<
 }
 
 fn alike(schema: &DFSchema, mut expression: Expr) -> Result<Transformed<Expr>> {
+    misfits::check(&expression, schema)?;
     let mut changed = false;
     if let Expr::InSubquery(membership) = &mut expression {
         changed = looked_for(schema, membership)?;
     }
     if let Expr::WindowFunction(window) = &mut expression {
         changed |= shifted(schema, window)?;
+    }
+    if let Expr::Cast(Cast { expr: value, field }) | Expr::TryCast(TryCast { expr: value, field }) = &mut expression {
+        changed |= with_names_of(value, field.data_type(), schema)?;
     }
     for group in groups(&mut expression) {
         changed |= make_alike(schema, group)?;
@@ -174,6 +180,7 @@ fn looked_for(schema: &DFSchema, membership: &mut InSubquery) -> Result<bool> {
 
 /// The keys of a join.
 fn joined(mut join: Join) -> Result<LogicalPlan> {
+    misfits::check_set_join(&join)?;
     for (left, right) in &mut join.on {
         let types = [left.get_type(join.left.schema())?, right.get_type(join.right.schema())?];
         let Some(common) = common_type(&types) else { continue };
@@ -191,6 +198,7 @@ fn united(union: Union) -> Result<LogicalPlan> {
     let plan = LogicalPlan::Union(union);
     let mut types = vec![Vec::new(); plan.schema().fields().len()];
     types_of_inputs(&plan, &mut types);
+    misfits::check_parts("UNION", plan.schema().fields().iter().map(|field| field.name().as_str()), &types)?;
     let unlike = |types: &[DataType]| types.iter().any(|data_type| Some(data_type) != types.first());
     // Where there is no common type, DataFusion says so.
     let targets: Vec<Option<DataType>> = types.iter().map(|types| if unlike(types) { unified(types) } else { None }).collect();

@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use nunatak_catalog::spec::{self, NestedField, NestedFieldRef, PrimitiveType, Type};
 use nunatak_core::{Code, Error, Result};
 
+use crate::functions::text_cast::UUID;
+
 /// The widest decimal that Iceberg has.
 const DECIMAL_PRECISION_MAX: u8 = 38;
 
@@ -39,11 +41,11 @@ impl Ids {
 
     fn field(&mut self, id: i32, field: &FieldRef, parent: &str) -> Result<NestedFieldRef> {
         let path = join(parent, field.name());
-        let field_type = self.type_of(field, field.data_type(), &path)?;
+        let field_type = self.type_of(field.data_type(), &path)?;
         Ok(Arc::new(NestedField::optional(id, field.name(), field_type)))
     }
 
-    fn type_of(&mut self, field: &Field, data_type: &DataType, path: &str) -> Result<Type> {
+    fn type_of(&mut self, data_type: &DataType, path: &str) -> Result<Type> {
         match data_type {
             DataType::Struct(fields) => Ok(Type::Struct(spec::StructType::new(self.fields(fields, path)?))),
             DataType::List(element)
@@ -52,13 +54,13 @@ impl Ids {
             | DataType::ListView(element)
             | DataType::LargeListView(element) => {
                 let id = self.next();
-                let element_type = self.type_of(element, element.data_type(), &join(path, "element"))?;
+                let element_type = self.type_of(element.data_type(), &join(path, "element"))?;
                 Ok(Type::List(spec::ListType::new(Arc::new(NestedField::list_element(id, element_type, false)))))
             }
             DataType::Map(entries, _) => self.map(entries, path),
-            DataType::Dictionary(_, value) => self.type_of(field, value, path),
-            DataType::RunEndEncoded(_, values) => self.type_of(values, values.data_type(), path),
-            _ => primitive(field, data_type, path).map(Type::Primitive),
+            DataType::Dictionary(_, value) => self.type_of(value, path),
+            DataType::RunEndEncoded(_, values) => self.type_of(values.data_type(), path),
+            _ => primitive(data_type, path).map(Type::Primitive),
         }
     }
 
@@ -66,8 +68,8 @@ impl Ids {
         let DataType::Struct(fields) = entries.data_type() else { return Err(mismatch(path, entries.data_type())) };
         let [key, value] = &fields[..] else { return Err(mismatch(path, entries.data_type())) };
         let (key_id, value_id) = (self.next(), self.next());
-        let key_type = self.type_of(key, key.data_type(), &join(path, "key"))?;
-        let value_type = self.type_of(value, value.data_type(), &join(path, "value"))?;
+        let key_type = self.type_of(key.data_type(), &join(path, "key"))?;
+        let value_type = self.type_of(value.data_type(), &join(path, "value"))?;
         Ok(Type::Map(spec::MapType::optional(key_id, key_type, value_id, value_type)))
     }
 }
@@ -76,7 +78,7 @@ fn join(parent: &str, name: &str) -> String {
     if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
 }
 
-fn primitive(field: &Field, data_type: &DataType, path: &str) -> Result<PrimitiveType> {
+fn primitive(data_type: &DataType, path: &str) -> Result<PrimitiveType> {
     Ok(match data_type {
         DataType::Boolean => PrimitiveType::Boolean,
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => PrimitiveType::Int,
@@ -94,7 +96,8 @@ fn primitive(field: &Field, data_type: &DataType, path: &str) -> Result<Primitiv
         DataType::Timestamp(_, Some(_)) => PrimitiveType::Timestamptz,
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => PrimitiveType::String,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => PrimitiveType::Binary,
-        DataType::FixedSizeBinary(16) if field.extension_type_name() == Some("arrow.uuid") => PrimitiveType::Uuid,
+        // What a query computes does not say so of itself.
+        DataType::FixedSizeBinary(_) if *data_type == UUID => PrimitiveType::Uuid,
         DataType::FixedSizeBinary(length) => PrimitiveType::Fixed(u64::try_from(*length).map_err(|_| mismatch(path, data_type))?),
         _ => return Err(mismatch(path, data_type)),
     })

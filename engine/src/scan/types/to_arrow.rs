@@ -11,6 +11,7 @@ use nunatak_catalog::unsupported::unsupported_type;
 use nunatak_core::{Error, Result};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
+use crate::functions::text_cast::UUID;
 use crate::scan::values;
 
 /// The key under which a field's metadata holds, as text, the value that rows of older files have in a column added later.
@@ -99,7 +100,9 @@ fn primitive_type_of(from: &spec::PrimitiveType) -> Result<DataType> {
         Iceberg::TimestampNs => DataType::Timestamp(TimeUnit::Nanosecond, None),
         Iceberg::TimestamptzNs => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
         Iceberg::String => DataType::Utf8,
-        Iceberg::Uuid => DataType::FixedSizeBinary(16),
+        Iceberg::Uuid => UUID,
+        // In queries, bytes of this length are a UUID.
+        Iceberg::Fixed(16) => DataType::Binary,
         Iceberg::Fixed(length) => DataType::FixedSizeBinary(
             i32::try_from(*length).map_err(|_| Error::not_supported(format!("type fixed({length}) is too long to be read")))?,
         ),

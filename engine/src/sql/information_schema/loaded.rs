@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
 use futures::stream::{self, StreamExt, TryStreamExt};
+use nunatak_catalog::spec::NestedFieldRef;
+use nunatak_catalog::unsupported::comment;
 use nunatak_catalog::{TableName, View};
-use nunatak_core::Result;
+use nunatak_core::{Code, Error, Result};
 
 use super::wanted::Wanted;
 use super::{Listing, texts};
@@ -14,16 +16,20 @@ use crate::sql::listing::{ASKED_MAX, Relation, RelationKind, left_out, listed_ta
 use crate::sql::planner::Planner;
 
 /// The columns of `columns`.
-pub(super) const COLUMNS: [&str; 8] =
-    ["table_catalog", "table_schema", "table_name", "column_name", POSITION, "column_default", "is_nullable", "data_type"];
+pub(super) const COLUMNS: [&str; 9] =
+    ["table_catalog", "table_schema", "table_name", "column_name", POSITION, "column_default", "is_nullable", "data_type", "comment"];
 /// The one of them that is a number.
 pub(super) const POSITION: &str = "ordinal_position";
+
+/// The property that has the comment of a table.
+const COMMENT: &str = "comment";
 
 /// A column of a table or view.
 struct Column {
     name: String,
     is_required: bool,
     data_type: String,
+    comment: Option<String>,
 }
 
 impl Listing {
@@ -52,7 +58,31 @@ impl Listing {
         columns.push(Arc::new(StringArray::new_null(rows.len())));
         columns.push(texts(rows.iter().map(|(.., column)| if column.is_required { "NO" } else { "YES" })));
         columns.push(texts(rows.iter().map(|(.., column)| &column.data_type)));
+        columns.push(Arc::new(rows.iter().map(|(.., column)| column.comment.as_deref()).collect::<StringArray>()));
         Ok(columns)
+    }
+
+    /// The comments of tables and views.
+    pub(super) async fn comments(&self, wanted: &Wanted) -> Result<Vec<ArrayRef>> {
+        let relations = self.relations_to_load(wanted, &RelationKind::ALL).await?;
+        let loads: Vec<_> = relations.iter().map(|relation| self.comment_of(relation)).collect();
+        let loaded: Vec<Option<Option<String>>> = stream::iter(loads).buffered(ASKED_MAX).try_collect().await?;
+        let rows: Vec<(&TableName, Option<String>)> =
+            relations.iter().zip(loaded).filter_map(|(relation, comment)| Some((&relation.name, comment?))).collect();
+        let mut columns = self.names(rows.iter().map(|(name, _)| *name));
+        columns.push(Arc::new(rows.iter().map(|(_, comment)| comment.as_deref()).collect::<StringArray>()));
+        Ok(columns)
+    }
+
+    /// The comment of a table or view, if it has one; `None` if it is gone by now or cannot be read.
+    async fn comment_of(&self, relation: &Relation) -> Result<Option<Option<String>>> {
+        match relation.kind {
+            RelationKind::Table => {
+                let table = listed_table(self.catalog.as_ref(), &relation.name).await?;
+                Ok(table.map(|table| table.metadata.properties().get(COMMENT).cloned()))
+            }
+            RelationKind::View => Ok(self.view(&relation.name).await?.map(|view| view.comment)),
+        }
     }
 
     /// A view; `None` if it is gone by now or cannot be read.
@@ -67,12 +97,21 @@ impl Listing {
                 let table = listed_table(self.catalog.as_ref(), &relation.name).await?;
                 let fields = table.iter().flat_map(|table| table.metadata.current_schema().as_struct().fields());
                 Ok(fields
-                    .map(|field| Column { name: field.name.clone(), is_required: field.required, data_type: trino_column_type(field) })
+                    .map(|field| Column {
+                        name: field.name.clone(),
+                        is_required: field.required,
+                        data_type: trino_column_type(field),
+                        comment: comment(field).map(str::to_owned),
+                    })
                     .collect())
             }
             RelationKind::View => {
                 let Some(view) = self.view(&relation.name).await? else { return Ok(Vec::new()) };
-                Ok(self.columns_of_view(view).await.unwrap_or_else(|error| {
+                // It may be over tables of another catalog, which is down.
+                let wait = self.context.health().wait();
+                let columns = tokio::time::timeout(wait, self.columns_of_view(view)).await;
+                let columns = columns.unwrap_or_else(|_| Err(Error::new(Code::CatalogUnavailable, "what it is over gives no answer in time")));
+                Ok(columns.unwrap_or_else(|error| {
                     tracing::debug!(%error, catalog = self.catalog.name(), view = %relation.name, "the columns of a view are not known");
                     Vec::new()
                 }))
@@ -85,6 +124,10 @@ impl Listing {
         let schema = Planner::new(&self.context, self.session.clone()).view_schema(view).await?;
         let schema = arrow_to_iceberg_schema(&schema)?;
         let fields = schema.as_struct().fields().iter();
-        Ok(fields.map(|field| Column { name: field.name.clone(), is_required: false, data_type: trino_column_type(field) }).collect())
+        let column = |field: &NestedFieldRef| {
+            let (name, data_type) = (field.name.clone(), trino_column_type(field));
+            Column { name, is_required: false, data_type, comment: None }
+        };
+        Ok(fields.map(column).collect())
     }
 }

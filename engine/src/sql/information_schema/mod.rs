@@ -30,6 +30,9 @@ use crate::error::{from_datafusion, into_datafusion, suggest};
 /// The tables there are.
 pub const INFORMATION_TABLES: [&str; 4] = ["columns", "schemata", "tables", "views"];
 
+/// The comments of tables and views, for the catalog `system`: a table that no listing names.
+pub(super) const COMMENTS: &str = "$comments";
+
 /// The place of the schema's name among the columns of each table, and that of the table's where it has one.
 const SCHEMA_NAME: usize = 1;
 const TABLE_NAME: usize = 2;
@@ -41,18 +44,22 @@ const VIEW_DEFINITION: usize = 3;
 /// Up to how many schemas, tables or views that a filter names are asked for one by one instead of being listed.
 const NAMED_MAX: usize = 64;
 
-/// The table of that name. Errors: `TABLE_NOT_FOUND`.
+/// The table of that name. One that `is_of_all` is asked for as a part of a listing over all catalogs: it is empty if its catalog is down.
+///
+/// Errors: `TABLE_NOT_FOUND`.
 pub(super) fn table(
     context: &Arc<EngineContext>,
     session: &PlannerSession,
     catalog: &Arc<dyn Catalog>,
     name: &QualifiedName,
+    is_of_all: bool,
 ) -> Result<Arc<dyn TableProvider>> {
     let (kind, columns): (_, &[&str]) = match name.table.as_str() {
         "schemata" => (Kind::Schemata, &["catalog_name", "schema_name"]),
         "tables" => (Kind::Tables, &["table_catalog", "table_schema", "table_name", "table_type"]),
         "views" => (Kind::Views, &["table_catalog", "table_schema", "table_name", "view_definition"]),
         "columns" => (Kind::Columns, &loaded::COLUMNS),
+        COMMENTS => (Kind::Comments, &["table_catalog", "table_schema", "table_name", "comment"]),
         other => {
             let missing = Error::new(Code::TableNotFound, format!("table '{INFORMATION_SCHEMA}.{other}' does not exist"));
             return Err(suggest(missing.with_hint(format!("there are {}", INFORMATION_TABLES.join(", "))), other, INFORMATION_TABLES));
@@ -60,7 +67,7 @@ pub(super) fn table(
     };
     let data_type = |name: &str| if name == loaded::POSITION { DataType::Int64 } else { DataType::Utf8 };
     let fields: Vec<_> = columns.iter().map(|name| Field::new(*name, data_type(name), true)).collect();
-    let listing = Listing { context: Arc::clone(context), session: session.clone(), catalog: Arc::clone(catalog) };
+    let listing = Listing { context: Arc::clone(context), session: session.clone(), catalog: Arc::clone(catalog), is_of_all };
     Ok(Arc::new(InformationTable { kind, schema: Arc::new(Schema::new(fields)), listing, gathered: Mutex::default() }))
 }
 
@@ -68,6 +75,7 @@ pub(super) fn table(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Columns,
+    Comments,
     Schemata,
     Tables,
     Views,
@@ -99,16 +107,28 @@ impl InformationTable {
             return Ok(found.rows.clone());
         }
         let wanted = Wanted::new(state, self.listing.catalog.name(), Arc::clone(&self.schema), filters).map_err(from_datafusion)?;
-        let columns = match self.kind {
-            Kind::Schemata => self.listing.schemata(&wanted).await?,
-            Kind::Tables => self.listing.tables(&wanted).await?,
-            Kind::Views if with_texts => self.listing.views(&wanted).await?,
-            Kind::Views => self.listing.view_names(&wanted).await?,
-            Kind::Columns => self.listing.columns(&wanted).await?,
+        let columns = match self.columns(&wanted, with_texts).await {
+            Ok(columns) => columns,
+            Err(error) if self.listing.is_of_all => {
+                self.listing.context.health().leave_out(&self.listing.catalog, &error);
+                return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
+            }
+            Err(error) => return Err(error),
         };
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| from_datafusion(error.into()))?;
         gathered.push(Gathered { filters: filters.to_vec(), with_texts, rows: rows.clone() });
         Ok(rows)
+    }
+
+    async fn columns(&self, wanted: &Wanted, with_texts: bool) -> Result<Vec<ArrayRef>> {
+        match self.kind {
+            Kind::Schemata => self.listing.schemata(wanted).await,
+            Kind::Tables => self.listing.tables(wanted).await,
+            Kind::Views if with_texts => self.listing.views(wanted).await,
+            Kind::Views => self.listing.view_names(wanted).await,
+            Kind::Columns => self.listing.columns(wanted).await,
+            Kind::Comments => self.listing.comments(wanted).await,
+        }
     }
 }
 
@@ -146,6 +166,8 @@ struct Listing {
     context: Arc<EngineContext>,
     session: PlannerSession,
     catalog: Arc<dyn Catalog>,
+    /// Whether it is a part of a listing over all catalogs.
+    is_of_all: bool,
 }
 
 impl Listing {
@@ -181,9 +203,16 @@ impl Listing {
 
     /// The schemas of the catalog that may have rows that are wanted.
     async fn schemas(&self, wanted: &Wanted) -> Result<Vec<String>> {
-        let mut schemas = match wanted.values(SCHEMA_NAME) {
-            Some(named) if named.len() <= NAMED_MAX => listing::existing(self.catalog.as_ref(), named).await?,
-            _ => self.catalog.namespace_names().await?,
+        let asked = async {
+            match wanted.values(SCHEMA_NAME) {
+                Some(named) if named.len() <= NAMED_MAX => listing::existing(self.catalog.as_ref(), named).await,
+                _ => self.catalog.namespace_names().await,
+            }
+        };
+        let health = self.context.health();
+        let mut schemas = match self.is_of_all {
+            true => health.names_of_each(&self.catalog, asked).await.unwrap_or_default(),
+            false => health.names(&self.catalog, asked).await?,
         };
         wanted.keep(&mut schemas, |schema| [schema]);
         Ok(schemas)

@@ -8,11 +8,13 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, LogicalPlanBuilder, WriteOp};
 use datafusion::sql::sqlparser::ast;
 use nunatak_catalog::Table;
+use nunatak_catalog::spec::{NestedField, PrimitiveType, Type};
 use nunatak_core::{Code, Error, Result};
 
 use super::Planner;
 use crate::error::from_datafusion;
 use crate::functions::column_cast::{cast_at, cast_columns, cast_to_column};
+use crate::functions::text_cast::UUID;
 use crate::scan::IcebergTable;
 use crate::scan::types::{plain_type, table_schema};
 use crate::sql::changes::{Change, set_default};
@@ -112,6 +114,7 @@ impl Planner {
         if let ast::SetExpr::Values(rows) = source.body.as_mut() {
             for (value, place) in rows.rows.iter_mut().flat_map(|row| row.content.iter_mut().zip(&places)) {
                 set_default(value, &fields[*place])?;
+                as_uuid(value, &fields[*place]);
             }
         }
         values::split(&mut source.body)?;
@@ -139,22 +142,22 @@ impl Planner {
     }
 
     /// Plans the query of an `INSERT` into these columns by itself, with `values` as further columns, if it has `VALUES` in it, since DataFusion takes all of
-    /// them for rows of the table, or if there may be rows among the values, which are cast by position.
+    /// them for rows of the table, or if there may be rows among the values, which are cast by position, or UUIDs, which it makes none of texts.
     async fn plan_source(&self, insert: &mut ast::Insert, values: &[ast::Expr], targets: &[&Field]) -> Result<()> {
         let Some(source) = &mut insert.source else { return Ok(()) };
         if let ast::SetExpr::Values(rows) = source.body.as_mut() {
             rows.rows.iter_mut().for_each(|row| row.content.extend_from_slice(values));
             return Ok(());
         }
-        let is_nested = |column: &&Field| column.data_type().is_nested();
-        if values.is_empty() && !targets.iter().any(is_nested) && !source.to_string().to_uppercase().contains("VALUES") {
+        let is_ours = |column: &&Field| column.data_type().is_nested() || *column.data_type() == UUID;
+        if values.is_empty() && !targets.iter().any(is_ours) && !source.to_string().to_uppercase().contains("VALUES") {
             return Ok(());
         }
         let plan = self.plan_query(source.as_ref().clone()).await?;
         let schema = Arc::clone(plan.schema());
         let columns = schema.columns().into_iter().enumerate().map(|(number, column)| {
             let value = Expr::Column(column);
-            let value = match targets.get(number).copied().filter(is_nested) {
+            let value = match targets.get(number).copied().filter(is_ours) {
                 Some(column) => cast_to_column(value, column, &schema)?,
                 None => value,
             };
@@ -165,4 +168,13 @@ impl Planner {
         *source = self.kept(plan, values)?;
         Ok(())
     }
+}
+
+/// Casts a value of a column of UUIDs to its type: DataFusion refuses texts there.
+fn as_uuid(value: &mut ast::Expr, column: &NestedField) {
+    if *column.field_type != Type::Primitive(PrimitiveType::Uuid) {
+        return;
+    }
+    let expr = Box::new(std::mem::replace(value, ast::Expr::Value(ast::Value::Null.into())));
+    *value = ast::Expr::Cast { kind: ast::CastKind::Cast, expr, data_type: ast::DataType::Uuid, array: false, format: None };
 }

@@ -18,7 +18,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future::BoxFuture;
-use nunatak_catalog::spec::{Datum, FormatVersion, Literal, NestedField, Schema, Type};
+use nunatak_catalog::spec::{Datum, FormatVersion, Literal, MAIN_BRANCH, NestedField, Schema, Type};
 use nunatak_catalog::{Branch, Catalog, Table, TableName, View, snapshot};
 use nunatak_core::{Code, Error, Result};
 
@@ -32,12 +32,14 @@ use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCa
 use super::statement::{ColumnDefinition, Statement};
 use super::types::new_schema;
 use super::{
-    conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, select_items, system_tables, values,
+    conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, select_items, system_catalog,
+    system_tables, values,
 };
 use crate::computing::{computing, in_steps};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
+use crate::functions::rename_fields::cast_by_position;
 use crate::rules::{alike_rows, with_exact_casts};
 use crate::scan::types::table_schema;
 use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, ScanShape, metadata_table, table_changes};
@@ -55,6 +57,8 @@ pub struct Planner {
     looked_up: LookedUp,
     session: PlannerSession,
     view_depth: usize,
+    /// Whether it plans a query over all catalogs, which one that is down must not keep.
+    is_over_all: bool,
 }
 
 /// What a session means for planning.
@@ -89,7 +93,7 @@ impl Planner {
             SessionStateBuilder::new_from_existing(context.base().clone()).with_config(config).with_catalog_list(Arc::new(looked_up.clone())).build();
         // From here on "now" is one moment for the whole query.
         state.mark_start_execution();
-        Self { context: Arc::clone(context), state, looked_up, session, view_depth }
+        Self { context: Arc::clone(context), state, looked_up, session, view_depth, is_over_all: false }
     }
 
     fn session_names(&self) -> queries::SessionNames<'_> {
@@ -205,6 +209,7 @@ impl Planner {
             names.respell_targets(&mut clause.action);
             changes::name_values(&mut clause.action, table)?;
         }
+        merge::check_columns(&merge, table)?;
         if let Some((name, target)) = merge::name_target(&mut merge) {
             let known = self.looked_up.get(&self.resolve(&name)?);
             self.looked_up.insert(target, known.ok_or_else(|| Error::internal(format!("{name} was not looked up")))?);
@@ -248,7 +253,7 @@ impl Planner {
     /// The same; `None` if there is none.
     async fn load(&self, name: &QualifiedName) -> Result<Option<Table>> {
         let catalog = self.context.catalog(&name.catalog)?;
-        let found = catalog.load_table(&name.in_catalog()).await?;
+        let found = self.context.health().one(catalog, catalog.load_table(&name.in_catalog())).await?;
         // What has a `$` behind the `@` is a metadata table of a branch.
         let at = name.table.rsplit_once('@').filter(|(_, branch)| found.is_none() && !branch.contains('$'));
         let Some((table, branch)) = at else { return Ok(found) };
@@ -364,9 +369,12 @@ impl Planner {
         if name.catalog == CHANGES_CATALOG {
             return self.changes(relations.changes(&name.table)?).await;
         }
+        if name.catalog == SYSTEM && self.context.catalog(SYSTEM).is_err() {
+            return self.system_table(name).await;
+        }
         let catalog = self.context.catalog(&name.catalog)?;
         if name.schema == INFORMATION_SCHEMA {
-            return information_schema::table(&self.context, &self.session, catalog, name);
+            return information_schema::table(&self.context, &self.session, catalog, name, self.is_over_all);
         }
         if let Some(tables) = self.context.system_tables()
             && let Some(table) = system_tables::table(tables.as_ref(), name)?
@@ -409,6 +417,10 @@ impl Planner {
             VersionExpression::Timestamp(expression) => snapshot::Version::AsOfMillis(self.timestamp_millis(expression)?),
         };
         let table = self.table(name).await?;
+        // The main branch is there before it has a snapshot.
+        if matches!(&version, snapshot::Version::Ref(branch) if branch == MAIN_BRANCH) && table.metadata.current_snapshot().is_none() {
+            return self.provider(table.on_branch(MAIN_BRANCH)?, hidden);
+        }
         let snapshot = snapshot::resolve(&table.metadata, &version)?;
         let is_branch = |name: &String| table.metadata.snapshot_for_ref(name).is_some() && table.clone().on_branch(name).is_ok();
         match version {
@@ -441,11 +453,15 @@ impl Planner {
 
     /// A column's default from its expression; `None` for NULL.
     ///
-    /// Errors: `EXPRESSION_NOT_CONSTANT`, those of casting it to the column's type, `NOT_SUPPORTED` for rows, arrays and maps, and for what changes with time.
+    /// Errors: `EXPRESSION_NOT_CONSTANT`, those of casting it to the column's type, `NOT_SUPPORTED` for rows, arrays and maps, and for what changes with time or with the session.
     pub fn default_value(&self, expression: &ast::Expr, field: &NestedField) -> Result<Option<Literal>> {
         let Type::Primitive(primitive) = field.field_type.as_ref() else {
             return Err(Error::not_supported(format!("column '{}' cannot have a default: it is a row, an array or a map", field.name)));
         };
+        if queries::names_session(expression) {
+            let refused = format!("the default of column '{}' must be a constant: '{expression}' has other values in other sessions", field.name);
+            return Err(Error::not_supported(refused).with_hint("give the value in INSERT"));
+        }
         if self.changes_with_time(expression).map_err(|error| in_default(&field.name, error))? {
             let refused = format!("the default of column '{}' must be a constant: '{expression}' has other values at other times", field.name);
             return Err(Error::not_supported(refused).with_hint("give the value in INSERT"));
@@ -496,7 +512,7 @@ impl Planner {
         let schema = Arc::new(DFSchema::empty());
         let mut planned = self.expression(expression, &schema)?;
         if let Some(data_type) = cast_to {
-            planned = planned.cast_to(data_type, schema.as_ref()).map_err(from_datafusion)?;
+            planned = cast_by_position(planned, data_type, schema.as_ref()).map_err(from_datafusion)?;
         }
         let planned = with_exact_casts(planned, &schema).map_err(from_datafusion)?;
         let context =
@@ -551,6 +567,20 @@ impl Planner {
             };
             let plan = column_case::frozen(plan, &view.name.to_string(), &view.sql, &view.columns)?;
             let table: Arc<dyn TableProvider> = Arc::new(ViewTable::new(column_case::folded(plan)?, Some(view.sql)));
+            Ok(table)
+        })
+    }
+
+    /// A table of the catalog `system`, which is a query.
+    fn system_table<'a>(&'a self, name: &'a QualifiedName) -> BoxFuture<'a, Result<Arc<dyn TableProvider>>> {
+        Box::pin(async move {
+            let catalogs: Vec<&str> = self.context.catalogs().map(|(name, _)| name).collect();
+            let text = system_catalog::query(&catalogs, name).ok_or_else(|| system_catalog::not_found(name))?;
+            let Statement::Query(query) = parse(&text)? else { return Err(Error::internal(format!("table '{name}' is no query"))) };
+            let mut inner = Self::with_tables(&self.context, self.looked_up.clone(), self.session.clone(), self.view_depth + 1);
+            inner.is_over_all = true;
+            let plan = column_case::folded(inner.plan_query(*query).await?)?;
+            let table: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, Some(text)));
             Ok(table)
         })
     }

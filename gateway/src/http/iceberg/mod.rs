@@ -9,22 +9,24 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract;
-use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, ORIGIN};
+use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use nunatak_coordinator::query::Coordinator;
 use nunatak_coordinator::query::rest_server::{Answer, Failure, Load, Page, RestServer};
 use nunatak_core::Error;
+use nunatak_core::panics::caught_async;
 use serde::Serialize;
 
 use self::route::{Meaningless, Operation, Parameters, Route};
 use super::State;
 use crate::limits;
 
-/// By which clients ask for credentials of storage.
+/// By which clients ask for a way to storage.
 const DELEGATION: &str = "x-iceberg-access-delegation";
 const VENDED: &str = "vended-credentials";
+const SIGNED: &str = "remote-signing";
 
 /// The error of the protocol.
 #[derive(Serialize)]
@@ -62,8 +64,12 @@ struct Asked {
     body: Bytes,
 }
 
-/// The handler.
+/// The handler. A defect ends one request, and no connection.
 pub(super) async fn serve(extract::State(state): extract::State<State>, request: extract::Request) -> Response {
+    caught_async(answered(state, request)).await.unwrap_or_else(|panic| refusal(&Failure::from(panic)))
+}
+
+async fn answered(state: State, request: extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let route = match route::find(parts.method.as_str(), parts.uri.path()) {
         Ok(route) => route,
@@ -86,7 +92,7 @@ pub(super) async fn serve(extract::State(state): extract::State<State>, request:
         Err(failure) => return refusal(&failure),
     };
     if route.operation == Operation::Config {
-        return config(&state.coordinator, asked.parameters.get("warehouse")).unwrap_or_else(|failure| refusal(&failure));
+        return config(&state.coordinator, asked.parameters.get("warehouse")).await.unwrap_or_else(|failure| refusal(&failure));
     }
     let outcome = match state.coordinator.rest_server(&route.catalog) {
         Ok(server) => carry_out(server, route, asked).await,
@@ -131,11 +137,8 @@ async fn read(query: Option<&str>, headers: &HeaderMap, body: Body) -> Result<As
         Some(other) => return Err(Failure::bad_request(format!("snapshots is '{other}', which is not all or refs"))),
     };
     let wanted = headers.get_all(DELEGATION).iter().filter_map(text).collect::<Vec<_>>().join(",");
-    let load = Load {
-        refs_only,
-        credentials: wanted.split(',').any(|way| way.trim().eq_ignore_ascii_case(VENDED)),
-        unless: headers.get(IF_NONE_MATCH).and_then(text),
-    };
+    let wants = |way: &str| wanted.split(',').any(|wanted| wanted.trim().eq_ignore_ascii_case(way));
+    let load = Load { refs_only, credentials: wants(VENDED), signing: wants(SIGNED), unless: headers.get(IF_NONE_MATCH).and_then(text) };
     let length = headers.get(CONTENT_LENGTH).and_then(text).and_then(|length| length.parse::<u64>().ok());
     let too_large = || Failure::new(413, "PayloadTooLargeException", format!("the request is larger than {} bytes", limits::BODY_BYTES_MAX));
     if length.is_some_and(|length| length > limits::BODY_BYTES_MAX as u64) {
@@ -147,11 +150,11 @@ async fn read(query: Option<&str>, headers: &HeaderMap, body: Body) -> Result<As
 }
 
 /// What a client is told of the catalog that it calls `warehouse`.
-fn config(coordinator: &Coordinator, warehouse: Option<&str>) -> Result<Response, Failure> {
+async fn config(coordinator: &Coordinator, warehouse: Option<&str>) -> Result<Response, Failure> {
     let catalog = warehouse.filter(|warehouse| !warehouse.is_empty()).unwrap_or_else(|| coordinator.default_catalog());
     let server = coordinator.rest_server(catalog)?;
     let overrides = BTreeMap::from([("prefix", catalog.to_owned())]);
-    Ok(Json(Config { defaults: BTreeMap::new(), overrides, endpoints: route::told(&server) }).into_response())
+    Ok(Json(Config { defaults: BTreeMap::new(), overrides, endpoints: route::told(&server).await? }).into_response())
 }
 
 /// Carries a request out. One that changes something goes on when its client is gone: it would be done by half.
@@ -165,6 +168,7 @@ async fn carry_out(server: RestServer, route: Route, asked: Asked) -> Result<Ans
         | O::LoadTable
         | O::TableExists
         | O::LoadCredentials
+        | O::Sign
         | O::ListViews
         | O::LoadView
         | O::ViewExists => answer(&server, &route, &asked).await,
@@ -194,10 +198,11 @@ async fn answer(server: &RestServer, route: &Route, asked: &Asked) -> Result<Ans
         Operation::Commit => server.commit(namespace, name, body).await,
         Operation::DropTable => server.drop_table(namespace, name, parameters.flag("purgeRequested")?).await,
         Operation::LoadCredentials => server.load_credentials(namespace, name).await,
+        Operation::Sign => server.sign(namespace, name, parameters.get("location"), body).await,
         Operation::ReportMetrics => server.report(namespace, name, body),
         Operation::RegisterTable => server.register_table(namespace, load, body).await,
         Operation::RenameTable => server.rename_table(body).await,
-        Operation::CommitTransaction => Err(Failure::unsupported("no catalog of this server commits to several tables at once")),
+        Operation::CommitTransaction => server.commit_all(body).await,
         Operation::ListViews => server.list_views(namespace, &page()?).await,
         Operation::CreateView => server.create_view(namespace, body).await,
         Operation::LoadView => server.load_view(namespace, name).await,
@@ -205,16 +210,20 @@ async fn answer(server: &RestServer, route: &Route, asked: &Asked) -> Result<Ans
         Operation::ReplaceView => server.replace_view(namespace, name, body).await,
         Operation::DropView => server.drop_view(namespace, name).await,
         Operation::RenameView => server.rename_view(body).await,
+        Operation::RegisterView => server.register_view(namespace, body).await,
     }
 }
 
 fn response(answer: Answer) -> Response {
-    let Answer { status, body, tag } = answer;
+    let Answer { status, body, tag, may_keep } = answer;
     let is_json = !body.is_empty();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status_code(status);
     if is_json {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if may_keep {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
     if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
         response.headers_mut().insert(ETAG, tag);

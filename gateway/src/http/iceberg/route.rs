@@ -24,6 +24,7 @@ pub(super) enum Operation {
     Commit,
     DropTable,
     LoadCredentials,
+    Sign,
     ReportMetrics,
     RegisterTable,
     RenameTable,
@@ -35,6 +36,7 @@ pub(super) enum Operation {
     ReplaceView,
     DropView,
     RenameView,
+    RegisterView,
 }
 
 /// When clients are told of something.
@@ -48,8 +50,12 @@ enum Told {
     /// If it has views.
     Views,
     WritableViews,
+    /// If several tables can be changed at once.
+    Transactions,
     /// If it gives out credentials.
     Vends,
+    /// If it signs requests to storage.
+    Signs,
 }
 
 /// All that there is; `{...}` stands for any part.
@@ -72,11 +78,11 @@ const ENDPOINTS: &[(&str, &str, Operation, Told)] = {
         ("POST", "v1/{prefix}/namespaces/{namespace}/tables/{table}", Commit, Writable),
         ("DELETE", "v1/{prefix}/namespaces/{namespace}/tables/{table}", DropTable, Writable),
         ("GET", "v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials", LoadCredentials, Vends),
+        ("POST", "v1/{prefix}/namespaces/{namespace}/tables/{table}/sign", Sign, Signs),
         ("POST", "v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics", ReportMetrics, Always),
         ("POST", "v1/{prefix}/namespaces/{namespace}/register", RegisterTable, Writable),
         ("POST", "v1/{prefix}/tables/rename", RenameTable, Writable),
-        // No back end swaps the pointers of several tables at once.
-        ("POST", "v1/{prefix}/transactions/commit", CommitTransaction, Never),
+        ("POST", "v1/{prefix}/transactions/commit", CommitTransaction, Transactions),
         ("GET", "v1/{prefix}/namespaces/{namespace}/views", ListViews, Views),
         ("POST", "v1/{prefix}/namespaces/{namespace}/views", CreateView, WritableViews),
         ("GET", "v1/{prefix}/namespaces/{namespace}/views/{view}", LoadView, Views),
@@ -84,6 +90,7 @@ const ENDPOINTS: &[(&str, &str, Operation, Told)] = {
         ("POST", "v1/{prefix}/namespaces/{namespace}/views/{view}", ReplaceView, WritableViews),
         ("DELETE", "v1/{prefix}/namespaces/{namespace}/views/{view}", DropView, WritableViews),
         ("POST", "v1/{prefix}/views/rename", RenameView, WritableViews),
+        ("POST", "v1/{prefix}/namespaces/{namespace}/register-view", RegisterView, WritableViews),
     ]
 };
 
@@ -140,17 +147,22 @@ pub(super) fn find(method: &str, path: &str) -> Result<Route, Meaningless> {
 }
 
 /// What clients are told that there is in a catalog: `GET /v1/{prefix}/namespaces`.
-pub(super) fn told(server: &RestServer) -> Vec<String> {
+///
+/// Errors: those of asking the server that has the catalog.
+pub(super) async fn told(server: &RestServer) -> Result<Vec<String>, Failure> {
+    let has_views = server.has_views().await?;
     let is_told = |told: Told| match told {
         Told::Never => false,
         Told::Always => true,
         Told::Writable => server.is_writable(),
-        Told::Views => server.has_views(),
-        Told::WritableViews => server.has_views() && server.is_writable(),
+        Told::Views => has_views,
+        Told::WritableViews => has_views && server.is_writable(),
+        Told::Transactions => server.has_transactions() && server.is_writable(),
         Told::Vends => server.vends(),
+        Told::Signs => server.signs(),
     };
     let told = ENDPOINTS.iter().filter(|(_, _, _, told)| is_told(*told));
-    told.map(|(method, path, _, _)| format!("{method} /{path}")).collect()
+    Ok(told.map(|(method, path, _, _)| format!("{method} /{path}")).collect())
 }
 
 /// The parts of an address that stand for something, if it is one of that pattern.

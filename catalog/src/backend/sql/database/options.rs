@@ -151,6 +151,10 @@ impl PostgresOptions {
             return Err(invalid("the address of the database names no server").with_hint("postgresql://user@host:5432/database"));
         }
         let user = config.get_user().map_or_else(|| "of this process".to_owned(), str::to_owned);
+        // A password whose '@' was not encoded: the rest of it would be taken for the server, and be told.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err(invalid("the address of the database has two '@'").with_hint("write the one in the password as %40"));
+        }
         let place = Place { server: server(&config), database: config.get_dbname().unwrap_or(&user).to_owned(), user };
         config.ssl_mode(mode);
         let connect_timeout = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT_DEFAULT);
@@ -276,13 +280,14 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_and_secrets_are_not() {
         type Properties = &'static [(&'static str, &'static str)];
-        let wrong: [(&str, Properties, &str); 8] = [
+        let wrong: [(&str, Properties, &str); 9] = [
             ("mysql://h/lake", &[], "'mysql' is not a database"),
             ("postgresql:lake", &[], "has no '://'"),
             ("postgresql://", &[], "names no server"),
             ("postgresql://ada:s3cr3t@h/lake?sslmode=often", &[], "'often' is not one of disable"),
             ("postgresql://ada:s3cr3t@h/lake?colour=red", &[], "unknown option `colour`"),
             ("postgresql://ada:s3cr3t@h:x/lake", &[], "cannot be read"),
+            ("postgresql://ada:x@s3cr3t@h/lake", &[], "has two '@'"),
             ("postgresql://ada:s3cr3t@h/lake", &[("clients", "0")], "not a number from 1 to 100"),
             ("postgresql://ada:s3cr3t@h/lake?socketTimeout=0", &[], "not a number of seconds"),
         ];

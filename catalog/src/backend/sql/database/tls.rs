@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::{Code, Error, Result, Retry};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -83,7 +83,9 @@ impl Tls {
             _ => {
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                 if roots.is_empty() {
-                    return Err(invalid("the system has no certificates that are trusted").with_hint("name a file of them with sslrootcert"));
+                    return Err(invalid("the system has no certificates that are trusted")
+                        .with_hint("name a file of them with sslrootcert")
+                        .with_retry(Retry::Query));
                 }
             }
         }
@@ -95,13 +97,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = CertificateDer::pem_file_iter(path).and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
     let certificates = read.map_err(|error| unreadable(path, "a file of certificates (PEM)", error))?;
     match certificates.is_empty() {
-        true => Err(invalid(format!("'{}' has no certificates", path.display()))),
+        true => Err(invalid(format!("'{}' has no certificates", path.display())).with_retry(Retry::Query)),
         false => Ok(certificates),
     }
 }
 
 fn unreadable(path: &Path, what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    invalid(format!("'{}' cannot be read as {what}: {error}", path.display())).with_source(error)
+    invalid(format!("'{}' cannot be read as {what}: {error}", path.display())).with_retry(Retry::Query).with_source(error)
 }
 
 fn invalid(what: impl Into<String>) -> Error {

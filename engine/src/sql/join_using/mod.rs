@@ -4,22 +4,22 @@
 //! DataFusion keeps the columns of both sides, and takes `k` for that of the first one. Here each such join becomes a relation of its own, which [`JoinUsing`] plans:
 //! keys have its alias, a name that no user writes. What a statement names as `t.k` is kept beside them under a name with [`MARK`].
 
+mod plan;
+
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-use datafusion::common::{Column, DFSchema, JoinType, TableReference, internal_err};
-use datafusion::error::Result;
-use datafusion::functions::core::expr_fn::coalesce;
-use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderBy, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
+use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::hidden_columns::{common_tables, excluding};
 use super::names::{normalized, parts};
 use super::select_items::{MARK, output_name};
+
+pub(crate) use plan::JoinUsing;
 
 /// How the aliases of such joins begin.
 const ALIAS: &str = "join using ";
@@ -102,7 +102,7 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Joins<F> {
         if joined.keys.is_empty() {
             return;
         }
-        let mut own = OwnColumns { keys: &joined.keys, named: HashSet::new(), hidden: Vec::new() };
+        let mut own = OwnColumns::new(&joined.keys);
         expand_stars(select, &joined);
         let _: ControlFlow<()> = own.visit_parts(select, order_by);
         let named = own.named;
@@ -155,8 +155,8 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Joins<F> {
                 // Behind an alias, nobody but its own conditions sees the relations within.
                 let mut within = Joined::default();
                 let (mut inner, _) = self.nest(*table_with_joins, &mut within);
-                let mut own = OwnColumns { keys: &within.keys, named: HashSet::new(), hidden: Vec::new() };
-                let _: ControlFlow<()> = inner.visit(&mut own);
+                let mut own = OwnColumns::new(&within.keys);
+                let _: ControlFlow<()> = own.visit_joins(&mut inner).map_continue(drop);
                 keep(&mut inner, &own.named);
                 let side = Side { relations: vec![normalized(&alias.name)], columns: None };
                 (nested(inner, Some(alias)), side)
@@ -205,23 +205,32 @@ fn keys(join: &mut Join, left: &Side, right: &Side) -> Option<Vec<String>> {
         _ => false,
     };
     let constraint = constraint_mut(&mut join.join_operator).filter(|_| !is_lateral && !join.global)?;
-    let keys: Vec<String> = match &*constraint {
-        JoinConstraint::Using(columns) => columns.iter().map(|column| parts(column).pop().filter(|_| column.0.len() == 1)).collect::<Option<_>>()?,
+    let keys: Vec<(String, Span)> = match &*constraint {
+        JoinConstraint::Using(columns) => {
+            let key = |column: &ObjectName| parts(column).pop().filter(|_| column.0.len() == 1).map(|key| (key, span(column)));
+            columns.iter().map(key).collect::<Option<_>>()?
+        }
         JoinConstraint::Natural => {
             let (left, right) = (left.columns.as_ref()?, right.columns.as_ref()?);
-            left.iter().filter(|column| right.contains(column)).cloned().collect()
+            left.iter().filter(|column| right.contains(column)).map(|column| (column.clone(), Span::empty())).collect()
         }
         _ => return None,
     };
     if keys.is_empty() {
         return None;
     }
-    *constraint = JoinConstraint::Using(keys.iter().map(|key| quoted([key.as_str()])).collect());
-    Some(keys)
+    *constraint = JoinConstraint::Using(keys.iter().map(|(key, span)| quoted([key.as_str()], *span)).collect());
+    Some(keys.into_iter().map(|(key, _)| key).collect())
 }
 
-fn quoted<'a>(parts: impl IntoIterator<Item = &'a str>) -> ObjectName {
-    ObjectName::from(parts.into_iter().map(|part| Ident::with_quote('"', part)).collect::<Vec<_>>())
+/// Where the first part of a name stands.
+fn span(name: &ObjectName) -> Span {
+    name.0.first().and_then(|part| part.as_ident()).map_or_else(Span::empty, |part| part.span)
+}
+
+fn quoted<'a>(parts: impl IntoIterator<Item = &'a str>, span: Span) -> ObjectName {
+    let part = |part: &str| Ident { value: part.to_owned(), quote_style: Some('"'), span };
+    ObjectName::from(parts.into_iter().map(part).collect::<Vec<_>>())
 }
 
 fn nested(inner: TableWithJoins, alias: Option<TableAlias>) -> TableFactor {
@@ -301,15 +310,23 @@ fn star_of(item: &SelectItem) -> Option<(String, Vec<String>)> {
 /// Gives columns of their own relations the names that [`JoinUsing`] keeps them under.
 struct OwnColumns<'a> {
     keys: &'a HashSet<Key>,
+    /// Those of them that there are at a place within a `FROM`; all of them elsewhere.
+    made: Option<HashSet<Key>>,
     named: HashSet<Key>,
     /// Relations that subqueries have under the same names, one set for each query or `SELECT` around a place.
     hidden: Vec<HashSet<String>>,
 }
 
-impl OwnColumns<'_> {
+impl<'a> OwnColumns<'a> {
+    fn new(keys: &'a HashSet<Key>) -> Self {
+        Self { keys, made: None, named: HashSet::new(), hidden: Vec::new() }
+    }
+
     fn visit_parts(&mut self, select: &mut Select, order_by: Option<&mut OrderBy>) -> ControlFlow<()> {
         select.projection.visit(self)?;
-        select.from.visit(self)?;
+        for item in &mut select.from {
+            self.visit_joins(item)?;
+        }
         select.selection.visit(self)?;
         select.group_by.visit(self)?;
         select.having.visit(self)?;
@@ -320,6 +337,40 @@ impl OwnColumns<'_> {
             Some(order_by) => order_by.visit(self),
             None => ControlFlow::Continue(()),
         }
+    }
+
+    /// Visits what stands between relations, where only the keys are known of the joins before it; gives those of all.
+    fn visit_joins(&mut self, item: &mut TableWithJoins) -> ControlFlow<(), HashSet<Key>> {
+        let mut made = self.visit_relation(&mut item.relation)?;
+        for join in &mut item.joins {
+            let outside = self.made.replace(made.clone());
+            made.extend(self.visit_relation(&mut join.relation)?);
+            self.made = Some(made.clone());
+            join.join_operator.visit(self)?;
+            self.made = outside;
+        }
+        ControlFlow::Continue(made)
+    }
+
+    fn visit_relation(&mut self, factor: &mut TableFactor) -> ControlFlow<(), HashSet<Key>> {
+        let TableFactor::NestedJoin { table_with_joins, alias } = factor else {
+            factor.visit(self)?;
+            return ControlFlow::Continue(HashSet::new());
+        };
+        if alias.as_ref().is_some_and(|alias| !is_ours(alias)) {
+            return ControlFlow::Continue(HashSet::new());
+        }
+        let mut made = self.visit_joins(table_with_joins)?;
+        if alias.is_some()
+            && let [join] = table_with_joins.joins.as_mut_slice()
+            && let Some(JoinConstraint::Using(columns)) = constraint_mut(&mut join.join_operator)
+        {
+            let keys: Vec<String> = columns.iter().filter_map(|column| parts(column).into_iter().next()).collect();
+            for relation in relation_names(std::slice::from_ref(table_with_joins.as_ref())) {
+                made.extend(keys.iter().map(|key| (relation.clone(), key.clone())));
+            }
+        }
+        ControlFlow::Continue(made)
     }
 }
 
@@ -353,7 +404,8 @@ impl VisitorMut for OwnColumns<'_> {
         let Expr::CompoundIdentifier(parts) = expression else { return ControlFlow::Continue(()) };
         for place in 1..parts.len() {
             let key = (normalized(&parts[place - 1]), normalized(&parts[place]));
-            if self.keys.contains(&key) && !self.hidden.iter().any(|names| names.contains(&key.0)) {
+            let is_made = self.keys.contains(&key) && self.made.as_ref().is_none_or(|made| made.contains(&key));
+            if is_made && !self.hidden.iter().any(|names| names.contains(&key.0)) {
                 parts[place] = Ident { value: own_name(&key.0, &key.1), quote_style: Some('"'), span: parts[place].span };
                 self.named.insert(key);
                 break;
@@ -376,7 +428,7 @@ fn keep(item: &mut TableWithJoins, named: &HashSet<Key>) {
                 let Some(key) = parts(column).into_iter().next() else { continue };
                 let mut owners: Vec<&str> = named.iter().filter(|(_, other)| *other == key).map(|(owner, _)| owner.as_str()).collect();
                 owners.sort_unstable();
-                *column = quoted(std::iter::once(key.as_str()).chain(owners));
+                *column = quoted(std::iter::once(key.as_str()).chain(owners), span(column));
             }
         }
         if alias.as_ref().is_none_or(is_ours) {
@@ -424,77 +476,6 @@ fn name_items(select: &mut Select, named: &HashSet<Key>) {
             *item = SelectItem::ExprWithAlias { expr: Expr::CompoundIdentifier(parts.clone()), alias: Ident::with_quote('"', name) };
         }
     }
-}
-
-/// Plans the joins that [`set_apart`] has made relations of their own.
-#[derive(Debug)]
-pub(crate) struct JoinUsing;
-
-impl RelationPlanner for JoinUsing {
-    fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> Result<RelationPlanning> {
-        match relation {
-            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } if is_ours(&alias) => {
-                let plan = plan(*table_with_joins, &TableReference::bare(alias.name.value), context)?;
-                Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, None))))
-            }
-            other => Ok(RelationPlanning::Original(Box::new(other))),
-        }
-    }
-}
-
-/// The join, with its keys as columns of `alias`, and behind them the columns of both sides.
-fn plan(joined: TableWithJoins, alias: &TableReference, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
-    let TableWithJoins { relation, joins } = joined;
-    let Ok([join]) = <[Join; 1]>::try_from(joins) else { return internal_err!("a join by name has other joins beside it") };
-    let Some((join_type, columns)) = by_names(join.join_operator) else { return internal_err!("a join by name has no names") };
-    let (left, right) = (context.plan(relation)?, context.plan(join.relation)?);
-    let (mut left_keys, mut right_keys) = (Vec::new(), Vec::new());
-    let mut projected = Vec::new();
-    for names in &columns {
-        let Some(key) = names.first() else { continue };
-        let (left_key, right_key) = (key_of(left.schema(), key)?, key_of(right.schema(), key)?);
-        let value = match join_type {
-            JoinType::Right => PlannedExpr::Column(right_key.clone()),
-            JoinType::Full => coalesce(vec![PlannedExpr::Column(left_key.clone()), PlannedExpr::Column(right_key.clone())]),
-            _ => PlannedExpr::Column(left_key.clone()),
-        };
-        projected.push(value.alias_qualified(Some(alias.clone()), key));
-        left_keys.push(left_key);
-        right_keys.push(right_key);
-    }
-    for column in left.schema().columns().into_iter().chain(right.schema().columns()) {
-        match columns.iter().find(|names| names.first() == Some(&column.name)) {
-            None => projected.push(PlannedExpr::Column(column)),
-            Some(names) => {
-                let owner = column.relation.clone().filter(|relation| names.iter().skip(1).any(|name| name == relation.table()));
-                if let Some(owner) = owner {
-                    let name = own_name(owner.table(), &column.name);
-                    projected.push(PlannedExpr::Column(column).alias_qualified(Some(owner), name));
-                }
-            }
-        }
-    }
-    LogicalPlanBuilder::from(left).join(right, join_type, (left_keys, right_keys), None)?.project(projected)?.build()
-}
-
-/// The kind of a join, and each of its keys before the relations whose own column is kept.
-fn by_names(operator: JoinOperator) -> Option<(JoinType, Vec<Vec<String>>)> {
-    let (join_type, constraint) = match operator {
-        JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinType::Inner, constraint),
-        JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinType::Left, constraint),
-        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinType::Right, constraint),
-        JoinOperator::FullOuter(constraint) => (JoinType::Full, constraint),
-        _ => return None,
-    };
-    match constraint {
-        JoinConstraint::Using(columns) => Some((join_type, columns.iter().map(parts).collect())),
-        _ => None,
-    }
-}
-
-/// The one column of that name. Errors: that there is none, or more than one.
-fn key_of(schema: &DFSchema, name: &str) -> Result<Column> {
-    schema.qualified_field_with_unqualified_name(name).map(Column::from)
 }
 
 #[cfg(test)]

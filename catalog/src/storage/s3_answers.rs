@@ -1,0 +1,138 @@
+//! What object_store does not look at in the answers of a server of S3: whether a listing is one, and which region a bucket is in that is somewhere else.
+//!
+//! A page of a proxy or a console with status 200 would be a folder with nothing in it, and a redirection has lost its reason when it comes out.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use memchr::memmem;
+use object_store::ClientOptions;
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
+use reqwest::header::LOCATION;
+use reqwest::{Method, StatusCode};
+
+/// By which a server tells where a bucket is.
+const REGION: &str = "x-amz-bucket-region";
+/// How much of an answer that makes no sense is shown, in bytes.
+const SHOWN_BYTES_MAX: usize = 100;
+
+/// An answer that no server of S3 gives.
+#[derive(Debug)]
+pub(super) struct NotOfS3 {
+    begins: String,
+}
+
+impl fmt::Display for NotOfS3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "what answers is not a server of S3: its answer begins with '{}'", self.begins)
+    }
+}
+
+impl std::error::Error for NotOfS3 {}
+
+/// Makes clients that look at the answers of those of another connector.
+#[derive(Debug)]
+pub(super) struct CheckingConnector<C>(pub(super) C);
+
+impl<C: HttpConnector> HttpConnector for CheckingConnector<C> {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(CheckingService { inner: self.0.connect(options)? }))
+    }
+}
+
+#[derive(Debug)]
+struct CheckingService {
+    inner: HttpClient,
+}
+
+#[async_trait]
+impl HttpService for CheckingService {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let expected = expected(request.method(), request.uri().query().unwrap_or_default());
+        let response = self.inner.execute(request).await?;
+        let status = response.status();
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED && !response.headers().contains_key(LOCATION) {
+            return elsewhere(response).await;
+        }
+        match expected {
+            Some(element) if status.is_success() => checked(response, element).await,
+            _ => Ok(response),
+        }
+    }
+}
+
+/// The element that the answer to a request is, if that is to be looked at: of listings, and of the removal of several objects.
+fn expected(method: &Method, query: &str) -> Option<&'static str> {
+    let mut names = query.split('&');
+    match *method {
+        Method::GET if names.any(|pair| pair == "list-type=2") => Some("ListBucketResult"),
+        Method::POST if names.any(|pair| pair == "delete" || pair == "delete=") => Some("DeleteResult"),
+        _ => None,
+    }
+}
+
+async fn checked(response: HttpResponse, element: &str) -> Result<HttpResponse, HttpError> {
+    let (parts, body) = response.into_parts();
+    let bytes = body.bytes().await?;
+    if memmem::find(&bytes, element.as_bytes()).is_none() {
+        let begins = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES_MAX)]);
+        let begins = begins.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        return Err(HttpError::new(HttpErrorKind::Decode, NotOfS3 { begins }));
+    }
+    Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(bytes)))
+}
+
+/// A redirection without an address as a refusal, whose text is kept; the region that is only in a header is put into it.
+async fn elsewhere(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (parts, body) = response.into_parts();
+    let region = parts.headers.get(REGION).and_then(|region| region.to_str().ok());
+    let said = String::from_utf8_lossy(&body.bytes().await?).into_owned();
+    let mut response = HttpResponse::new(HttpResponseBody::from(with_region(said, region)));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    Ok(response)
+}
+
+fn with_region(said: String, region: Option<&str>) -> String {
+    const END: &str = "</Error>";
+    let region = region.filter(|region| region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+    let region = region.map(|region| format!("<Region>{region}</Region>")).unwrap_or_default();
+    match said.rsplit_once(END) {
+        Some((before, _)) => format!("{before}{region}{END}"),
+        None => format!("<Error><Code>PermanentRedirect</Code><Message>the bucket is somewhere else</Message>{region}{END}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: StatusCode, body: &str) -> HttpResponse {
+        let mut response = HttpResponse::new(HttpResponseBody::from(body.to_owned()));
+        *response.status_mut() = status;
+        response
+    }
+
+    #[tokio::test]
+    async fn a_page_is_no_listing() {
+        assert_eq!(expected(&Method::GET, "delimiter=%2F&list-type=2"), Some("ListBucketResult"));
+        assert_eq!((expected(&Method::POST, "delete"), expected(&Method::GET, "")), (Some("DeleteResult"), None));
+        let listing = r#"<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>"#;
+        let kept = checked(response(StatusCode::OK, listing), "ListBucketResult").await.unwrap();
+        assert_eq!(kept.into_body().bytes().await.unwrap(), listing.as_bytes());
+        let error = checked(response(StatusCode::OK, "<html>\nlog in"), "ListBucketResult").await.unwrap_err();
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<NotOfS3>());
+        assert!(cause.is_some_and(|cause| cause.to_string().ends_with("'<html> log in'")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_redirection_keeps_what_it_says() {
+        let text = "<Error><Code>PermanentRedirect</Code><Endpoint>b.s3.eu-west-1.amazonaws.com</Endpoint></Error>";
+        let mut redirection = response(StatusCode::MOVED_PERMANENTLY, text);
+        redirection.headers_mut().insert(REGION, reqwest::header::HeaderValue::from_static("eu-west-1"));
+        let refusal = elsewhere(redirection).await.unwrap();
+        assert_eq!(refusal.status(), StatusCode::BAD_REQUEST);
+        let body = refusal.into_body().bytes().await.unwrap();
+        assert!(body.ends_with(b"amazonaws.com</Endpoint><Region>eu-west-1</Region></Error>"), "{body:?}");
+        assert!(with_region(String::new(), Some("<x>")).ends_with("somewhere else</Message></Error>"));
+    }
+}

@@ -1,0 +1,70 @@
+//! Trino's functions on Arrow arrays: those that DataFusion does not have, or has with another meaning.
+//!
+//! A function is a [`Scalar`]: its name, its signatures as Trino's documentation writes them, and what computes it. The signatures say which arguments it takes,
+//! to which types they are converted, and what it returns ([`signature`]); the name is all that executors need to find it.
+//!
+//! Text that is a value of its own is `Utf8View` on both sides of a function, and `Utf8` within arrays, maps and rows, as in the columns of tables. Moments and times
+//! of day count microseconds. A function returns NULL if one of its arguments is NULL, unless it says otherwise.
+
+mod binary;
+pub mod call;
+pub mod scalar;
+pub mod signature;
+mod text;
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::logical_expr::ScalarUDF;
+use nunatak_core::{Code, Error};
+
+pub use call::Call;
+pub use scalar::Scalar;
+
+static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| definitions().map(scalar::function).collect());
+
+/// The definitions of all scalar functions.
+pub fn definitions() -> impl Iterator<Item = &'static Scalar> {
+    let groups = [
+        binary::encoding::FUNCTIONS,
+        binary::hash::FUNCTIONS,
+        binary::numbers::FUNCTIONS,
+        binary::uuid::FUNCTIONS,
+        text::case::FUNCTIONS,
+        text::characters::FUNCTIONS,
+        text::concat::FUNCTIONS,
+        text::distance::FUNCTIONS,
+        text::find::FUNCTIONS,
+        text::format::FUNCTIONS,
+        text::pad::FUNCTIONS,
+        text::regexp::FUNCTIONS,
+        text::render::FUNCTIONS,
+        text::replace::FUNCTIONS,
+        text::reverse::FUNCTIONS,
+        text::split::FUNCTIONS,
+        text::substr::FUNCTIONS,
+        text::trim::FUNCTIONS,
+        text::url::FUNCTIONS,
+        text::words::FUNCTIONS,
+    ];
+    groups.into_iter().flatten()
+}
+
+/// All scalar functions.
+pub fn scalars() -> &'static [Arc<ScalarUDF>] {
+    &SCALARS
+}
+
+/// The error of a function that was given a value which it does not take.
+pub fn invalid(message: impl Into<String>) -> datafusion::error::DataFusionError {
+    datafusion::error::DataFusionError::External(Box::new(Error::new(Code::InvalidFunctionArgument, message)))
+}
+
+/// The error of a result that does not fit its type.
+pub fn out_of_range(message: impl Into<String>) -> datafusion::error::DataFusionError {
+    datafusion::error::DataFusionError::External(Box::new(Error::new(Code::NumericValueOutOfRange, message)))
+}
+
+/// The error of what is not done.
+pub fn not_supported(message: impl Into<String>) -> datafusion::error::DataFusionError {
+    datafusion::error::DataFusionError::External(Box::new(Error::not_supported(message)))
+}

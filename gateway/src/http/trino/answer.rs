@@ -1,0 +1,82 @@
+//! The answer to a request for results: what is told of the query, and a page of rows that is JSON already.
+
+use axum::http::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use nunatak_core::{Error, Result};
+use serde::Serialize;
+
+use super::errors::QueryError;
+use super::stats::Stats;
+use super::types::Column;
+
+/// What is told before the rows.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Head<'a> {
+    pub(super) id: &'a str,
+    pub(super) info_uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) columns: Option<&'a [Column]>,
+}
+
+/// What is told behind them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Tail {
+    pub(super) stats: Stats,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<QueryError>,
+    /// There are none yet.
+    pub(super) warnings: [(); 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) update_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) update_count: Option<i64>,
+}
+
+/// An answer that can be given again.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) body: Bytes,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// One object of both, with the rows, which are arrays separated by commas, between them.
+pub(super) fn body(head: &Head<'_>, rows: &[u8], tail: &Tail) -> Result<Bytes> {
+    let unwritable = |error: serde_json::Error| Error::internal("an answer cannot be written as JSON").with_source(error);
+    let mut out = serde_json::to_vec(head).map_err(unwritable)?;
+    let tail = serde_json::to_vec(tail).map_err(unwritable)?;
+    out.pop();
+    if !rows.is_empty() {
+        out.reserve(rows.len() + tail.len() + 16);
+        out.extend_from_slice(b",\"data\":[");
+        out.extend_from_slice(rows);
+        out.push(b']');
+    }
+    out.push(b',');
+    out.extend_from_slice(&tail[1..]);
+    Ok(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stats::{Phase, Times};
+    use super::*;
+
+    #[test]
+    fn an_answer_is_one_object() {
+        let head = Head { id: "q", info_uri: "i".to_owned(), next_uri: None, columns: Some(&[]) };
+        let stats = Stats::new(Phase::Finished, &Times::default(), None, 0);
+        let tail = Tail { stats, error: None, warnings: [], update_type: Some("INSERT"), update_count: Some(2) };
+        for (rows, data) in [(&b""[..], None), (&b"[1],[2]"[..], Some(2))] {
+            let answer: serde_json::Value = serde_json::from_slice(&body(&head, rows, &tail).unwrap()).unwrap();
+            assert_eq!(
+                (answer["id"].as_str(), answer["updateCount"].as_i64(), answer["stats"]["state"].as_str()),
+                (Some("q"), Some(2), Some("FINISHED"))
+            );
+            assert_eq!(answer.get("data").and_then(|rows| rows.as_array()).map(Vec::len), data);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+"""Stores that refuse, that answer with nonsense, that overwrite what is to be made once, and places that are somebody else's."""
+
+import hashlib
+import re
+import urllib.parse
+
+import pyarrow.fs
+import pytest
+
+from servers.http_proxy import HttpProxy
+from servers.minio import Minio
+
+
+@pytest.fixture(scope="module")
+def minio(tmp_path_factory):
+    with Minio(tmp_path_factory.mktemp("minio"), "lake") as minio:
+        yield minio
+
+
+@pytest.fixture(scope="module")
+def objects(minio):
+    """The same server by another client."""
+    return pyarrow.fs.S3FileSystem(access_key=minio.user, secret_key=minio.password, endpoint_override=minio.address, scheme="http", region="us-east-1")
+
+
+@pytest.fixture(scope="module")
+def proxy(minio):
+    with HttpProxy(minio.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def faulty(server, minio, proxy, tmp_path_factory):
+    """Two catalogs whose requests to storage pass the proxy, each with a table."""
+    settings = minio.settings | {"s3.endpoint": proxy.endpoint, "s3.retry.timeout-ms": "300"}
+    create(server, "folders", "hadoop", settings | {"warehouse": "s3://lake/folders"})
+    create(server, "rows", "sql", settings | {"warehouse": "s3://lake/rows", "uri": f"sqlite://{tmp_path_factory.mktemp('rows')}/rows.sqlite"})
+    for catalog in ("folders", "rows"):
+        server.rows(f"CREATE SCHEMA {catalog}.s")
+        server.rows(f"CREATE TABLE {catalog}.s.t AS SELECT 1 AS a")
+    yield proxy
+
+
+@pytest.fixture
+def answers(faulty):
+    """Sets what the proxy answers, for one test."""
+
+    def answers(method, pattern, status, text, headers=None):
+        faulty.answer = lambda asked, path, *_: (status, text, headers or {}) if asked == method and re.search(pattern, path) else None
+
+    yield answers
+    faulty.answer = None
+
+
+def create(server, name, kind, properties):
+    written = ", ".join(f"\"{key}\" = '{value}'" for key, value in properties.items())
+    server.rows(f"CREATE CATALOG {name} USING {kind} WITH ({written})")
+
+
+def error(code, more=""):
+    return f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>So it is.</Message>{more}<RequestId>1</RequestId></Error>'
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "more", "headers", "hint"),
+    [
+        (400, "ExpiredToken", "", {}, "the credentials have expired"),
+        (403, "RequestTimeTooSkewed", "", {}, "the clock of this machine"),
+        (403, "InvalidAccessKeyId", "", {}, "check s3.access-key-id"),
+        (403, "SignatureDoesNotMatch", "", {}, "check s3.secret-access-key"),
+        (403, "AccessDenied", "", {}, "what their owner may do there"),
+        (400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>", {}, "set s3.region to 'eu-west-1'"),
+        (301, "PermanentRedirect", "<Endpoint>lake.s3.amazonaws.com</Endpoint>", {"x-amz-bucket-region": "eu-west-1"}, "set s3.region to 'eu-west-1'"),
+        (301, "PermanentRedirect", "<Endpoint>lake.s3.eu-west-1.amazonaws.com</Endpoint>", {}, "the bucket is at 'lake.s3.eu-west-1.amazonaws.com'"),
+    ],
+)
+def test_what_a_store_refuses_is_told(server, failure, faulty, answers, status, code, more, headers, hint):
+    answers("GET", "", status, error(code, more), headers)
+    text = failure(server, "SHOW TABLES FROM folders.s")
+    assert f"STORAGE_ACCESS_DENIED: storage refused access to 's3://lake/folders/s': {code}: So it is" in text, text
+    assert hint in text and f"request: GET {faulty.endpoint}/lake" in text, text
+
+
+def test_a_page_is_no_empty_folder(server, failure, faulty, answers):
+    answers("GET", "", 200, "<html>log in</html>", {"Content-Type": "text/html"})
+    for sql in ("SHOW TABLES FROM folders.s", "SHOW SCHEMAS FROM folders"):
+        text = failure(server, sql)
+        assert "STORAGE_UNAVAILABLE" in text and "is not a server of S3: its answer begins with '<html>log in" in text and faulty.endpoint in text, text
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "messages"),
+    [
+        (403, "AccessDenied", ["STORAGE_ACCESS_DENIED: storage refused access to 's3://lake/rows/", "AccessDenied: So it is"]),
+        (503, "SlowDown", ["STORAGE_UNAVAILABLE: storage of 's3://lake/rows/", "SlowDown: So it is"]),
+        (404, "NoSuchBucket", ["STORAGE_UNAVAILABLE: the bucket of 's3://lake/rows/"]),
+    ],
+)
+def test_manifests_that_cannot_be_written(server, failure, answers, status, code, messages):
+    answers("PUT", r"\.avro", status, error(code))
+    text = failure(server, "INSERT INTO rows.s.t VALUES (2)")
+    assert all(message in text for message in messages) and ".avro" in text, text
+    assert server.value("SELECT count(*) FROM rows.s.t") == 1
+
+
+def test_files_that_are_not_deleted(server, failure, faulty, answers):
+    """Also where the answer names objects that nobody has asked for, at which object_store stops with a panic."""
+    result = "<DeleteResult>{}</DeleteResult>".format
+    refused = "<Error><Key>{}</Key><Code>AccessDenied</Code><Message>So it is.</Message></Error>".format
+    server.rows("CREATE TABLE folders.s.u AS SELECT 1 AS a")
+    keys = lambda body: re.findall(r"<Key>(.*?)</Key>", body.decode())
+    is_delete = lambda method, path: method == "POST" and "delete" in path
+    refuse = lambda method, path, _, body: (200, result("".join(map(refused, keys(body)))), {}) if is_delete(method, path) else None
+    faulty.answer = refuse
+    text = failure(server, "DROP TABLE folders.s.u")
+    assert "STORAGE_ACCESS_DENIED: storage refused access to 's3://lake/folders/s/u" in text and "AccessDenied: So it is" in text, text
+    server.rows("CREATE TABLE IF NOT EXISTS folders.s.v AS SELECT 1 AS a")
+    for nonsense in (result(refused("k")), "<html>log in</html>"):
+        answers("POST", "delete", 200, nonsense)
+        with server.connect() as connection, connection.cursor() as cursor:
+            with pytest.raises(Exception) as caught:
+                cursor.execute("DROP TABLE folders.s.v").fetch_arrow_table()
+            text = str(caught.value)
+            assert re.search("ICEBERG_FILESYSTEM_ERROR: .*its answer cannot be read|STORAGE_UNAVAILABLE: .*is not a server of S3", text), text
+            # The connection is as it was.
+            assert cursor.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_stores_are_those_of_catalogs(server, minio):
+    settings = minio.settings | {"warehouse": "s3://lake/twins", "s3.request-timeout-ms": "59000"}
+    of = lambda name: server.rows(f"SELECT catalogs, requests FROM system.storage WHERE store = 's3://lake' AND catalogs LIKE '%{name}%'")
+    for name in ("twin_a", "twin_b"):
+        create(server, name, "hadoop", settings)
+    server.rows("SHOW SCHEMAS FROM twin_a")
+    ((names, requests),) = of("twin")
+    assert names == "twin_a, twin_b" and requests > 0
+    server.rows("DROP CATALOG twin_a")
+    assert [names for names, _ in of("twin")] == ["twin_b"]
+    server.rows("DROP CATALOG twin_b")
+    assert of("twin") == []
+
+
+@pytest.mark.parametrize("store", ["local", "s3"])
+def test_a_place_with_files_is_no_place_for_a_table(server, failure, faulty, objects, tmp_path, store):
+    """A table that is dropped takes all that is in its folder with it."""
+    if store == "local":
+        catalog, place = "lake", f"file://{tmp_path}/full"
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full/other").write_text("of somebody else")
+    else:
+        catalog, place = "rows", "s3://lake/full"
+        with objects.open_output_stream("lake/full/other") as file:
+            file.write(b"of somebody else")
+    server.rows(f"CREATE SCHEMA IF NOT EXISTS {catalog}.s")
+    for what in ("(a int) WITH (location = '{}')", "WITH (location = '{}') AS SELECT 1 AS a"):
+        text = failure(server, f"CREATE TABLE {catalog}.s.full {what.format(place)}")
+        assert "INVALID_TABLE_PROPERTY" in text and "is not empty" in text, text
+    assert server.rows(f"SHOW TABLES FROM {catalog}.s LIKE 'full'") == []
+    server.rows(f"CREATE TABLE {catalog}.s.beside (a int) WITH (location = '{place}_not')")
+    server.rows(f"DROP TABLE {catalog}.s.beside")
+    kept = (tmp_path / "full/other").exists() if store == "local" else objects.get_file_info("lake/full/other").type == pyarrow.fs.FileType.File
+    assert kept
+
+
+def test_two_catalogs_over_one_warehouse(server, failure, minio, tmp_path):
+    """What has the folder that a hadoop catalog would give a table is not touched, whoever has it."""
+    settings = minio.settings | {"warehouse": "s3://lake/common"}
+    create(server, "common_rows", "sql", settings | {"uri": f"sqlite://{tmp_path}/common.sqlite"})
+    create(server, "common_folders", "hadoop", settings)
+    server.rows("CREATE SCHEMA common_rows.s")
+    server.rows("CREATE TABLE common_rows.s.a WITH (location = 's3://lake/common/s/a') AS SELECT 7 AS a")
+    server.rows("CREATE SCHEMA IF NOT EXISTS common_folders.s")
+    for what in ("(b int)", "AS SELECT 1 AS b"):
+        text = failure(server, f"CREATE TABLE common_folders.s.a {what}")
+        assert "TABLE_ALREADY_EXISTS" in text and "holds a table of another catalog" in text, text
+    assert server.rows("SELECT a FROM common_rows.s.a") == [(7,)]
+
+
+def test_a_store_that_overwrites_is_none_for_folders(server, failure, minio, objects):
+    """A hadoop catalog is safe only where one of all writers makes a version; some servers pass over the condition that S3 has for it."""
+    settings = minio.settings | {"warehouse": "s3://lake/overwritten"}
+    create(server, "exclusive", "hadoop", settings)
+    server.rows("CREATE SCHEMA exclusive.s")
+
+    def overwrite(method, path, headers, body):
+        if method != "PUT" or "if-none-match" not in headers:
+            return None
+        # Not by the server itself: the condition is a part of what was signed.
+        with objects.open_output_stream(urllib.parse.unquote(path.partition("?")[0])[1:]) as file:
+            file.write(body)
+        return 200, "", {"ETag": f'"{hashlib.md5(body).hexdigest()}"'}
+
+    with HttpProxy(minio.endpoint) as proxy:
+        proxy.answer = overwrite
+        create(server, "overwriting", "hadoop", settings | {"s3.endpoint": proxy.endpoint})
+        assert server.rows("SHOW SCHEMAS FROM overwriting LIKE 's'") == [("s",)]
+        for what in ("(a int)", "AS SELECT 1 AS a"):
+            text = failure(server, f"CREATE TABLE overwriting.s.t {what}")
+            assert "NOT_SUPPORTED" in text, text
+        server.rows("DROP CATALOG overwriting")
+    assert server.rows("SHOW TABLES FROM exclusive.s") == []
+    server.rows("CREATE TABLE exclusive.s.t AS SELECT 1 AS a")
+    assert server.rows("SELECT a FROM exclusive.s.t") == [(1,)]

@@ -1,0 +1,323 @@
+"""Trino's clients over our HTTP port: the protocol itself, trino-cli, the JDBC driver, the Python client and SQLAlchemy, and the same types as a real Trino."""
+
+import datetime
+import decimal
+import json
+import re
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+import trino as trino_client
+
+from nunatak_testing.server import ROOT, Server, eventually
+from nunatak_testing.trino_http import answers, call, error, post, run
+
+JARS = ROOT / ".cache/jars"
+SOURCE = Path(__file__).parent / "java/TrinoCheck.java"
+CHECKS = re.findall(r'CHECKS\.put\("(\w+)"', SOURCE.read_text())
+PARAMETRIC = {"X-Trino-Client-Capabilities": "PARAMETRIC_DATETIME"}
+ENDLESS = "SELECT count(*) FROM numbers a CROSS JOIN numbers b WHERE (a.n * b.n) % 7 = 3"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    config = folder / "nunatak.toml"
+    config.write_text('[server]\nclient_timeout = "3s"\n')
+    with Server(folder / "data", "--config", config) as server:
+        server.rows("CREATE SCHEMA jdbc")
+        server.rows("CREATE TABLE jdbc.people (id bigint NOT NULL, name varchar, born date, wage decimal(9, 2))")
+        yield server
+
+
+def test_results_come_page_by_page(server, numbers):
+    """Pages are of bounded size, the last one can be asked for again, those before it are gone, and progress goes up to all splits."""
+    rows, uris, largest = 0, [], 0
+    for _, answer in answers(server, f"SELECT n, text FROM {numbers}"):
+        rows += len(answer.get("data", []))
+        largest = max(largest, len(json.dumps(answer.get("data", []))))
+        assert {"state", "queued", "scheduled", "nodes", "totalSplits", "completedSplits", "cpuTimeMillis", "processedRows", "processedBytes"} <= answer["stats"].keys()
+        if "nextUri" in answer:
+            uris.append(answer["nextUri"])
+    assert rows == 1_000_000 and len(uris) > 10 and largest < 5_000_000
+    assert re.fullmatch(r"\d{8}_\d{6}_\d{5}_\w{5}", answer["id"])
+    stats = answer["stats"]
+    assert (stats["state"], stats["progressPercentage"], stats["rootStage"]["done"], stats["processedRows"]) == ("FINISHED", 100, True, 1_000_000)
+    assert stats["totalSplits"] == stats["completedSplits"] > 0 and stats["processedBytes"] > 0
+    last = call(uris[-1])
+    assert last[0] == 200 and last[2] == call(uris[-1])[2]
+    assert call(uris[-2])[0] == 410
+    prefix, _, token = uris[-1].rpartition("/")
+    assert call(f"{prefix}/{int(token) + 1}")[0] == 404
+    query, slug = prefix.rsplit("/", 1)
+    assert call(f"{query}/{slug[::-1]}/{token}")[0] == 404 and call(f"{query[:-1]}x/{slug}/{token}")[0] == 404
+    _, _, info = call(answer["infoUri"])
+    assert (info["queryId"], info["state"], info["session"]["user"], info["query"]) == (answer["id"], "FINISHED", "ada", f"SELECT n, text FROM {numbers}")
+
+
+def test_a_page_is_given_again_as_it_was(server, numbers):
+    _, _, first = post(server, f"SELECT n FROM {numbers} ORDER BY n")
+    page = {}
+    while not page.get("data"):
+        uri = page.get("nextUri", first["nextUri"])
+        page = call(uri)[2]
+    assert call(uri)[2] == page
+    following = call(page["nextUri"])[2]
+    assert following["data"][0][0] == page["data"][-1][0] + 1
+    assert call(uri)[0] == 410
+
+
+def test_a_statement_runs_when_its_results_are_asked_for_and_once(server):
+    server.rows("CREATE TABLE once (a bigint)")
+    _, _, receipt = post(server, "INSERT INTO once VALUES (1)")
+    assert receipt["stats"]["state"] == "QUEUED" and server.value("SELECT count(*) FROM once") == 0
+    answer = call(receipt["nextUri"])[2]
+    while "nextUri" in answer:
+        answer = call(answer["nextUri"])[2]
+    assert (answer["updateType"], answer["updateCount"], answer["data"]) == ("INSERT", 1, [[1]])
+    call(receipt["nextUri"])
+    assert server.value("SELECT count(*) FROM once") == 1
+
+
+def test_cancelled_queries_stop(server, numbers):
+    _, _, receipt = post(server, ENDLESS)
+    running = call(receipt["nextUri"])[2]
+    assert running["stats"]["state"] in ("PLANNING", "RUNNING") and not server.is_idle()
+    assert call(running["nextUri"], method="DELETE")[0] == 204
+    assert eventually(server.is_idle, 5)
+    answer = call(running["nextUri"])[2]
+    assert (answer["error"]["errorName"], answer["stats"]["state"], "nextUri" in answer) == ("USER_CANCELED", "FAILED", False)
+
+
+def test_queries_of_clients_that_are_gone_stop(server, numbers):
+    """A client that waits is not gone, however long its query takes; one that has gone away is, after `server.client_timeout`."""
+    _, _, answer = post(server, ENDLESS)
+    start = time.monotonic()
+    while time.monotonic() - start < 5:
+        answer = call(answer["nextUri"])[2]
+        assert "error" not in answer
+    assert eventually(server.is_idle, 8)
+    assert call(answer["nextUri"])[2]["error"]["errorName"] == "USER_CANCELED"
+
+
+def test_answers_wait_for_results(server, numbers):
+    """A client asks about once a second while there are none, or as often as it wants to."""
+    _, _, answer = post(server, ENDLESS)
+    start = time.monotonic()
+    for wait in ("", "?maxWait=1s", "?maxWait=100ms", "?maxWait=100ms"):
+        answer = call(answer["nextUri"] + wait)[2]
+    assert 2 < time.monotonic() - start < 4
+    assert call(answer["nextUri"], method="DELETE")[0] == 204
+
+
+def test_progress_of_stages(server, numbers):
+    """Where stages write to disk, the tasks of each are counted while they run."""
+    _, _, answer = post(server, ENDLESS, {"X-Trino-Session": "execution_mode=fault_tolerant"})
+    stages = []
+    while len(stages) < 5 and not any(stages):
+        answer = call(answer["nextUri"])[2]
+        assert "error" not in answer
+        stages.append(answer["stats"].get("rootStage", {}).get("stageId", "0") != "0")
+    stats = answer["stats"]
+    assert any(stages) and stats["totalSplits"] == stats["queuedSplits"] + stats["runningSplits"] + stats["completedSplits"] > 0
+    assert call(answer["nextUri"], method="DELETE")[0] == 204 and eventually(server.is_idle, 8)
+
+
+def test_the_session_is_in_the_headers(server):
+    """What a statement changes goes back in headers, and the next one brings it along: to any coordinator."""
+    used = run(server, "USE jdbc")
+    assert used["session"] == {"x-trino-set-catalog": "lake", "x-trino-set-schema": "jdbc"} and (used["updateType"], used["columns"]) == ("USE", [])
+    in_jdbc = {"X-Trino-Catalog": "lake", "X-Trino-Schema": "jdbc"}
+    assert run(server, "SELECT count(*) FROM people", in_jdbc)["data"] == [[0]]
+    assert error(server, "SELECT * FROM people")["errorName"] == "TABLE_NOT_FOUND"
+    assert run(server, "SET SESSION execution_mode = 'local'")["session"] == {"x-trino-set-session": "execution_mode=local"}
+    shown = run(server, "SHOW SESSION LIKE 'execution_mode'", {"X-Trino-Session": "execution_mode=local"})
+    assert shown["data"][0][:3] == ["execution_mode", "local", "auto"]
+    assert run(server, "RESET SESSION execution_mode")["session"] == {"x-trino-clear-session": "execution_mode"}
+    assert error(server, "SELECT 1", {"X-Trino-Session": "nope=1"})["errorName"] == "INVALID_SESSION_PROPERTY"
+    assert run(server, "SELECT current_user, current_catalog, current_schema", in_jdbc)["data"] == [["ada", "lake", "jdbc"]]
+    for name, value in (("X-Trino-Session", "junk"), ("X-Trino-Prepared-Statement", "a=b=c"), ("X-Trino-Transaction-Id", "abc")):
+        assert post(server, "SELECT 1", {name: value})[0] == 400
+    assert run(server, "SET TIME ZONE 'UTC'")["updateType"] == "SET TIME ZONE"
+    for sql in ("SET TIME ZONE 'Europe/Zurich'", "START TRANSACTION", "COMMIT", "SET ROLE admin", "SET SESSION AUTHORIZATION bob", "SET PATH a"):
+        assert error(server, sql)["errorName"] == "NOT_SUPPORTED", sql
+
+
+def test_prepared_statements_are_in_the_headers(server):
+    added = run(server, "PREPARE a FROM SELECT ? + 1 AS b, ? AS c")["session"]["x-trino-added-prepare"]
+    headers = {"X-Trino-Prepared-Statement": added, **PARAMETRIC}
+    assert run(server, "EXECUTE a USING 1, 'it''s'", headers)["data"] == [[2, "it's"]]
+    assert run(server, "EXECUTE IMMEDIATE 'SELECT n FROM (VALUES 1, 2, 3) AS t(n) WHERE n > ? LIMIT ?' USING 1, 1")["data"] == [[2]]
+    assert run(server, "DESCRIBE OUTPUT a", headers)["data"][1][0] == "c"
+    people = {"X-Trino-Prepared-Statement": "p=SELECT+id%2C+born+FROM+jdbc.people+WHERE+id+%3D+%3F+AND+born+%3D+%3F"}
+    assert run(server, "DESCRIBE INPUT p", people)["data"] == [[0, "bigint"], [1, "date"]]
+    assert [row[:1] + row[4:6] for row in run(server, "DESCRIBE OUTPUT p", people)["data"]] == [["id", "bigint", 8], ["born", "date", 4]]
+    assert run(server, "DEALLOCATE PREPARE a", headers)["session"] == {"x-trino-deallocated-prepare": "a"}
+    for sql, name in (
+        ("EXECUTE a USING 1", "INVALID_PARAMETER_USAGE"),
+        ("EXECUTE b", "NOT_FOUND"),
+        ("DEALLOCATE PREPARE b", "NOT_FOUND"),
+        ("PREPARE c FROM SELEC", "SYNTAX_ERROR"),
+    ):
+        assert error(server, sql, headers)["errorName"] == name, sql
+
+
+def test_errors_have_names_numbers_and_places(server):
+    found = error(server, "SELECT 1,\n  nope")
+    assert (found["errorName"], found["errorCode"], found["errorType"], found["errorLocation"]) == ("COLUMN_NOT_FOUND", 47, "USER_ERROR", {"lineNumber": 2, "columnNumber": 3})
+    assert found["failureInfo"]["errorInfo"] == {"code": 47, "name": "COLUMN_NOT_FOUND", "type": "USER_ERROR"} and found["message"].startswith("line 2:3: ")
+    assert error(server, "SELECT 1 / n FROM (VALUES 0) AS t(n)")["errorName"] == "DIVISION_BY_ZERO"
+    assert error(server, f"SELECT '{'x' * 10_000_000}'")["errorName"] == "QUERY_TEXT_TOO_LARGE"
+    assert post(server, " ")[::2] == (400, "Error 400 Bad Request: SQL statement is empty")
+    assert call(f"http://{server.http}/v1/statement")[0] == 405
+    no_user = urllib.request.Request(f"http://{server.http}/v1/statement", b"SELECT 1")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(no_user)
+    assert post(server, "SELECT 1", {"Origin": "https://example.org"})[0] == 403
+
+
+def test_addresses_are_those_that_the_client_uses(server):
+    _, _, receipt = post(server, "SELECT 1", {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "lake.example.org"})
+    assert receipt["nextUri"].startswith("https://lake.example.org/v1/statement/queued/")
+    assert call(f"http://{server.http}/v1/info/state")[2] == "ACTIVE"
+
+
+def test_answers_are_compressed(server, numbers):
+    """With Accept-Encoding the rows of a page take less, and a long header is taken."""
+    headers = {"Accept-Encoding": "gzip", "X-Trino-Client-Info": "x" * 100_000}
+    found = [headers for headers, answer in answers(server, f"SELECT n FROM {numbers} LIMIT 10000", headers) if answer.get("data")]
+    assert all(headers["Content-Encoding"] == "gzip" for headers in found)
+
+
+# Expressions that both have, by the type that they have in Trino.
+VALUES = {
+    "boolean": ["true"],
+    "tinyint": ["CAST(-1 AS tinyint)"],
+    "smallint": ["CAST(7 AS smallint)"],
+    "integer": ["CAST(7 AS integer)"],
+    "bigint": ["BIGINT '9007199254740993'", "count(*)"],
+    "real": ["REAL '0.1'", "REAL '1e10'"],
+    "double": ["1e20", "2.5e0", "CAST('NaN' AS double)", "CAST('Infinity' AS double)", "CAST('-Infinity' AS double)"],
+    "decimal(4, 2)": ["DECIMAL '-12.30'"],
+    "decimal(30, 10)": ["DECIMAL '12345678901234567890.0123456789'"],
+    "varchar": ["CAST('ü \"quoted\" \\ line' AS varchar)"],
+    "varbinary": ["X'00ff'"],
+    "date": ["DATE '2024-02-29'", "DATE '0001-01-01'"],
+    "timestamp(6)": ["TIMESTAMP '2024-01-01 01:02:03.123456'", "TIMESTAMP '1969-12-31 23:59:59.999999'"],
+    "timestamp(6) with time zone": ["TIMESTAMP '2024-01-01 01:02:03.123456 UTC'"],
+    "time(6)": ["TIME '01:02:03.123456'"],
+    "INTERVAL DAY TO SECOND": ["INTERVAL '2' DAY", "INTERVAL '-1' SECOND"],
+    "INTERVAL YEAR TO MONTH": ["INTERVAL '-3' MONTH", "INTERVAL '14' MONTH"],
+    "array(bigint)": ["ARRAY[BIGINT '1', NULL]"],
+    "array(array(date))": ["ARRAY[ARRAY[DATE '2024-01-01'], NULL]"],
+    "map(bigint, double)": ["MAP(ARRAY[BIGINT '1'], ARRAY[1.5e0])"],
+    "unknown": ["NULL"],
+}
+
+
+@pytest.mark.parametrize("capabilities", [PARAMETRIC, {}], ids=["parametric", "plain"])
+def test_types_and_values_are_those_of_trino(server, trino_server, capabilities):
+    for type, expressions in VALUES.items():
+        ours, theirs = (run(engine, f"SELECT {', '.join(expressions)}", capabilities) for engine in (server, f"http://127.0.0.1:{trino_server.port}"))
+        assert "error" not in ours, (type, ours)
+        of_column = lambda answer: [(column["type"], column["typeSignature"]) for column in answer["columns"]]
+        assert of_column(ours) == of_column(theirs), type
+        assert ours["data"] == theirs["data"], type
+        if capabilities:
+            assert {column["type"] for column in ours["columns"]} == {type}
+
+
+def connect(server, **options):
+    host, port = server.http.split(":")
+    return trino_client.dbapi.connect(**({"host": host, "port": int(port), "user": "ada", "catalog": "lake", "schema": "jdbc"} | options))
+
+
+def test_python_client(server):
+    with connect(server) as connection:
+        cursor = connection.cursor()
+        cursor.execute("CREATE TABLE python (id bigint, name varchar, at timestamp(6) with time zone, price decimal(9, 2), parts array(row(a bigint, b varchar)))")
+        cursor.execute("INSERT INTO python VALUES (?, ?, TIMESTAMP '2024-01-01 01:02:03.123456 UTC', ?, ARRAY[ROW(1, 'x')])", (1, "it's", decimal.Decimal("1.50")))
+        assert cursor.fetchall() == [[1]]
+        cursor.execute("SELECT * FROM python WHERE id = ? AND name = ?", (1, "it's"))
+        ((id, name, at, price, parts),) = cursor.fetchall()
+        assert (id, name, price) == (1, "it's", decimal.Decimal("1.50"))
+        assert at == datetime.datetime(2024, 1, 1, 1, 2, 3, 123456, datetime.UTC)
+        assert parts == [(1, "x")]
+        assert [column[:2] for column in cursor.description][:2] == [("id", "bigint"), ("name", "varchar")]
+        cursor.execute("USE lake.default")
+        cursor.fetchall()
+        assert cursor.execute("SELECT current_schema").fetchall() == [["default"]]
+        with pytest.raises(trino_client.exceptions.TrinoUserError, match="TABLE_NOT_FOUND"):
+            cursor.execute("SELECT * FROM python").fetchall()
+
+
+def test_python_client_cancels(server, numbers):
+    with connect(server, schema="default") as connection:
+        cursor = connection.cursor()
+        timer = threading.Timer(1, cursor.cancel)
+        timer.start()
+        with pytest.raises(Exception):
+            cursor.execute(ENDLESS).fetchall()
+        assert eventually(server.is_idle, 5)
+
+
+def test_sqlalchemy(server):
+    engine = sqlalchemy.create_engine(f"trino://ada@{server.http}/lake/alchemy")
+    server.rows("CREATE SCHEMA alchemy")
+    with engine.connect() as connection:
+        metadata = sqlalchemy.MetaData()
+        table = sqlalchemy.Table(
+            "things", metadata, sqlalchemy.Column("id", sqlalchemy.BigInteger), sqlalchemy.Column("name", sqlalchemy.String), sqlalchemy.Column("day", sqlalchemy.Date)
+        )
+        metadata.create_all(connection)
+        connection.execute(table.insert(), [{"id": 1, "name": "a", "day": datetime.date(2024, 1, 1)}, {"id": 2, "name": None, "day": None}])
+        found = connection.execute(sqlalchemy.select(table).where(table.c.id > 0).order_by(table.c.id)).fetchall()
+        assert [tuple(row) for row in found] == [(1, "a", datetime.date(2024, 1, 1)), (2, None, None)]
+        connection.execute(sqlalchemy.text("CREATE VIEW named AS SELECT name FROM things"))
+    inspector = sqlalchemy.inspect(engine)
+    assert "alchemy" in inspector.get_schema_names()
+    assert "things" in inspector.get_table_names(schema="alchemy") and inspector.get_view_names(schema="alchemy") == ["named"]
+    columns = inspector.get_columns("things", schema="alchemy")
+    assert [(column["name"], str(column["type"])) for column in columns] == [("id", "BIGINT"), ("name", "VARCHAR"), ("day", "DATE")]
+    assert inspector.has_table("things", schema="alchemy") and not inspector.has_table("nothing", schema="alchemy")
+    reflected = sqlalchemy.Table("things", sqlalchemy.MetaData(), schema="alchemy", autoload_with=engine)
+    assert list(reflected.columns.keys()) == ["id", "name", "day"]
+
+
+def trino_cli(server, sql, *options):
+    (cli,) = JARS.glob("trino-cli-*.jar")
+    command = ["java", "-jar", cli, "--server", f"http://{server.http}", "--user", "ada", "--catalog", "lake", "--schema", "default", "--execute", sql, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_cli(server, numbers):
+    """Several statements in one run: the session of the first ones holds in the last, and the error of a statement is shown with its place."""
+    sql = f"USE lake.jdbc; CREATE TABLE cli AS SELECT 1 AS a, 'x' AS b; INSERT INTO cli VALUES (2, 'y'); SELECT * FROM cli ORDER BY a; SELECT count(*) FROM lake.\"default\".{numbers}"
+    ran = trino_cli(server, sql)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == ['"1","x"', '"2","y"', '"1000000"']
+    assert [line for line in ran.stderr.splitlines() if line in ("USE", "CREATE TABLE: 1 row", "INSERT: 1 row")] == ["USE", "CREATE TABLE: 1 row", "INSERT: 1 row"]
+    failed = trino_cli(server, "SELECT *\nFROM nothing")
+    assert failed.returncode == 1 and "line 2:6" in failed.stderr, failed.stderr
+
+
+@pytest.fixture(scope="module")
+def outcome(server, numbers):
+    """What the program printed about each check: `ok NAME`, or `FAILED NAME: why` and where."""
+    (driver,) = JARS.glob("trino-jdbc-*.jar")
+    command = ["java", "-Duser.timezone=UTC", "-cp", driver, SOURCE, f"jdbc:trino://{server.http}/lake/default"]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    parts = re.split(r"^(?=ok |FAILED )", ran.stdout, flags=re.MULTILINE)
+    return {part.split()[1].strip(":"): part for part in parts[1:]} or {"output": ran.stdout}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_jdbc(outcome, check):
+    assert check in outcome, outcome
+    assert outcome[check].startswith("ok "), outcome[check]
