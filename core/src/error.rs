@@ -98,6 +98,7 @@ codes! {
     InvalidSchemaProperty = "INVALID_SCHEMA_PROPERTY", 33, User, "A schema property is unknown or its value is wrong.";
     SchemaNotEmpty = "SCHEMA_NOT_EMPTY", 34, User, "A schema that holds tables or views cannot be dropped.";
     QueryTextTooLarge = "QUERY_TEXT_TOO_LARGE", 35, User, "The SQL text is longer than the limit.";
+    ExceededFunctionMemoryLimit = "EXCEEDED_FUNCTION_MEMORY_LIMIT", 37, User, "The value of a function is larger than it may become.";
     InvalidAnalyzeProperty = "INVALID_ANALYZE_PROPERTY", 42, User, "A property of ANALYZE is unknown or its value is wrong.";
     TypeNotFound = "TYPE_NOT_FOUND", 43, User, "There is no type of that name.";
     CatalogNotFound = "CATALOG_NOT_FOUND", 44, User, "There is no catalog of that name.";
@@ -124,6 +125,11 @@ codes! {
     InvalidArguments = "INVALID_ARGUMENTS", 76, User, "The arguments of a statement or table function are wrong.";
     InvalidParameterUsage = "INVALID_PARAMETER_USAGE", 80, User, "Query parameters are missing, too many, or of the wrong type.";
     ViewIsRecursive = "VIEW_IS_RECURSIVE", 82, User, "A view refers to itself.";
+    JsonInputConversionError = "JSON_INPUT_CONVERSION_ERROR", 114, User, "A text that is to be JSON is none.";
+    JsonOutputConversionError = "JSON_OUTPUT_CONVERSION_ERROR", 115, User, "What a JSON path gave is not one JSON value.";
+    PathEvaluationError = "PATH_EVALUATION_ERROR", 116, User, "A JSON path does not fit the value that it is applied to.";
+    InvalidPath = "INVALID_PATH", 117, User, "A JSON path names something that it was not given.";
+    JsonValueResultError = "JSON_VALUE_RESULT_ERROR", 118, User, "What a JSON path gave is not one value of the wanted type.";
     MergeTargetRowMultipleMatches = "MERGE_TARGET_ROW_MULTIPLE_MATCHES", 119, User, "A row of the table is to be changed more than once by one statement.";
     UnsupportedTableType = "UNSUPPORTED_TABLE_TYPE", 133_001, External, "The table or view is of a kind that cannot be read here.";
     GenericInternalError = "GENERIC_INTERNAL_ERROR", 65_536, Internal, "A defect in nunatak; please report it with the query id.";

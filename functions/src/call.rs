@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float64Array, Int64Array, ListArray, ListBuilder, PrimitiveArray,
-    StringBuilder, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float64Array, Int64Array, LargeStringArray, ListArray, ListBuilder,
+    PrimitiveArray, StringBuilder, StringViewArray, StringViewBuilder,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float64Type, Int64Type};
@@ -186,5 +186,15 @@ impl<'a> Call<'a> {
             builder.append(is_there);
         }
         Ok(Arc::new(builder.finish()))
+    }
+
+    /// An argument of type `json`; `None` if it has another type.
+    pub fn large_text(&self, index: usize) -> Result<Option<&'a LargeStringArray>> {
+        Ok(self.argument(index)?.as_string_opt::<i64>())
+    }
+
+    /// A result of type `json`.
+    pub fn jsons<T: AsRef<str>>(&self, value: impl FnMut(usize) -> Result<Option<T>>) -> Result<ArrayRef> {
+        Ok(Arc::new(self.values(value).collect::<Result<LargeStringArray>>()?))
     }
 }

@@ -3,20 +3,31 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{ScalarValue, internal_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::interval_arithmetic::Interval;
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use crate::call::Call;
-use crate::signature::{Overload, resolve};
+use crate::signature::{Overload, Resolved, choose};
 
 /// What computes a function from its arguments.
 pub type Run = fn(&Call<'_>) -> Result<ArrayRef>;
 
 /// What a function returns for types of arguments, where its signatures cannot say it: they are as [`Scalar::signatures`] have converted them.
 pub type Returns = fn(&[DataType]) -> Result<DataType>;
+
+/// What a function returns for types of arguments, and those of them that are constants: texts among these are as they were written.
+pub type ReturnsFor = fn(&[DataType], &[Option<&ScalarValue>]) -> Result<DataType>;
+
+/// For which values of its one argument, which has that type, a function has a result: from the first one, which is among them, up to the second, which is not.
+/// `None` if they are no such range. It lets a comparison with the result be one with the argument, of which there are statistics.
+pub type Preimage = fn(&DataType, &ScalarValue) -> Option<(ScalarValue, ScalarValue)>;
 
 /// A scalar function.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +40,10 @@ pub struct Scalar {
     pub signatures: &'static [&'static str],
     /// What it returns, where the signatures cannot say it.
     pub returns: Option<Returns>,
+    /// What it returns, where that depends on the values of constants.
+    pub returns_for: Option<ReturnsFor>,
+    /// For which values it has a result.
+    pub preimage: Option<Preimage>,
     /// What computes it.
     pub run: Run,
     /// Whether it sees NULLs. Otherwise a row with a NULL among its arguments is NULL.
@@ -42,7 +57,18 @@ pub struct Scalar {
 impl Scalar {
     /// A function whose results depend on its arguments only, and are NULL where one of them is.
     pub const fn new(name: &'static str, signatures: &'static [&'static str], run: Run, about: &'static str) -> Self {
-        Self { name, aliases: &[], signatures, returns: None, run, sees_nulls: false, volatility: Volatility::Immutable, about }
+        Self {
+            name,
+            aliases: &[],
+            signatures,
+            returns: None,
+            returns_for: None,
+            preimage: None,
+            run,
+            sees_nulls: false,
+            volatility: Volatility::Immutable,
+            about,
+        }
     }
 
     /// The same with other names besides.
@@ -74,27 +100,76 @@ impl Scalar {
     pub const fn stable(self) -> Self {
         Self { volatility: Volatility::Stable, ..self }
     }
+
+    /// The same with a type of results that `returns` tells from its constants.
+    #[must_use]
+    pub const fn returning_for(self, returns: ReturnsFor) -> Self {
+        Self { returns_for: Some(returns), ..self }
+    }
+
+    /// The same, of one argument, of whose results `preimage` tells where they come from.
+    #[must_use]
+    pub const fn with_preimage(self, preimage: Preimage) -> Self {
+        Self { preimage: Some(preimage), ..self }
+    }
+
+    fn returned(&self, resolved: Resolved) -> Result<DataType> {
+        match self.returns {
+            Some(returns) => returns(&resolved.arguments),
+            None => Ok(resolved.result),
+        }
+    }
 }
 
-/// The function for DataFusion.
-pub fn function(definition: &'static Scalar) -> Arc<ScalarUDF> {
-    let overloads = definition.signatures.iter().filter_map(|text| Overload::parse(text)).collect();
-    let aliases = definition.aliases.iter().map(|&alias| alias.to_owned()).collect();
-    let signature = Signature::user_defined(definition.volatility);
-    Arc::new(ScalarUDF::new_from_impl(Function { definition, overloads, aliases, signature }))
+/// The functions for DataFusion. Definitions of one name are ways to call one function.
+pub fn functions(definitions: impl Iterator<Item = &'static Scalar>) -> Vec<Arc<ScalarUDF>> {
+    let mut functions: Vec<Function> = Vec::new();
+    for definition in definitions {
+        match functions.iter_mut().find(|function| function.name == definition.name) {
+            Some(function) => function.add(definition),
+            None => functions.push(Function::new(definition)),
+        }
+    }
+    functions.into_iter().map(|function| Arc::new(ScalarUDF::new_from_impl(function))).collect()
 }
 
 #[derive(Debug)]
 struct Function {
-    definition: &'static Scalar,
+    name: &'static str,
     overloads: Vec<Overload>,
+    /// The definition of each overload.
+    definitions: Vec<&'static Scalar>,
     aliases: Vec<String>,
     signature: Signature,
 }
 
+impl Function {
+    fn new(definition: &'static Scalar) -> Self {
+        let signature = Signature::user_defined(definition.volatility);
+        let mut function = Self { name: definition.name, overloads: Vec::new(), definitions: Vec::new(), aliases: Vec::new(), signature };
+        function.add(definition);
+        function
+    }
+
+    fn add(&mut self, definition: &'static Scalar) {
+        self.overloads.extend(definition.signatures.iter().filter_map(|text| Overload::parse(text)));
+        self.definitions.resize(self.overloads.len(), definition);
+        self.aliases.extend(definition.aliases.iter().map(|&alias| alias.to_owned()));
+    }
+
+    /// What a call with arguments of these types is.
+    fn choose(&self, types: &[DataType]) -> Result<(&'static Scalar, Resolved)> {
+        let (index, resolved) = choose(self.name, &self.overloads, types)?;
+        match self.definitions.get(index) {
+            Some(definition) => Ok((definition, resolved)),
+            None => internal_err!("function '{}' has no way {index}", self.name),
+        }
+    }
+}
+
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
-        self.definition.name == other.definition.name
+        self.name == other.name
     }
 }
 
@@ -102,13 +177,13 @@ impl Eq for Function {}
 
 impl Hash for Function {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.definition.name.hash(state);
+        self.name.hash(state);
     }
 }
 
 impl ScalarUDFImpl for Function {
     fn name(&self) -> &str {
-        self.definition.name
+        self.name
     }
 
     fn aliases(&self) -> &[String] {
@@ -120,24 +195,57 @@ impl ScalarUDFImpl for Function {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(resolve(self.definition.name, &self.overloads, types)?.arguments)
+        let (definition, Resolved { mut arguments, .. }) = self.choose(types)?;
+        if definition.returns_for.is_some() {
+            // A constant within a cast is none that can be seen.
+            for (argument, given) in arguments.iter_mut().zip(types).filter(|(argument, _)| **argument == DataType::Utf8View) {
+                argument.clone_from(given);
+            }
+        }
+        Ok(arguments)
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        let resolved = resolve(self.definition.name, &self.overloads, types)?;
-        match self.definition.returns {
-            Some(returns) => returns(&resolved.arguments),
-            None => Ok(resolved.result),
-        }
+        let (definition, resolved) = self.choose(types)?;
+        definition.returned(resolved)
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let (definition, resolved) = self.choose(&types)?;
+        let data_type = match definition.returns_for {
+            Some(returns) => returns(&resolved.arguments, arguments.scalar_arguments)?,
+            None => definition.returned(resolved)?,
+        };
+        Ok(Arc::new(Field::new(self.name, data_type, true)))
+    }
+
+    fn preimage(&self, arguments: &[Expr], result: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
+        let preimage = self.definitions.iter().find_map(|definition| definition.preimage);
+        let (Some(preimage), [argument], Expr::Literal(result, _)) = (preimage, arguments, result) else {
+            return Ok(PreimageResult::None);
+        };
+        Ok(match preimage(&info.get_data_type(argument)?, result) {
+            Some((first, end)) => PreimageResult::Range { expr: argument.clone(), interval: Box::new(Interval::try_new(first, end)?) },
+            None => PreimageResult::None,
+        })
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let types: Vec<DataType> = arguments.args.iter().map(ColumnarValue::data_type).collect();
+        let (definition, resolved) = self.choose(&types)?;
         let is_constant =
-            self.definition.volatility != Volatility::Volatile && arguments.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+            definition.volatility != Volatility::Volatile && arguments.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if is_constant { 1 } else { arguments.number_rows };
-        let values: Vec<ArrayRef> = arguments.args.iter().map(|value| value.to_array(rows)).collect::<Result<_>>()?;
-        let call = Call::new(&values, rows, arguments.return_field.data_type(), &arguments.config_options, self.definition.sees_nulls);
-        let result = (self.definition.run)(&call)?;
+        let mut values: Vec<ArrayRef> = arguments.args.iter().map(|value| value.to_array(rows)).collect::<Result<_>>()?;
+        // Constants of a statement are evaluated without its being analysed, and what tells a type is left as it is written.
+        for (value, wanted) in values.iter_mut().zip(resolved.arguments) {
+            if *value.data_type() != wanted {
+                *value = cast(value, &wanted)?;
+            }
+        }
+        let call = Call::new(&values, rows, arguments.return_field.data_type(), &arguments.config_options, definition.sees_nulls);
+        let result = (definition.run)(&call)?;
         Ok(if is_constant { ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?) } else { ColumnarValue::Array(result) })
     }
 }
@@ -157,11 +265,23 @@ mod tests {
     }
 
     #[test]
-    fn names_are_there_once() {
-        let mut names: Vec<&str> =
-            definitions().flat_map(|function| std::iter::once(function.name).chain(function.aliases.iter().copied())).collect();
+    fn other_names_are_names_of_one_function() {
+        let mut names: Vec<&str> = definitions().map(|function| function.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.extend(definitions().flat_map(|function| function.aliases.iter().copied()));
         names.sort_unstable();
         let twice: Vec<&str> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         assert!(twice.is_empty(), "{twice:?}");
+    }
+
+    #[test]
+    fn definitions_of_one_name_do_not_take_the_same() {
+        for function in definitions() {
+            for other in definitions().filter(|other| other.name == function.name && !std::ptr::eq(*other, function)) {
+                let same: Vec<&&str> = function.signatures.iter().filter(|text| other.signatures.contains(text)).collect();
+                assert!(same.is_empty() && other.volatility == function.volatility, "{} {same:?}", function.name);
+            }
+        }
     }
 }

@@ -123,7 +123,19 @@ def differences(path, uri):
     """Where the answers of a server are other than those in a file."""
     asked = [line for line in lines(path) if line.sql]
     found = Client(uri).answers(asked)
-    return [f"{line.sql}\n  {' '.join(got)}\n  instead of {' '.join(line.expected)}" for line, got in zip(asked, found, strict=True) if got != line.expected]
+    return [
+        f"{line.sql}\n  {' '.join(got)}\n  instead of {' '.join(line.expected)}"
+        for line, got in zip(asked, found, strict=True)
+        if without_lengths(got) != without_lengths(line.expected)
+    ]
+
+
+def without_lengths(answer):
+    """An answer whose types do not say how long a text that was written out is: our texts have no lengths."""
+    if len(answer) < 2:
+        return answer
+    kind, *values = answer
+    return [re.sub(r"\b(varchar|char)\(\d+\)", "varchar", kind), *values]
 
 
 def main(paths):

@@ -144,8 +144,17 @@ def test_the_session_is_in_the_headers(server):
     assert run(server, "SELECT current_user, current_catalog, current_schema", in_jdbc)["data"] == [["ada", "lake", "jdbc"]]
     for name, value in (("X-Trino-Session", "junk"), ("X-Trino-Prepared-Statement", "a=b=c"), ("X-Trino-Transaction-Id", "abc")):
         assert post(server, "SELECT 1", {name: value})[0] == 400
-    assert run(server, "SET TIME ZONE 'UTC'")["updateType"] == "SET TIME ZONE"
-    for sql in ("SET TIME ZONE 'Europe/Zurich'", "START TRANSACTION", "COMMIT", "SET ROLE admin", "SET SESSION AUTHORIZATION bob", "SET PATH a"):
+    zone = run(server, "SET TIME ZONE 'Europe/Zurich'")
+    assert (zone["updateType"], zone["session"]) == ("SET TIME ZONE", {"x-trino-set-session": "time_zone=Europe%2FZurich"})
+    assert run(server, "SET TIME ZONE LOCAL")["session"] == {"x-trino-clear-session": "time_zone"}
+    moment = "SELECT current_timezone(), CAST(TIMESTAMP '2024-01-01 00:00:00 UTC' AS varchar), from_unixtime(0)"
+    for zone in ("Europe/Zurich", "+05:30"):
+        shown = {"Europe/Zurich": "1970-01-01 01:00:00.000 Europe/Zurich", "+05:30": "1970-01-01 05:30:00.000 +05:30"}[zone]
+        assert run(server, moment, {"X-Trino-Time-Zone": zone})["data"] == [[zone, "2024-01-01 00:00:00.000000 UTC", shown]]
+    zones = {"X-Trino-Time-Zone": "Europe/Zurich", "X-Trino-Session": "time_zone=Asia%2FTokyo"}
+    assert run(server, "SELECT current_timezone()", zones)["data"] == [["Asia/Tokyo"]]
+    assert error(server, "SELECT 1", {"X-Trino-Time-Zone": "Nowhere"})["errorName"] == "INVALID_SESSION_PROPERTY"
+    for sql in ("START TRANSACTION", "COMMIT", "SET ROLE admin", "SET SESSION AUTHORIZATION bob", "SET PATH a"):
         assert error(server, sql)["errorName"] == "NOT_SUPPORTED", sql
 
 

@@ -36,10 +36,11 @@ use tracing::{Instrument, info, info_span};
 pub use crate::execution::StageProgress;
 pub(crate) use catalogs::Catalogs;
 pub use nunatak_engine::scan::ScanProgress;
+pub use nunatak_engine::sql::Zone;
 pub use progress::{Progress, Snapshot};
 pub(crate) use registry::Registry;
 pub use session::{Session, SessionChange};
-pub use settings::{OverwriteMode, PROPERTIES, Property, Settings, check as check_property, check_name};
+pub use settings::{OverwriteMode, PROPERTIES, Property, Settings, TIME_ZONE, check as check_property, check_name};
 
 use crate::execution::{Execution, Options as ExecutionOptions};
 use crate::jobs::maintenance::{self, Journal};

@@ -129,6 +129,7 @@ fn planner(engine: &Arc<EngineContext>, session: &Session, settings: &Settings) 
         schema: session.schema.clone(),
         partitions: settings.task_concurrency,
         wap_branch: settings.wap_branch(),
+        time_zone: settings.time_zone.name().into_owned(),
     };
     Planner::new(engine, session)
 }

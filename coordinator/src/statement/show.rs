@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::ObjectName;
 use nunatak_catalog::unsupported::comment;
 use nunatak_core::{Error, Result};
+use nunatak_engine::functions::listing::{ListedFunction, listed};
 use nunatak_engine::scan::types::{arrow_to_iceberg_schema, trino_column_type};
 use nunatak_engine::sql::listing::{RelationKind, relations_of};
 use nunatak_engine::sql::statement::Show;
@@ -31,7 +32,7 @@ fn columns(show: &Show) -> &'static [&'static str] {
         Show::CreateView(_) => &["Create View"],
         Show::CreateSchema(_) => &["Create Schema"],
         Show::Session { .. } => &["Name", "Value", "Default", "Type", "Description"],
-        Show::Functions { .. } => &["Function", "Function Type", "Description"],
+        Show::Functions { .. } => &["Function", "Return Type", "Argument Types", "Function Type", "Deterministic", "Description"],
     }
 }
 
@@ -136,14 +137,9 @@ fn session_rows(context: &StatementContext, like: Option<&str>) -> Rows {
 }
 
 fn function_rows(context: &StatementContext, like: Option<&str>) -> Rows {
-    let state = context.planner.state();
-    let described =
-        |documentation: Option<&datafusion::logical_expr::Documentation>| documentation.map(|text| text.description.clone()).unwrap_or_default();
-    let scalar = state.scalar_functions().iter().map(|(name, function)| vec![name.clone(), "scalar".to_owned(), described(function.documentation())]);
-    let aggregate =
-        state.aggregate_functions().iter().map(|(name, function)| vec![name.clone(), "aggregate".to_owned(), described(function.documentation())]);
-    let window = state.window_functions().iter().map(|(name, function)| vec![name.clone(), "window".to_owned(), described(function.documentation())]);
-    let mut rows: Rows = scalar.chain(aggregate).chain(window).filter(|row| !row[0].starts_with('$') && like_matches(like, &row[0])).collect();
-    rows.sort();
-    rows
+    let functions = listed(context.planner.state()).into_iter().filter(|function| like_matches(like, &function.name));
+    let row = |function: ListedFunction| {
+        vec![function.name, function.returns, function.arguments, function.kind.to_owned(), function.is_deterministic.to_string(), function.about]
+    };
+    functions.map(row).collect()
 }

@@ -1,5 +1,5 @@
-//! `$number_cast(value, type, is_try)`, which no statement can call: casts of numbers and moments that Arrow does otherwise than Trino, to the type of a NULL; those of texts and
-//! UUIDs are in [`text_cast`].
+//! `$number_cast(value, type, is_try)`, which no statement can call: casts of numbers and moments that Arrow does otherwise than Trino, to the type of a NULL; those to and
+//! from texts are in `plain_cast` and `text_cast`.
 //!
 //! A decimal, `real` or `double` that becomes a whole number is rounded, halves away from zero; Arrow cuts its fraction off. A `real` or `double` that becomes a decimal has
 //! the digits that it is written with, the fewest that tell it from its neighbours; Arrow gives it those of a product, whose last ones are noise. A timestamp that becomes
@@ -19,7 +19,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
 use nunatak_core::{Code, Error};
 
-use super::text_cast;
+use super::{plain_cast, text_cast};
 use crate::error::into_datafusion;
 use crate::type_name::type_name;
 
@@ -36,7 +36,7 @@ pub fn function() -> Arc<ScalarUDF> {
 /// Whether a cast is one of these, or has one within.
 pub fn is_needed(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
-        (from, to) if text_cast::is_needed(from, to) => true,
+        (from, to) if text_cast::is_needed(from, to) || plain_cast::is_needed(from, to) => true,
         (DataType::Float32 | DataType::Float64 | DataType::Decimal128(_, 1..), to) => {
             to.is_signed_integer() || matches!(to, DataType::Decimal128(..)) && !from.is_decimal()
         }
@@ -68,7 +68,7 @@ pub fn call(value: Expr, to: &DataType, is_try: bool) -> Result<Expr> {
 
 /// A value of a type for which a cast [is needed](is_needed).
 ///
-/// Errors: `NUMERIC_VALUE_OUT_OF_RANGE`, and `INVALID_CAST_ARGUMENT` for what is no number.
+/// Errors: `NUMERIC_VALUE_OUT_OF_RANGE` and `INVALID_CAST_ARGUMENT`.
 pub fn cast_value(value: &ColumnarValue, to: &DataType, is_try: bool) -> Result<ColumnarValue> {
     Ok(match value {
         ColumnarValue::Array(values) => ColumnarValue::Array(cast_numbers(values, to, is_try)?),
@@ -82,6 +82,7 @@ pub fn cast_value(value: &ColumnarValue, to: &DataType, is_try: bool) -> Result<
 fn cast_numbers(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
     match (values.data_type(), to) {
         (from, to) if text_cast::is_needed(from, to) => text_cast::cast_texts(values, to, is_try),
+        (from, to) if plain_cast::is_needed(from, to) => plain_cast::cast_plain(values, to, is_try),
         (DataType::Float32, DataType::Decimal128(digits, scale)) => decimals(values.as_primitive::<Float32Type>(), *digits, *scale, is_try),
         (DataType::Float64, DataType::Decimal128(digits, scale)) => decimals(values.as_primitive::<Float64Type>(), *digits, *scale, is_try),
         (DataType::Float32, to) => {
@@ -161,7 +162,7 @@ fn integers<T: ArrowPrimitiveType>(
     let whole = |value| whole(value).filter(|whole| (least..=most).contains(whole));
     let numbers: Int64Array = match is_try {
         true => values.unary_opt(whole),
-        false => values.try_unary(|value| whole(value).ok_or_else(|| out_of_range(&written(value), to)))?,
+        false => values.try_unary(|value| whole(value).ok_or_else(|| out_of_range(&written(value), &T::DATA_TYPE, to)))?,
     };
     Ok(cast(&numbers, to)?)
 }
@@ -175,7 +176,7 @@ where
     let unscaled = |value: T::Native| unscaled(&format!("{value:e}"), digits, scale);
     let numbers: PrimitiveArray<Decimal128Type> = match is_try {
         true => values.unary_opt(unscaled),
-        false => values.try_unary(|value| unscaled(value).ok_or_else(|| out_of_range(&value.to_string(), &to)))?,
+        false => values.try_unary(|value| unscaled(value).ok_or_else(|| out_of_range(&value.to_string(), &T::DATA_TYPE, &to)))?,
     };
     Ok(Arc::new(numbers.with_precision_and_scale(digits, scale)?))
 }
@@ -212,7 +213,7 @@ fn divided(number: i128, exponent: u32) -> i128 {
 }
 
 /// What a decimal counts for a number in scientific notation (`-1.25e-3`); `None` if it has too many digits, or is no number.
-fn unscaled(text: &str, digits: u8, scale: i8) -> Option<i128> {
+pub(super) fn unscaled(text: &str, digits: u8, scale: i8) -> Option<i128> {
     let (mantissa, exponent) = text.split_once('e')?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let number: i128 = format!("{whole}{fraction}").parse().ok()?;
@@ -225,8 +226,10 @@ fn unscaled(text: &str, digits: u8, scale: i8) -> Option<i128> {
     (shifted.unsigned_abs() < 10_u128.checked_pow(digits.into())?).then_some(shifted)
 }
 
-fn out_of_range(value: &str, to: &DataType) -> datafusion::error::DataFusionError {
-    let code = if value.eq_ignore_ascii_case("nan") { Code::InvalidCastArgument } else { Code::NumericValueOutOfRange };
+/// The error, which has Trino's codes: there, decimals and what no `bigint` is are wrong arguments.
+fn out_of_range(value: &str, from: &DataType, to: &DataType) -> datafusion::error::DataFusionError {
+    let is_wrong = value.eq_ignore_ascii_case("nan") || from.is_decimal() || to.is_decimal() || *to == DataType::Int64;
+    let code = if is_wrong { Code::InvalidCastArgument } else { Code::NumericValueOutOfRange };
     into_datafusion(Error::new(code, format!("cannot cast {value} to {}", type_name(to))))
 }
 

@@ -69,7 +69,7 @@ fn refusal(from: &DataType, to: &DataType) -> datafusion::error::DataFusionError
     use DataType::{Date32, Interval, Time64, Timestamp};
     let error = Error::new(Code::TypeMismatch, format!("cannot cast {} to {}", type_name(from), type_name(to)));
     let hint = match (from, to) {
-        (Date32, to) if to.is_numeric() => "d - DATE '1970-01-01' is a number of days",
+        (Date32, to) if to.is_numeric() => "date_diff('day', DATE '1970-01-01', d) is a number of days",
         (Timestamp(..), to) if to.is_numeric() => "to_unixtime(t) is a number of seconds",
         (Time64(_), to) if to.is_numeric() => "extract(epoch FROM t) is a number of seconds",
         (Interval(_), to) if to.is_numeric() => "extract(epoch FROM i) is a number of seconds",

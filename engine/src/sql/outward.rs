@@ -1,5 +1,7 @@
-//! The types that leave nunatak: plain ones, since clients know no views, dictionaries or run-end encodings. UUIDs are texts, as every client can show them.
+//! The types that leave nunatak: plain ones, since clients know no views, dictionaries or run-end encodings. UUIDs are texts, as every client can show them. Large text is JSON,
+//! and says so by Arrow's extension type.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
@@ -17,19 +19,19 @@ use super::select_items::output_name;
 /// planning and running).
 pub fn outward_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(
-        schema.fields().iter().map(|field| Field::new(output_name(field.name()), outward_type(field.data_type()), true)).collect::<Vec<_>>(),
+        schema.fields().iter().map(|field| marked(Field::new(output_name(field.name()), outward_type(field.data_type()), true))).collect::<Vec<_>>(),
     ))
 }
 
 /// The schema that a client sees for a table: as [`outward_schema`], but with what the table says of nulls.
 pub fn outward_table_schema(schema: &Schema) -> SchemaRef {
-    let field = |field: &FieldRef| Field::new(field.name(), outward_type(field.data_type()), field.is_nullable());
+    let field = |field: &FieldRef| marked(Field::new(field.name(), outward_type(field.data_type()), field.is_nullable()));
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
 fn outward_type(data_type: &DataType) -> DataType {
     match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::Utf8View => DataType::Utf8,
         DataType::FixedSizeBinary(_) if *data_type == UUID => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
         DataType::Dictionary(_, value) => outward_type(value),
@@ -45,7 +47,19 @@ fn outward_type(data_type: &DataType) -> DataType {
 }
 
 fn outward_field(field: &FieldRef) -> FieldRef {
-    Arc::new(Field::new(field.name(), outward_type(field.data_type()), field.is_nullable()))
+    Arc::new(marked(Field::new(field.name(), outward_type(field.data_type()), field.is_nullable())))
+}
+
+/// A field of JSON says so.
+fn marked(field: Field) -> Field {
+    match field.data_type() {
+        DataType::LargeUtf8 => {
+            let extension = [("ARROW:extension:name", "arrow.json"), ("ARROW:extension:metadata", "")];
+            let metadata: HashMap<String, String> = extension.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            field.with_metadata(metadata)
+        }
+        _ => field,
+    }
 }
 
 /// The same rows with the columns of `schema`, which [`outward_schema`] gave.
@@ -98,5 +112,17 @@ mod tests {
         let text = "07070707-0707-0707-0707-070707070707";
         assert_eq!(outward.column(0).as_string::<i32>().value(0), text);
         assert_eq!(outward.column(1).as_list::<i32>().value(0).as_string::<i32>().value(0), text);
+    }
+
+    #[test]
+    fn json_says_that_it_is() {
+        let schema = outward_schema(&Schema::new(vec![
+            Field::new("j", DataType::LargeUtf8, true),
+            Field::new("a", DataType::List(Arc::new(Field::new("element", DataType::LargeUtf8, true))), true),
+        ]));
+        let name = |field: &Field| field.metadata().get("ARROW:extension:name").cloned();
+        assert_eq!(name(schema.field(0)).as_deref(), Some("arrow.json"));
+        let DataType::List(element) = schema.field(1).data_type() else { panic!("a list is one") };
+        assert_eq!((name(element.as_ref()).as_deref(), element.data_type()), (Some("arrow.json"), &DataType::LargeUtf8));
     }
 }

@@ -8,6 +8,7 @@ use nunatak_core::{Code, Error, Location, Result};
 
 use super::changes::Change;
 use super::dialect::TrinoDialect;
+use super::json_calls;
 use super::options::{option_text, option_value};
 use super::parse_alter;
 use super::parse_show;
@@ -90,6 +91,7 @@ fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
 }
 
 fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+    json_calls::refuse_tables(&tokens)?;
     let nothing_selected = nothing_selected(&tokens);
     let mut parser = Parser::new(&TrinoDialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(rewrite(tokens));
     let mut statement = parse_statement(&mut parser).map_err(|error| nothing_selected.unwrap_or_else(|| placed(error, sql)))?;

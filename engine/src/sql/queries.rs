@@ -3,32 +3,33 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, Fetch, FunctionArguments, Ident, LimitClause, ObjectNamePart, Query, Value, ValueWithSpan, VisitMut,
-    VisitorMut, visit_expressions,
+    AccessExpr, Array, CastKind, DataType, ExactNumberInfo, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    LambdaFunction, LimitClause, ObjectNamePart, Query, SetExpr, Subscript, Value, ValueWithSpan, VisitMut, VisitorMut, visit_expressions,
+    visit_expressions_mut,
 };
 use nunatak_core::{Error, Result};
 
-use super::like_patterns;
 use super::names::normalized;
 use super::temporal_types::type_literal;
-use super::values;
-use super::word_arguments;
+use super::{aggregate_syntax, like_patterns, special_forms, text_results, times, values, word_arguments};
 
 /// What has its value by the session, or by the server that it is at.
-const OF_SESSION: [&str; 4] = ["current_user", "current_catalog", "current_schema", "version"];
+const OF_SESSION: [&str; 5] = ["current_user", "current_catalog", "current_schema", "current_timezone", "version"];
 
 /// What a session says of itself.
 pub(super) struct SessionNames<'a> {
     pub(super) user: &'a str,
     pub(super) catalog: &'a str,
     pub(super) schema: Option<&'a str>,
+    pub(super) time_zone: &'a str,
 }
 
 /// Turns `FETCH FIRST n ROWS ONLY` into a limit, numbers with an exponent into doubles, `U&'...'` into texts, and `current_user`, `current_catalog`,
-/// `current_schema` and `version()` into their values; functions with words among their arguments become plain calls, literals get their types, and `VALUES` with
-/// subqueries become a union. `node` is a statement or a part of one.
+/// `current_schema` and `version()` into their values; functions with words among their arguments become plain calls, literals get their types, functions of time the
+/// session's zone, `MAP()` its arrays, calls of aggregates in a syntax of their own become plain ones, and `VALUES` with subqueries become a union. `node` is a statement
+/// or a part of one.
 pub(super) fn adapt(node: &mut impl VisitMut, session: SessionNames<'_>) -> Result<()> {
-    match node.visit(&mut Adapter { session }) {
+    match node.visit(&mut Adapter { session, rows: 0 }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -50,6 +51,8 @@ pub(super) fn names_session(expression: &Expr) -> bool {
 
 struct Adapter<'a> {
     session: SessionNames<'a>,
+    /// In how many `VALUES`, one within the other, this is.
+    rows: usize,
 }
 
 impl VisitorMut for Adapter<'_> {
@@ -59,10 +62,27 @@ impl VisitorMut for Adapter<'_> {
         if let Err(error) = values::split(&mut query.body) {
             return ControlFlow::Break(error);
         }
+        self.rows += usize::from(matches!(*query.body, SetExpr::Values(_)));
         let Some(fetch) = query.fetch.take() else { return ControlFlow::Continue(()) };
         match limit(fetch, query.limit_clause.take()) {
             Ok(clause) => {
                 query.limit_clause = Some(clause);
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        self.rows = self.rows.saturating_sub(usize::from(matches!(*query.body, SetExpr::Values(_))));
+        ControlFlow::Continue(())
+    }
+
+    /// In `VALUES` all moments of a column have one type, so that they have the session's zone.
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        match times::adapt(expression, self.session.time_zone, self.rows == 0) {
+            Ok(()) => {
+                text_results::make_plain(expression);
                 ControlFlow::Continue(())
             }
             Err(error) => ControlFlow::Break(error),
@@ -76,15 +96,23 @@ impl VisitorMut for Adapter<'_> {
                 type_literal(literal);
                 None
             }
-            Expr::Function(function) => match function.name.0.as_slice() {
-                [ObjectNamePart::Identifier(name)] => self.value(name, &function.args),
-                _ => None,
-            },
+            Expr::Function(function) => {
+                complete(function);
+                aggregate_syntax::adapt(function);
+                match function.name.0.as_slice() {
+                    [ObjectNamePart::Identifier(name)] => self.value(name, &function.args),
+                    _ => None,
+                }
+            }
+            Expr::Lambda(function) => {
+                reach_into_parameters(function);
+                None
+            }
             Expr::Identifier(name) if name.quote_style.is_none() => self.value(name, &FunctionArguments::None),
             _ => None,
         };
         as_double(expression);
-        if let Err(error) = like_patterns::adapt(expression) {
+        if let Err(error) = like_patterns::adapt(expression).and_then(|()| special_forms::adapt(expression)) {
             return ControlFlow::Break(error);
         }
         as_plain_text(expression);
@@ -93,6 +121,35 @@ impl VisitorMut for Adapter<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `MAP()` becomes `MAP(ARRAY[], ARRAY[])`. DataFusion refuses it before it looks for the function.
+fn complete(function: &mut Function) {
+    let is_map = matches!(function.name.0.as_slice(), [ObjectNamePart::Identifier(name)] if normalized(name) == "map");
+    if let FunctionArguments::List(list) = &mut function.args
+        && is_map
+        && list.args.is_empty()
+    {
+        let nothing = || FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Array(Array { elem: Vec::new(), named: true })));
+        list.args.extend([nothing(), nothing()]);
+    }
+}
+
+/// `r -> r.x` becomes `r -> r['x']`: DataFusion takes `r` for a relation.
+fn reach_into_parameters(function: &mut LambdaFunction) {
+    let parameters: Vec<String> = function.params.iter().map(|parameter| normalized(&parameter.name)).collect();
+    let field = |name: &Ident| AccessExpr::Subscript(Subscript::Index { index: Expr::Value(Value::SingleQuotedString(normalized(name)).into()) });
+    let _: ControlFlow<()> = visit_expressions_mut(&mut function.body, |expression| {
+        let reached = match expression {
+            Expr::CompoundIdentifier(parts) => parts.split_first().filter(|(first, _)| parameters.contains(&normalized(first))),
+            _ => None,
+        };
+        if let Some((first, fields)) = reached {
+            let (root, access_chain) = (Box::new(Expr::Identifier(first.clone())), fields.iter().map(field).collect());
+            *expression = Expr::CompoundFieldAccess { root, access_chain };
+        }
+        ControlFlow::Continue(())
+    });
 }
 
 /// The text of a number.

@@ -6,6 +6,7 @@ use std::iter::repeat_n;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::parse::is_word;
+use super::{cast_types, json_calls};
 
 /// What may stand before a query that starts with `TABLE`.
 const BEFORE_QUERY: [&str; 9] = ["EXPLAIN", "ANALYZE", "VERBOSE", "AS", "UNION", "INTERSECT", "EXCEPT", "ALL", "DISTINCT"];
@@ -15,46 +16,11 @@ const AFTER_VALUES: [&str; 8] = ["ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "
 
 /// The tokens without whitespace and comments, and with these changes: each `?` becomes `$1`, `$2`, ...; `FOR VERSION AS OF e` becomes `FOR SYSTEM_TIME
 /// AS OF e` (which takes any expression, and has no other use here), and `FOR TIMESTAMP AS OF e` loses its `FOR`; `TABLE t` becomes `SELECT * FROM t`;
-/// types of casts are written as `sqlparser` has them; a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`.
+/// a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`; what is said in [`json_calls`] and [`cast_types`].
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let tokens: Vec<_> = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
-    with_parentheses(with_table_queries(with_versions(with_numbers(with_columns_first(with_types(with_bare_trims(tokens)))))))
-}
-
-/// In the types of casts `array(t)` becomes `array<t>`, and `row(a t)` becomes `TUPLE(a t)`: `sqlparser` knows rows by that name.
-fn with_types(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    for cast in 0..tokens.len() {
-        if !is_word(&tokens[cast], "CAST") && !is_word(&tokens[cast], "TRY_CAST") {
-            continue;
-        }
-        let Some((start, end)) = type_of_cast(&tokens, cast + 1) else { continue };
-        for at in start..end {
-            let Some(last) = closing(&tokens, at + 1).filter(|_| tokens[at + 1].token == Token::LParen) else { continue };
-            if is_word(&tokens[at], "ROW") {
-                tokens[at].token = Token::make_keyword("TUPLE");
-            } else if is_word(&tokens[at], "ARRAY") {
-                tokens[at + 1].token = Token::Lt;
-                tokens[last].token = Token::Gt;
-            }
-        }
-    }
-    tokens
-}
-
-/// Where the type stands in the parentheses that open at `start`: behind their last `AS`.
-fn type_of_cast(tokens: &[TokenWithSpan], start: usize) -> Option<(usize, usize)> {
-    let end = closing(tokens, start)?;
-    let mut depth = 0_usize;
-    let mut found = None;
-    for (at, token) in tokens.iter().enumerate().take(end).skip(start) {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
-            Token::Word(_) if depth == 1 && is_word(token, "AS") => found = Some((at + 1, end)),
-            _ => {}
-        }
-    }
-    found
+    let tokens = cast_types::marked(json_calls::plain(tokens));
+    with_parentheses(with_table_queries(with_versions(with_numbers(with_columns_first(with_bare_trims(tokens))))))
 }
 
 /// `TRIM(LEADING FROM a)`, where `sqlparser` misses what is trimmed, becomes `ltrim(a)`.
@@ -266,19 +232,6 @@ mod tests {
             ("insert (a) values (1) when not matched then", "insert ( a ) values ( 1 ) when not matched then"),
             ("values case (a) when 1 then 2 end", "values ( case ( a ) when 1 then 2 end )"),
             ("insert into t values array[1, 2], array[]", "insert into t values ( array [ 1 , 2 ] ) , ( array [ ] )"),
-        ] {
-            assert_eq!(rewritten(sql), expected);
-        }
-    }
-
-    #[test]
-    fn types_of_casts() {
-        for (sql, expected) in [
-            ("cast(x as array(row(a integer, b array(varchar))))", "cast ( x as array < TUPLE ( a integer , b array < varchar > ) > )"),
-            ("try_cast(cast(a as b) as map(varchar, row(x date)))", "try_cast ( cast ( a as b ) as map ( varchar , TUPLE ( x date ) ) )"),
-            ("cast(array(select 1) as varchar)", "cast ( array ( select 1 ) as varchar )"),
-            ("cast(row(1, 2) as row(a decimal(3, 1)))", "cast ( row ( 1 , 2 ) as TUPLE ( a decimal ( 3 , 1 ) ) )"),
-            ("cast(x as", "cast ( x as"),
         ] {
             assert_eq!(rewritten(sql), expected);
         }

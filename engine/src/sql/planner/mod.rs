@@ -30,17 +30,18 @@ use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, SYSTEM};
 use super::place::{Places, start_of};
 use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, SOURCES_CATALOG, VERSION_MARK, VersionExpression};
 use super::statement::{ColumnDefinition, Statement};
+use super::temporal_types::SessionTypes;
 use super::types::new_schema;
 use super::{
     conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, select_items, system_catalog,
-    system_tables, values,
+    system_tables, unnest, values,
 };
 use crate::computing::{computing, in_steps};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
 use crate::functions::rename_fields::cast_by_position;
-use crate::rules::{alike_rows, with_exact_casts};
+use crate::rules::{alike_rows, with_exact_casts, with_integers};
 use crate::scan::types::table_schema;
 use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, ScanShape, metadata_table, table_changes};
 use crate::write::encode;
@@ -74,6 +75,8 @@ pub struct PlannerSession {
     pub partitions: Option<usize>,
     /// The branch on which tables with the property `write.wap.enabled` are read and changed.
     pub wap_branch: Branch,
+    /// The name of its time zone, as [`crate::sql::Zone`] gives it.
+    pub time_zone: String,
 }
 
 impl Planner {
@@ -87,17 +90,27 @@ impl Planner {
         if let Some(partitions) = session.partitions {
             config = config.with_target_partitions(partitions);
         }
+        config.options_mut().execution.time_zone = Some(session.time_zone.clone());
+        let types = SessionTypes(session.time_zone.as_str().into());
         // A name without a schema is refused before DataFusion sees it, so the default may be empty.
         config = config.with_default_catalog_and_schema(&session.catalog, session.schema.as_deref().unwrap_or_default());
-        let mut state =
-            SessionStateBuilder::new_from_existing(context.base().clone()).with_config(config).with_catalog_list(Arc::new(looked_up.clone())).build();
+        let mut state = SessionStateBuilder::new_from_existing(context.base().clone())
+            .with_config(config)
+            .with_catalog_list(Arc::new(looked_up.clone()))
+            .with_type_planner(Arc::new(types))
+            .build();
         // From here on "now" is one moment for the whole query.
         state.mark_start_execution();
         Self { context: Arc::clone(context), state, looked_up, session, view_depth, is_over_all: false }
     }
 
     fn session_names(&self) -> queries::SessionNames<'_> {
-        queries::SessionNames { user: &self.session.user, catalog: &self.session.catalog, schema: self.session.schema.as_deref() }
+        queries::SessionNames {
+            user: &self.session.user,
+            catalog: &self.session.catalog,
+            schema: self.session.schema.as_deref(),
+            time_zone: &self.session.time_zone,
+        }
     }
 
     /// The DataFusion session of this query.
@@ -150,6 +163,8 @@ impl Planner {
             let LogicalPlan::Filter(Filter { predicate, .. }) = self.analyzed(filtered)? else {
                 return Err(Error::internal(format!("the condition '{filter}' became something else")));
             };
+            // Files are told apart by constants, not by what becomes one: a number may be cast.
+            let predicate = self.simplified(predicate, &schema)?;
             filters.push(self.state.create_physical_expr(predicate, &schema).map_err(from_datafusion)?);
         }
         let files = table.plan_files(filters).await?;
@@ -292,9 +307,12 @@ impl Planner {
             hidden_columns::exclude(&mut statement, |name| self.hidden_columns(name))?;
         }
         join_using::set_apart(&mut statement, |name| self.columns(name));
+        unnest::set_apart(&mut statement);
         let places = Places::of(&statement);
         let statement = DataFusionStatement::Statement(Box::new(statement));
         let plan = self.state.statement_to_plan(statement).await.map_err(|error| places.add_to(from_datafusion(error)))?;
+        // What is wrong with types is said when the plan is analysed.
+        let plan = with_integers(plan.clone()).unwrap_or(plan);
         outputs.restore(plan)
     }
 
@@ -444,7 +462,7 @@ impl Planner {
     }
 
     fn timestamp_millis(&self, expression: &ast::Expr) -> Result<i64> {
-        match self.constant(expression, Some(&DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))))? {
+        match self.constant(expression, Some(&DataType::Timestamp(TimeUnit::Microsecond, Some(self.session.time_zone.as_str().into()))))? {
             // Not rounded: what is committed in the next millisecond is not there yet.
             ScalarValue::TimestampMicrosecond(Some(micros), _) => Ok(micros.div_euclid(1_000)),
             _ => Err(Error::new(Code::InvalidArguments, "FOR TIMESTAMP AS OF needs a timestamp that is not null")),
@@ -515,12 +533,17 @@ impl Planner {
             planned = cast_by_position(planned, data_type, schema.as_ref()).map_err(from_datafusion)?;
         }
         let planned = with_exact_casts(planned, &schema).map_err(from_datafusion)?;
-        let context =
-            SimplifyContext::builder().with_schema(schema).with_config_options(Arc::clone(self.state.config_options())).with_current_time().build();
-        match ExprSimplifier::new(context).simplify(planned).map_err(from_datafusion)? {
+        match self.simplified(planned, &schema)? {
             Expr::Literal(value, _) => Ok(value),
             _ => Err(Error::new(Code::ExpressionNotConstant, format!("'{expression}' is not a constant"))),
         }
+    }
+
+    /// An expression with its constant parts computed.
+    fn simplified(&self, expression: Expr, schema: &Arc<DFSchema>) -> Result<Expr> {
+        let options = Arc::clone(self.state.config_options());
+        let context = SimplifyContext::builder().with_schema(Arc::clone(schema)).with_config_options(options).with_current_time().build();
+        ExprSimplifier::new(context).simplify(expression).map_err(from_datafusion)
     }
 
     async fn changes(&self, call: &ChangesCall) -> Result<Arc<dyn TableProvider>> {

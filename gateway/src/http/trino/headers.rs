@@ -24,6 +24,8 @@ pub(super) struct Sent {
     pub(super) client_info: Option<String>,
     pub(super) catalog: Option<String>,
     pub(super) schema: Option<String>,
+    /// The time zone of a session whose properties say none.
+    pub(super) time_zone: Option<String>,
     /// Session properties, by lower-case name.
     pub(super) properties: BTreeMap<String, String>,
     /// The texts of prepared statements.
@@ -76,6 +78,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Sent, Refused> {
         client_info: owned("x-trino-client-info"),
         catalog: owned("x-trino-catalog").map(|name| decoded(&name)),
         schema: owned("x-trino-schema").map(|name| decoded(&name)),
+        time_zone: owned("x-trino-time-zone"),
         properties,
         prepared: pairs(headers, "X-Trino-Prepared-Statement")?.into_iter().collect(),
         transaction,
@@ -198,12 +201,14 @@ mod tests {
             ("x-trino-session", "Execution_Mode=local,task_concurrency=4"),
             ("x-trino-prepared-statement", "a=SELECT+%3F+%2B+1,b=SELECT+1"),
             ("x-trino-client-capabilities", "PATH,PARAMETRIC_DATETIME"),
+            ("x-trino-time-zone", "Europe/Zurich"),
             ("x-trino-transaction-id", "NONE"),
             ("x-trino-role", "system=ALL"),
         ]))
         .unwrap();
         assert_eq!((sent.user.as_str(), sent.catalog.as_deref(), sent.schema.as_deref()), ("ada", Some("lake"), None));
         assert_eq!(sent.properties["execution_mode"], "local");
+        assert_eq!(sent.time_zone.as_deref(), Some("Europe/Zurich"));
         assert_eq!(sent.prepared["a"], "SELECT ? + 1");
         assert!(sent.is_parametric() && sent.transaction.is_none() && sent.role.is_none());
     }

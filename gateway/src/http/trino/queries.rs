@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use nunatak_coordinator::query::{Coordinator, Session};
+use nunatak_coordinator::query::{Coordinator, Session, TIME_ZONE};
 use nunatak_core::{Code, Error, Result};
 use tokio_util::sync::CancellationToken;
 
@@ -111,6 +111,9 @@ fn session(coordinator: &Coordinator, sent: Sent) -> Session {
     }
     session.schema = sent.schema.or(session.schema);
     session.properties = sent.properties;
+    if let Some(zone) = sent.time_zone {
+        session.properties.entry(TIME_ZONE.to_owned()).or_insert(zone);
+    }
     session.prepared = Some(sent.prepared);
     session
 }

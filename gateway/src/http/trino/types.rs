@@ -73,7 +73,8 @@ impl TrinoType {
             | DataType::Decimal256(precision, scale) => {
                 Self::with("decimal", [Argument::Long(i64::from(*precision)), Argument::Long(i64::from(*scale))])
             }
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::with("varchar", [Argument::Long(UNBOUNDED)]),
+            DataType::Utf8 | DataType::Utf8View => Self::with("varchar", [Argument::Long(UNBOUNDED)]),
+            DataType::LargeUtf8 => Self::plain("json"),
             DataType::FixedSizeBinary(16) => Self::plain("uuid"),
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Self::plain("varbinary"),
             DataType::Date32 | DataType::Date64 => Self::plain("date"),
@@ -208,6 +209,7 @@ mod tests {
         assert_eq!(name(&DataType::Decimal128(9, 2)), "decimal(9, 2)");
         assert_eq!(name(&DataType::Interval(IntervalUnit::YearMonth)), "INTERVAL YEAR TO MONTH");
         assert_eq!(name(&DataType::Utf8), "varchar");
+        assert_eq!(json(&DataType::LargeUtf8, true), r#"{"rawType":"json","arguments":[]}"#);
         assert_eq!(json(&DataType::Utf8, true), r#"{"rawType":"varchar","arguments":[{"kind":"LONG","value":2147483647}]}"#);
         let fields = vec![Field::new("x", DataType::Int32, true), Field::new("A b", DataType::Float64, true)];
         let row = DataType::Struct(fields.into());

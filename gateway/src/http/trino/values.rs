@@ -4,7 +4,6 @@ use std::fmt::Display;
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArrayType, UInt64Array};
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, DurationMicrosecondType,
@@ -15,7 +14,8 @@ use arrow::datatypes::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Duration, NaiveDate, TimeZone};
+use chrono::{Duration, NaiveDate};
+use nunatak_coordinator::query::Zone;
 use nunatak_core::{Code, Error, Result};
 use uuid::Uuid;
 
@@ -364,15 +364,11 @@ fn times_of_day(array: &ArrayRef, unit: TimeUnit, parametric: bool) -> Writer<'_
 fn timestamps<'a>(array: &'a ArrayRef, unit: TimeUnit, zone: Option<&'a str>, parametric: bool) -> Writer<'a> {
     let shown = shown_digits(unit, parametric);
     // A zone whose offsets are not known here is shown as the same moment in UTC.
-    let known: Option<Tz> = zone.filter(|zone| !is_utc(zone)).and_then(|zone| zone.parse().ok());
-    let name = match (zone, known) {
-        (Some(zone), Some(_)) => format!(" {zone}"),
-        (Some(_), None) => " UTC".to_owned(),
-        (None, _) => String::new(),
-    };
+    let zone = zone.map(|zone| Zone::parse(zone).unwrap_or_default());
+    let name = zone.map(|zone| format!(" {}", zone.name())).unwrap_or_default();
     let write = move |value: i64, out: &mut Vec<u8>| -> Result<()> {
         let mut nanos = to_nanos(value, unit, parametric);
-        if let Some(zone) = known {
+        if let Some(zone) = zone {
             nanos += offset_seconds(nanos, zone)? * NANOS_PER_SECOND;
         }
         let day = SECONDS_PER_DAY * NANOS_PER_SECOND;
@@ -387,16 +383,10 @@ fn timestamps<'a>(array: &'a ArrayRef, unit: TimeUnit, zone: Option<&'a str>, pa
     }
 }
 
-fn is_utc(zone: &str) -> bool {
-    ["UTC", "Z", "+00:00", "+00", "Etc/UTC", "GMT"].iter().any(|utc| utc.eq_ignore_ascii_case(zone))
-}
-
 /// How far a zone is before UTC at a moment.
-fn offset_seconds(nanos: i128, zone: Tz) -> Result<i128> {
-    let seconds = i64::try_from(nanos.div_euclid(NANOS_PER_SECOND)).map_err(|_| out_of_range())?;
-    let utc = DateTime::from_timestamp(seconds, 0).ok_or_else(out_of_range)?.naive_utc();
-    let local = zone.from_utc_datetime(&utc).naive_local();
-    Ok(i128::from((local - utc).num_seconds()))
+fn offset_seconds(nanos: i128, zone: Zone) -> Result<i128> {
+    let micros = i64::try_from(nanos.div_euclid(1_000)).map_err(|_| out_of_range())?;
+    zone.offset_seconds(micros).map(i128::from).map_err(|_| out_of_range())
 }
 
 fn months(out: &mut Vec<u8>, months: i64) -> Result<()> {
@@ -486,6 +476,8 @@ mod tests {
         );
         let zoned = TimestampMicrosecondArray::from(at[..1].to_vec()).with_timezone("+02:00");
         assert_eq!(json(zoned), r#"["2024-01-01 03:02:03.123456 +02:00"]"#);
+        let named = TimestampMicrosecondArray::from(at[..1].to_vec()).with_timezone("Asia/Kolkata");
+        assert_eq!(json(named), r#"["2024-01-01 06:32:03.123456 Asia/Kolkata"]"#);
     }
 
     #[test]
