@@ -13,9 +13,10 @@ import json
 import re
 import sys
 import tempfile
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+
+from nunatak_testing import trino_http
 
 # How many expressions are asked for at once: one statement each would take a long time.
 BATCH = 40
@@ -61,21 +62,13 @@ class Client:
     def run(self, sql, zone="UTC"):
         """The types of the columns and the rows; or a text, the name of the error behind `!`."""
         headers = {"X-Trino-User": "test", "X-Trino-Time-Zone": zone, "X-Trino-Client-Capabilities": "PARAMETRIC_DATETIME,SESSION_AUTHORIZATION"}
-        answer = self.ask(urllib.request.Request(f"{self.uri}/v1/statement", sql.encode(), headers))
         types, data = [], []
-        while True:
+        for _, answer in trino_http.answers(self.uri, sql, headers):
             if "error" in answer:
                 return f"!{answer['error']['errorName']}"
             types = [unbounded(column["type"]) for column in answer.get("columns") or []] or types
             data += answer.get("data") or []
-            if "nextUri" not in answer:
-                return types, data
-            answer = self.ask(urllib.request.Request(answer["nextUri"], headers=headers))
-
-    @staticmethod
-    def ask(request):
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        return types, data
 
     def answers(self, asked):
         """What comes of each of these lines, as its file has it: a list of texts."""

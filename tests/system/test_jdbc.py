@@ -1,29 +1,23 @@
 """The Flight SQL door, as the Arrow JDBC driver uses it. The checks are in java/FlightSqlCheck.java; one JVM runs them all."""
 
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from nunatak_testing.java_checks import names, outcomes
 from nunatak_testing.server import ROOT, eventually
 
 SOURCE = Path(__file__).parent / "java/FlightSqlCheck.java"
-CHECKS = re.findall(r'CHECKS\.put\("(\w+)"', SOURCE.read_text())
 
 
 @pytest.fixture(scope="module")
 def outcome(server, numbers):
-    """What the program printed about each check: `ok NAME`, or `FAILED NAME: why` and where."""
     (driver,) = (ROOT / ".cache/jars").glob("flight-sql-jdbc-driver-*.jar")
-    command = ["java", "-Duser.timezone=UTC", "--add-opens=java.base/java.nio=org.apache.arrow.memory.core,ALL-UNNAMED", "-cp", driver, SOURCE]
-    command.append(f"jdbc:arrow-flight-sql://{server.flight}/?useEncryption=false")
-    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
-    parts = re.split(r"^(?=ok |FAILED )", run.stdout, flags=re.MULTILINE)
-    return {part.split()[1].strip(":"): part for part in parts[1:]} or {"output": run.stdout}
+    url = f"jdbc:arrow-flight-sql://{server.flight}/?useEncryption=false"
+    return outcomes(SOURCE, driver, url, "--add-opens=java.base/java.nio=org.apache.arrow.memory.core,ALL-UNNAMED")
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", names(SOURCE))
 def test_jdbc(outcome, check):
     assert check in outcome, outcome
     assert outcome[check].startswith("ok "), outcome[check]

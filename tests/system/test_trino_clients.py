@@ -15,12 +15,12 @@ import pytest
 import sqlalchemy
 import trino as trino_client
 
+from nunatak_testing.java_checks import names, outcomes
 from nunatak_testing.server import ROOT, Server, eventually
 from nunatak_testing.trino_http import answers, call, error, post, run
 
 JARS = ROOT / ".cache/jars"
 SOURCE = Path(__file__).parent / "java/TrinoCheck.java"
-CHECKS = re.findall(r'CHECKS\.put\("(\w+)"', SOURCE.read_text())
 PARAMETRIC = {"X-Trino-Client-Capabilities": "PARAMETRIC_DATETIME"}
 ENDLESS = "SELECT count(*) FROM numbers a CROSS JOIN numbers b WHERE (a.n * b.n) % 7 = 3"
 
@@ -309,15 +309,11 @@ def test_cli(server, numbers):
 
 @pytest.fixture(scope="module")
 def outcome(server, numbers):
-    """What the program printed about each check: `ok NAME`, or `FAILED NAME: why` and where."""
     (driver,) = JARS.glob("trino-jdbc-*.jar")
-    command = ["java", "-Duser.timezone=UTC", "-cp", driver, SOURCE, f"jdbc:trino://{server.http}/lake/default"]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
-    parts = re.split(r"^(?=ok |FAILED )", ran.stdout, flags=re.MULTILINE)
-    return {part.split()[1].strip(":"): part for part in parts[1:]} or {"output": ran.stdout}
+    return outcomes(SOURCE, driver, f"jdbc:trino://{server.http}/lake/default")
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", names(SOURCE))
 def test_jdbc(outcome, check):
     assert check in outcome, outcome
     assert outcome[check].startswith("ok "), outcome[check]
