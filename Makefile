@@ -6,10 +6,10 @@ SHELL := /bin/bash
 
 STEP := scripts/step
 PYTHON := .cache/venv/bin/python
-export PYTHONPATH := tests
+export PYTHONPATH := tests:clients/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup build demo test test-fast test-system bench fuzz clean
+.PHONY: help setup build demo test test-fast test-system trino-differences bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ test: ## everything: format, lints, unit tests, system tests with real clients
 	@$(STEP) unit-tests cargo test --release --locked
 	@$(STEP) build cargo build --release --locked
 	@printf '\n== system-tests\n'
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 test-fast: ## the inner loop: format and unit tests, no servers
 	@$(STEP) setup scripts/setup build
@@ -43,12 +43,17 @@ test-fast: ## the inner loop: format and unit tests, no servers
 test-system: ## system tests alone, against the binary that is there (ARGS='-k name')
 	@$(PYTHON) -m pytest $(ARGS)
 
-bench: ## TPC-H and scans beside DataFusion and DuckDB, writes beside Spark, on the same files (TPCH_SCALE=1)
-	@$(STEP) setup scripts/setup build python spark
+trino-differences: ## docs/trino-differences.md: the statements of tests/system/logic on the binary that is there and on a real Trino
+	@$(STEP) setup scripts/setup python servers
+	@$(PYTHON) -m nunatak_testing.differences
+
+bench: ## TPC-H and scans beside DataFusion and DuckDB, writes beside Spark, results fetched beside Trino (TPCH_SCALE=1, FETCH_ROWS=10000000)
+	@$(STEP) setup scripts/setup build python java spark servers
 	@$(STEP) build cargo build --release --locked
 	@$(PYTHON) benchmarks/tpch.py
 	@$(PYTHON) benchmarks/scan.py
 	@$(PYTHON) benchmarks/writes.py
+	@$(PYTHON) benchmarks/fetch.py
 
 fuzz: ## fuzzes what reads metadata, manifests, Puffin files and deletion vectors (FUZZ_SECONDS=60 each; needs a nightly toolchain)
 	@$(STEP) setup scripts/setup build fuzz

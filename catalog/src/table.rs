@@ -1,5 +1,6 @@
 //! A table or view as its catalog gave it: a name, its metadata, and the storage its files lie in.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -142,6 +143,8 @@ pub struct View {
     pub sql: String,
     /// The names of the columns that it had when it was made.
     pub columns: Vec<String>,
+    /// What `COMMENT ON COLUMN` said of those of its columns that have a comment, by name.
+    pub column_comments: HashMap<String, String>,
     /// The catalog against which names in the text without one are resolved.
     pub default_catalog: String,
     /// The schema against which names in the text without one are resolved.
@@ -150,4 +153,13 @@ pub struct View {
     pub comment: Option<String>,
     /// The user with whose rights it is read (`SECURITY DEFINER`); `None` for those of whoever asks (`SECURITY INVOKER`).
     pub owner: Option<String>,
+}
+
+impl View {
+    /// What `COMMENT ON COLUMN` said of a column, in whichever case its name is written.
+    pub fn column_comment(&self, column: &str) -> Option<&str> {
+        let is_column = |name: &&String| name.to_lowercase() == column.to_lowercase();
+        let any_case = || self.column_comments.keys().find(is_column).and_then(|name| self.column_comments.get(name));
+        self.column_comments.get(column).or_else(any_case).map(String::as_str)
+    }
 }

@@ -1,5 +1,7 @@
 //! Views: made, replaced, dropped.
 
+use std::collections::HashMap;
+
 use nunatak_catalog::{Catalog, TableName, View};
 use nunatak_core::Code;
 
@@ -10,6 +12,7 @@ fn view(sql: &str, comment: Option<&str>) -> View {
         name: TableName::new("nyc", "busy"),
         sql: sql.to_owned(),
         columns: Vec::new(),
+        column_comments: HashMap::new(),
         default_catalog: String::from("lake"),
         default_schema: String::from("nyc"),
         comment: comment.map(str::to_owned),

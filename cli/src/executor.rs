@@ -12,8 +12,8 @@ use crate::{server, terminal};
 
 /// Run an executor: it joins a coordinator, or all coordinators that etcd knows of, and runs the tasks of their queries.
 ///
-/// It prints one line on stdout once it has joined: `ready: cluster=HOST:PORT`. It waits for a coordinator that is not there yet, and
-/// joins again one that was away. SIGTERM and Ctrl-C end it after the running tasks; a second one at once.
+/// It prints one line on stdout once it has joined: `ready: cluster=HOST:PORT`. It waits for a coordinator that is not there yet (for
+/// an etcd, etcd.start_wait), and joins again one that was away. SIGTERM and Ctrl-C end it after the running tasks; a second one at once.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with the sections and keys that `nunatak config` prints

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use nunatak_coordinator::jobs::maintenance;
+use nunatak_coordinator::jobs::{maintenance, spooled};
 use nunatak_coordinator::query::{Coordinator, Options};
 use nunatak_core::config::{Config, Etcd, Loaded};
 use nunatak_engine::file_cache::FileCacheOptions;
@@ -55,7 +55,9 @@ impl BoundCoordinator {
             catalogs: config.catalogs.clone(),
             local_bytes_max: config.execution.local_bytes_max,
             listing_wait: config.execution.listing_wait,
+            transaction_idle_max: config.server.client_timeout,
             orphan_age_min: config.maintenance.orphan_age_min,
+            spooling: config.spooling.clone(),
             etcd,
             flight: self.doors.flight_address(),
             http: self.doors.http_address(),
@@ -73,6 +75,7 @@ impl BoundCoordinator {
             };
             tokio::spawn(maintenance::run(coordinator.clone(), options, shutdown.clone()));
         }
+        tokio::spawn(spooled::run(coordinator.clone(), shutdown.clone()));
         Ok(Some((self.doors, coordinator)))
     }
 }

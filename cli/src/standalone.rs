@@ -22,7 +22,8 @@ pub(crate) struct Arguments {
 
 /// Runs the subcommand.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let loaded = arguments.server.load(&[])?;
+    let mut loaded = arguments.server.load(&[])?;
+    loaded.config.spooling.in_data_dir();
     let config = &loaded.config;
     telemetry::start(&config.log)?;
     if config.etcd.is_some() {

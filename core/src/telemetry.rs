@@ -13,7 +13,8 @@ const LIBRARIES: &str = "ballista=warn,ballista_scheduler::scheduler_server::grp
 /// Starts logging. A second call in one process is an error.
 pub fn start(log: &Log) -> Result<()> {
     let filter = filter(&log.level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Where nobody reads stderr any more, a line is lost. To say so there would end the task that has something to log.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     let outcome = match log.format {
         LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -1,6 +1,7 @@
 //! Which catalogs answer: what calls to them have shown, so that listings over all of them neither wait long for one that is down nor ask it again and again.
 //!
-//! Nobody asks catalogs for this alone. What is known of one begins anew when another one has taken its name.
+//! Nobody asks catalogs for this alone: each call that a statement or a listing makes is reported here, with what it has asked for. A failed answer to a question for names
+//! says something of all that is in the catalog, one of one table only where nobody has answered. What is known of one begins anew when another one has taken its name.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -123,9 +124,8 @@ impl CatalogHealth {
         answer.map_err(|error| warn!(%error, catalog = catalog.name(), "a catalog is left out of a listing")).ok()
     }
 
-    /// Leaves one of all catalogs out of a listing, which has failed after its first answer.
-    pub fn leave_out(&self, catalog: &Arc<dyn Catalog>, error: &Error) {
-        self.learn(catalog, Some(error), Asked::One);
+    /// Leaves one of all catalogs out of a listing, because of an answer after its first one. What that says of it was learned where it was asked.
+    pub fn leave_out(catalog: &dyn Catalog, error: &Error) {
         warn!(%error, catalog = catalog.name(), "a catalog is left out of a listing");
     }
 
@@ -229,6 +229,7 @@ mod tests {
     async fn not_every_failure_is_a_catalogs() {
         let (health, first) = (CatalogHealth::new(Duration::from_secs(5)), catalog());
         assert!(health.one(&first, fails(Code::StorageUnavailable)).await.is_err());
+        assert!(health.one(&first, fails(Code::IcebergCatalogError)).await.is_err());
         assert!(health.names(&first, fails(Code::CatalogAccessDenied)).await.is_err());
         let known = health.of(&first);
         assert!(known.state == CatalogState::Unknown && known.since.is_none() && known.last_error.is_some());
@@ -239,7 +240,6 @@ mod tests {
         assert_eq!(health.of(&second).state, CatalogState::Unknown);
         assert!(health.one(&second, fails(Code::CatalogUnavailable)).await.is_err());
         assert_eq!(health.of(&second).state, CatalogState::Down);
-        health.leave_out(&second, &Error::new(Code::CatalogUnavailable, "no"));
         assert_eq!(health.one(&second, async { Ok(2) }).await.unwrap(), 2);
         assert_eq!(health.of(&second).state, CatalogState::Up);
     }

@@ -25,9 +25,9 @@ use crate::catalog_health::CatalogHealth;
 use crate::error::{from_datafusion, into_datafusion, suggest};
 use crate::file_cache::{FileCache, FileCacheOptions};
 use crate::functions;
-use crate::rules::{self, YieldInJoins};
+use crate::rules::{self, YieldInJoins, ZerosInLists};
 use crate::scan::ScanContext;
-use crate::sql::{JoinUsing, SystemTables, TemporalTypes};
+use crate::sql::{AggregateCalls, JoinUsing, NestedOperators, SystemTables, TemporalTypes, TimeExpressions, Unnested};
 
 /// Memory that parsed manifests may take, in bytes.
 const MANIFEST_CACHE_BYTES_MAX: u64 = 256 << 20;
@@ -77,11 +77,13 @@ impl EngineContext {
             .with_config(session_config(options.slots))
             .with_runtime_env(runtime)
             // Before DataFusion's own, which take arrays as they are.
-            .with_expr_planners(vec![Arc::new(TemporalTypes)])
+            .with_expr_planners(vec![Arc::new(NestedOperators), Arc::new(TemporalTypes), Arc::new(TimeExpressions), Arc::new(AggregateCalls)])
             .with_default_features()
             .with_type_planner(Arc::new(TemporalTypes))
-            .with_relation_planners(vec![Arc::new(JoinUsing)])
+            .with_relation_planners(vec![Arc::new(JoinUsing), Arc::new(Unnested)])
             .with_analyzer_rules(rules::analyzer_rules())
+            .with_optimizer_rule(Arc::new(ZerosInLists))
+            .with_physical_optimizer_rules(rules::physical_rules())
             .with_physical_optimizer_rule(Arc::new(YieldInJoins))
             .build();
         register_functions(&mut base)?;
@@ -159,7 +161,7 @@ impl EngineContext {
 }
 
 /// Adds the functions of our own, among them the partition transforms, by which plans that write distribute and sort rows.
-fn register_functions(state: &mut SessionState) -> Result<()> {
+pub(crate) fn register_functions(state: &mut SessionState) -> Result<()> {
     for function in functions::scalars() {
         // What has one of its names goes with all of its own: sessions that are made from this one register all functions again, in no order.
         for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
@@ -169,7 +171,17 @@ fn register_functions(state: &mut SessionState) -> Result<()> {
         }
         state.register_udf(function).map_err(from_datafusion)?;
     }
+    for function in functions::higher_order() {
+        // A call of this name would be one of DataFusion's without functions.
+        state.deregister_udf(function.name()).map_err(from_datafusion)?;
+        state.register_higher_order_function(function).map_err(from_datafusion)?;
+    }
     for function in functions::aggregates() {
+        for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
+            if let Some(other) = state.aggregate_functions().get(name).map(|other| other.name().to_owned()) {
+                state.deregister_udaf(&other).map_err(from_datafusion)?;
+            }
+        }
         state.register_udaf(Arc::clone(function)).map_err(from_datafusion)?;
     }
     Ok(())

@@ -16,5 +16,6 @@ pub mod rules;
 pub mod scan;
 pub mod sql;
 pub mod transform;
-pub mod type_name;
 pub mod write;
+
+pub use nunatak_functions::type_name;

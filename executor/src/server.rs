@@ -103,7 +103,7 @@ impl Joining {
 /// Answers on `listener`, and joins the cluster; returns once the coordinator, or etcd, has taken the executor. It waits for a coordinator that is not there yet.
 ///
 /// Errors: `CONFIGURATION_INVALID` if the folder for shuffle files cannot be written, the coordinator's address is none, or etcd refuses the user;
-/// `CLUSTER_STATE_UNAVAILABLE` if etcd cannot be reached.
+/// `CLUSTER_STATE_UNAVAILABLE` if etcd does not answer for [`Etcd::start_wait`].
 pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineContext>) -> Result<Running> {
     let address = listener.local_addr().map_err(|error| Error::internal(error.to_string()))?;
     let Joining { host, announcements, membership } = Joining::new(&options.cluster, address).await?;

@@ -36,6 +36,7 @@ impl WorkerSessionBuilder for Sessions {
         options.sql_parser = ours.sql_parser.clone();
         builder.scalar_functions().get_or_insert_default().extend(nunatak_engine::functions::scalars());
         builder.aggregate_functions().get_or_insert_default().extend(nunatak_engine::functions::aggregates().iter().map(Arc::clone));
+        builder.higher_order_functions().get_or_insert_default().extend(nunatak_engine::functions::higher_order());
         let builder = builder.with_distributed_user_codec_arc(Arc::clone(&self.codec) as _);
         Ok(builder.with_distributed_channel_resolver(self.peers.clone()).build())
     }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float64Array, Int64Array, ListArray, ListBuilder, PrimitiveArray,
-    StringBuilder, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Datum, Float64Array, Int64Array, LargeStringArray, ListArray,
+    ListBuilder, NullBufferBuilder, PrimitiveArray, StringBuilder, StringViewArray, StringViewBuilder,
 };
 use arrow::buffer::NullBuffer;
+use arrow::compute::{binary, try_binary};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float64Type, Int64Type};
+use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
@@ -21,6 +23,19 @@ pub struct Call<'a> {
     config: &'a ConfigOptions,
     /// Where no argument is NULL; `None` if that is everywhere, or does not matter to the function.
     valid: Option<NullBuffer>,
+}
+
+/// An argument as Arrow's kernels take it.
+#[derive(Debug)]
+pub struct Operand<'a> {
+    values: &'a ArrayRef,
+    is_constant: bool,
+}
+
+impl Datum for Operand<'_> {
+    fn get(&self) -> (&dyn Array, bool) {
+        (self.values, self.is_constant)
+    }
 }
 
 impl<'a> Call<'a> {
@@ -70,6 +85,39 @@ impl<'a> Call<'a> {
         self.arguments.get(index).ok_or_else(|| internal_datafusion_err!("argument {index} is missing"))
     }
 
+    /// An argument for Arrow's kernels, of a function that takes constants as they are: what has one row is one value for all rows.
+    pub fn operand(&self, index: usize) -> Result<Operand<'a>> {
+        let values = self.argument(index)?;
+        Ok(Operand { values, is_constant: values.len() == 1 && self.rows != 1 })
+    }
+
+    /// The result of an operation on each pair of numbers, of a function of two that takes constants as they are.
+    pub fn pairwise<T: ArrowPrimitiveType>(&self, operation: impl Fn(T::Native, T::Native) -> T::Native) -> Result<PrimitiveArray<T>> {
+        let (left, right) = (self.primitive::<T>(0)?, self.primitive::<T>(1)?);
+        Ok(match (self.operand(0)?.is_constant, self.operand(1)?.is_constant) {
+            (true, _) if left.is_null(0) => PrimitiveArray::new_null(self.rows),
+            (_, true) if right.is_null(0) => PrimitiveArray::new_null(self.rows),
+            (true, _) => right.unary(|value| operation(left.value(0), value)),
+            (_, true) => left.unary(|value| operation(value, right.value(0))),
+            _ => binary(left, right, operation)?,
+        })
+    }
+
+    /// The same for an operation that may fail, which is done for no NULL.
+    pub fn try_pairwise<T: ArrowPrimitiveType>(
+        &self,
+        operation: impl Fn(T::Native, T::Native) -> std::result::Result<T::Native, ArrowError>,
+    ) -> Result<PrimitiveArray<T>> {
+        let (left, right) = (self.primitive::<T>(0)?, self.primitive::<T>(1)?);
+        Ok(match (self.operand(0)?.is_constant, self.operand(1)?.is_constant) {
+            (true, _) if left.is_null(0) => PrimitiveArray::new_null(self.rows),
+            (_, true) if right.is_null(0) => PrimitiveArray::new_null(self.rows),
+            (true, _) => right.try_unary(|value| operation(left.value(0), value))?,
+            (_, true) => left.try_unary(|value| operation(value, right.value(0)))?,
+            _ => try_binary(left, right, operation)?,
+        })
+    }
+
     /// An argument of type `varchar`.
     pub fn text(&self, index: usize) -> Result<&'a StringViewArray> {
         self.argument(index)?.as_string_view_opt().ok_or_else(|| self.unexpected(index))
@@ -116,7 +164,14 @@ impl<'a> Call<'a> {
 
     /// A result of type `varchar`.
     pub fn texts<T: AsRef<str>>(&self, value: impl FnMut(usize) -> Result<Option<T>>) -> Result<ArrayRef> {
-        Ok(Arc::new(self.values(value).collect::<Result<StringViewArray>>()?))
+        let mut builder = StringViewBuilder::with_capacity(self.rows);
+        for value in self.values(value) {
+            match value? {
+                Some(text) => builder.try_append_value(text.as_ref())?,
+                None => builder.append_null(),
+            }
+        }
+        Ok(Arc::new(builder.finish()))
     }
 
     /// A result of type `varbinary`.
@@ -136,13 +191,22 @@ impl<'a> Call<'a> {
 
     /// A result of type `boolean`.
     pub fn booleans(&self, value: impl FnMut(usize) -> Result<Option<bool>>) -> Result<ArrayRef> {
-        Ok(Arc::new(self.values(value).collect::<Result<BooleanArray>>()?))
+        let mut builder = BooleanBuilder::with_capacity(self.rows);
+        for value in self.values(value) {
+            builder.append_option(value?);
+        }
+        Ok(Arc::new(builder.finish()))
     }
 
     /// A result of a type of numbers, dates or moments; its precision, scale or time zone are those of [`Self::returns`].
     pub fn primitives<T: ArrowPrimitiveType>(&self, value: impl FnMut(usize) -> Result<Option<T::Native>>) -> Result<ArrayRef> {
-        let values = self.values(value).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(values.into_iter().collect::<PrimitiveArray<T>>().with_data_type(self.returns.clone())))
+        let (mut numbers, mut nulls) = (Vec::with_capacity(self.rows), NullBufferBuilder::new(self.rows));
+        for value in self.values(value) {
+            let value = value?;
+            nulls.append(value.is_some());
+            numbers.push(value.unwrap_or_default());
+        }
+        Ok(Arc::new(PrimitiveArray::<T>::new(numbers.into(), nulls.finish()).with_data_type(self.returns.clone())))
     }
 
     /// A result of type `varchar`: `write` writes the text of a row into a buffer, which is used again, or says by `false` that it is NULL.
@@ -186,5 +250,15 @@ impl<'a> Call<'a> {
             builder.append(is_there);
         }
         Ok(Arc::new(builder.finish()))
+    }
+
+    /// An argument of type `json`; `None` if it has another type.
+    pub fn large_text(&self, index: usize) -> Result<Option<&'a LargeStringArray>> {
+        Ok(self.argument(index)?.as_string_opt::<i64>())
+    }
+
+    /// A result of type `json`.
+    pub fn jsons<T: AsRef<str>>(&self, value: impl FnMut(usize) -> Result<Option<T>>) -> Result<ArrayRef> {
+        Ok(Arc::new(self.values(value).collect::<Result<LargeStringArray>>()?))
     }
 }

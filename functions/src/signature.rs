@@ -1,7 +1,7 @@
 //! Signatures of functions, as Trino's documentation writes them: `(array(T), bigint) -> T`, `(varchar, varchar...) -> varchar`.
 //!
 //! A type is `boolean`, `tinyint`, `smallint`, `integer`, `bigint`, `real`, `double`, `decimal` (of any precision and scale, which stay), `varchar`, `varbinary`,
-//! `date`, `time`, `timestamp`, `timestamptz`, `interval`, `uuid`, `array(..)`, `map(.., ..)`, `any` (a type that is left as it is), or a single capital letter
+//! `date`, `time`, `timestamp`, `timestamptz`, `interval`, `uuid`, `json`, `array(..)`, `map(.., ..)`, `any` (a type that is left as it is), or a single capital letter
 //! that stands for the same type wherever it is. A last argument with `...` is there any number of times, also not at all. What a function takes is found by
 //! Trino's rules: integers become wider ones, decimals, then reals and doubles; dates become timestamps, these get the session's zone; `NULL` fits everywhere;
 //! text is never read as anything else.
@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
-use datafusion::common::plan_err;
 use datafusion::error::Result;
+
+use crate::not_found;
+use crate::type_name::type_name;
 
 /// One way to call a function.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +34,7 @@ pub struct Resolved {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Pattern {
+pub(crate) enum Pattern {
     Exactly(DataType),
     Decimal,
     Zoned,
@@ -42,7 +44,10 @@ enum Pattern {
     Any,
 }
 
-type Bindings = BTreeMap<char, DataType>;
+/// The type of JSON values: no other values are text of Arrow's large kind.
+pub const JSON: DataType = DataType::LargeUtf8;
+
+pub(crate) type Bindings = BTreeMap<char, DataType>;
 
 impl Overload {
     /// Reads a signature; `None` if it has another form.
@@ -60,6 +65,11 @@ impl Overload {
         };
         let arguments = all.into_iter().map(Pattern::parse).collect::<Option<_>>()?;
         Some(Self { arguments, more, result: Pattern::parse(result)? })
+    }
+
+    /// Whether one of its arguments has exactly this type.
+    pub(crate) fn takes(&self, data_type: &DataType) -> bool {
+        self.arguments.iter().chain(&self.more).any(|pattern| matches!(pattern, Pattern::Exactly(exact) if exact == data_type))
     }
 
     /// The types of a call with arguments of these, and how much is converted for it; `None` if it does not take them.
@@ -80,17 +90,22 @@ impl Overload {
     }
 }
 
-/// Chooses among the ways to call a function. Errors: a plan error that names the function and the types if there is none.
+/// Chooses among the ways to call a function. Errors: `FUNCTION_NOT_FOUND` that names the function and the types if there is none.
 pub fn resolve(name: &str, overloads: &[Overload], types: &[DataType]) -> Result<Resolved> {
-    let fitting = overloads.iter().filter_map(|overload| overload.fit(types));
-    match fitting.min_by_key(|(cost, _)| *cost) {
-        Some((_, resolved)) => Ok(resolved),
-        None => plan_err!("function '{name}' does not take ({})", types.iter().map(name_of).collect::<Vec<_>>().join(", ")),
+    choose(name, overloads, types).map(|(_, resolved)| resolved)
+}
+
+/// The same, and which of the ways it is.
+pub fn choose(name: &str, overloads: &[Overload], types: &[DataType]) -> Result<(usize, Resolved)> {
+    let fitting = overloads.iter().enumerate().filter_map(|(index, overload)| Some((index, overload.fit(types)?)));
+    match fitting.min_by_key(|(_, (cost, _))| *cost) {
+        Some((index, (_, resolved))) => Ok((index, resolved)),
+        None => Err(not_found(format!("function '{name}' does not take ({})", types.iter().map(type_name).collect::<Vec<_>>().join(", ")))),
     }
 }
 
 /// Splits at the commas that stand within no parentheses.
-fn split(text: &str) -> Vec<&str> {
+pub(crate) fn split(text: &str) -> Vec<&str> {
     let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
     for (place, character) in text.char_indices() {
         match character {
@@ -110,7 +125,7 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 impl Pattern {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Some(inner) = text.strip_suffix(')') {
             let (name, inner) = inner.split_once('(')?;
@@ -138,6 +153,7 @@ impl Pattern {
             "timestamptz" => Self::Zoned,
             "interval" => Self::Exactly(DataType::Interval(IntervalUnit::MonthDayNano)),
             "uuid" => Self::Exactly(DataType::FixedSizeBinary(16)),
+            "json" => Self::Exactly(JSON),
             "any" => Self::Any,
             letter if letter.len() == 1 => Self::Variable(letter.chars().next().filter(char::is_ascii_uppercase)?),
             _ => return None,
@@ -145,7 +161,7 @@ impl Pattern {
     }
 
     /// Learns from a type what the letters stand for; `None` if it has another form.
-    fn bind(&self, data_type: &DataType, bindings: &mut Bindings) -> Option<()> {
+    pub(crate) fn bind(&self, data_type: &DataType, bindings: &mut Bindings) -> Option<()> {
         match (self, data_type) {
             (_, DataType::Null) => Some(()),
             (Self::Variable(letter), data_type) => {
@@ -170,7 +186,7 @@ impl Pattern {
     }
 
     /// The type to which an argument of this type is converted; that of the pattern by itself for `NULL`.
-    fn target(&self, data_type: &DataType, bindings: &Bindings) -> Option<DataType> {
+    pub(crate) fn target(&self, data_type: &DataType, bindings: &Bindings) -> Option<DataType> {
         Some(match self {
             Self::Exactly(exact) => exact.clone(),
             Self::Decimal => match data_type {
@@ -217,7 +233,7 @@ pub fn map_type(key: &DataType, value: &DataType) -> DataType {
 /// A type as a value of its own has it.
 pub fn at_top(data_type: &DataType) -> DataType {
     match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Utf8 => DataType::Utf8View,
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
         other => other.clone(),
     }
@@ -226,14 +242,14 @@ pub fn at_top(data_type: &DataType) -> DataType {
 /// A type as elements of arrays, maps and rows have it.
 pub fn within(data_type: &DataType) -> DataType {
     match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::Utf8View => DataType::Utf8,
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
         other => other.clone(),
     }
 }
 
 /// How far a type is from the one that it is converted to, 0 for the same; `None` if it is not converted by itself.
-fn conversion(from: &DataType, to: &DataType) -> Option<u32> {
+pub(crate) fn conversion(from: &DataType, to: &DataType) -> Option<u32> {
     if from == to || *from == DataType::Null {
         return Some(0);
     }
@@ -242,7 +258,7 @@ fn conversion(from: &DataType, to: &DataType) -> Option<u32> {
         (DataType::Binary | DataType::LargeBinary | DataType::BinaryView, DataType::Binary) => Some(0),
         (DataType::FixedSizeBinary(length), DataType::Binary) if *length != 16 => Some(0),
         (DataType::Time32(_) | DataType::Time64(_), DataType::Time64(_)) => Some(0),
-        (DataType::Interval(_), DataType::Interval(_)) => Some(0),
+        (DataType::Interval(_) | DataType::Duration(_), DataType::Interval(_)) => Some(0),
         (DataType::Timestamp(_, None), DataType::Timestamp(_, None)) => Some(0),
         (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, Some(_))) => Some(0),
         (DataType::Timestamp(_, None), DataType::Timestamp(_, Some(_))) => Some(1),
@@ -292,7 +308,7 @@ fn digits_of(data_type: &DataType) -> Option<u8> {
 }
 
 fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(data_type, DataType::Utf8 | DataType::Utf8View)
 }
 
 /// The type that values of two types have together, by Trino's rules; `None` if there is none.
@@ -341,40 +357,6 @@ fn decimal_of_both(left: &DataType, right: &DataType) -> Option<DataType> {
     let scale = *left_scale.max(right_scale);
     let whole = (i16::from(*left_digits) - i16::from(*left_scale)).max(i16::from(*right_digits) - i16::from(*right_scale));
     Some(DataType::Decimal128(u8::try_from((whole + i16::from(scale)).min(38)).ok()?, scale))
-}
-
-/// The name of a type as users write it.
-fn name_of(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Null => "unknown".to_owned(),
-        DataType::Boolean => "boolean".to_owned(),
-        DataType::Int8 => "tinyint".to_owned(),
-        DataType::Int16 => "smallint".to_owned(),
-        DataType::Int32 => "integer".to_owned(),
-        DataType::Int64 => "bigint".to_owned(),
-        DataType::Float32 => "real".to_owned(),
-        DataType::Float64 => "double".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "varchar".to_owned(),
-        DataType::FixedSizeBinary(16) => "uuid".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "varbinary".to_owned(),
-        DataType::Date32 => "date".to_owned(),
-        DataType::Time32(_) | DataType::Time64(_) => "time".to_owned(),
-        DataType::Timestamp(_, None) => "timestamp".to_owned(),
-        DataType::Timestamp(_, Some(_)) => "timestamp with time zone".to_owned(),
-        DataType::Interval(_) | DataType::Duration(_) => "interval".to_owned(),
-        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => format!("array({})", name_of(field.data_type())),
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(fields) => format!("map({})", fields.iter().map(|field| name_of(field.data_type())).collect::<Vec<_>>().join(", ")),
-            other => name_of(other),
-        },
-        DataType::Struct(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|field| format!("{} {}", field.name(), name_of(field.data_type())).trim().to_owned()).collect();
-            format!("row({})", fields.join(", "))
-        }
-        other => other.to_string().to_lowercase(),
-    }
 }
 
 #[cfg(test)]

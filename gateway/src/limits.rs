@@ -70,3 +70,9 @@ pub(crate) const QUERIES_MAX: usize = 20_000;
 
 /// Answers from this size on are compressed for those who take that.
 pub(crate) const COMPRESSED_BYTES_MIN: usize = 2 * 1024;
+
+/// How long rows of a spooled result wait for others to fill a segment, when they are too many to come with an answer.
+pub(crate) const SEGMENT_WAIT: Duration = Duration::from_secs(1);
+
+/// Segments in JSON from this size on are compressed for those who take that: Trino's own default.
+pub(crate) const SEGMENT_COMPRESSED_BYTES_MIN: usize = 8 * 1024;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nunatak_core::{Error, Result};
+use nunatak_core::{Code, Error, Result};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -24,6 +24,8 @@ pub struct Announcer {
 
 impl Announcer {
     /// Starts to announce `member`; returns once it was taken, however long that takes.
+    ///
+    /// Errors: `CONFIGURATION_INVALID` if it is refused.
     pub async fn start(announcements: Arc<dyn Announcements>, member: Member) -> Result<Self> {
         let draining = Arc::new(AtomicBool::new(false));
         let (joined, has_joined) = oneshot::channel();
@@ -43,7 +45,7 @@ impl Announcer {
         };
         std::thread::Builder::new().name("announce".to_owned()).spawn(work).map_err(failed)?;
         let announcer = Self { id, announcements, draining, stop: Mutex::new(Some(stop)) };
-        has_joined.await.map_err(|_| Error::internal("the thread that announces this member has ended"))?;
+        has_joined.await.map_err(|_| Error::internal("the thread that announces this member has ended"))??;
         Ok(announcer)
     }
 
@@ -61,7 +63,7 @@ impl Announcer {
     }
 }
 
-async fn announce(announcements: Arc<dyn Announcements>, mut member: Member, draining: Arc<AtomicBool>, joined: oneshot::Sender<()>) {
+async fn announce(announcements: Arc<dyn Announcements>, mut member: Member, draining: Arc<AtomicBool>, joined: oneshot::Sender<Result<()>>) {
     let mut joined = Some(joined);
     let mut reached = true;
     loop {
@@ -72,7 +74,7 @@ async fn announce(announcements: Arc<dyn Announcements>, mut member: Member, dra
             Ok(()) => {
                 if let Some(joined) = joined.take() {
                     // Nobody listens only when the process is about to end.
-                    let _ = joined.send(());
+                    let _ = joined.send(Ok(()));
                 }
                 if !reached {
                     info!("the cluster is back");
@@ -80,6 +82,13 @@ async fn announce(announcements: Arc<dyn Announcements>, mut member: Member, dra
                 reached = true;
             }
             Err(error) => {
+                // Who has been a member goes on to be one when it is let in again; who has never been learns what is wrong.
+                if error.code() == Code::ConfigurationInvalid
+                    && let Some(joined) = joined.take()
+                {
+                    let _ = joined.send(Err(error));
+                    return;
+                }
                 if reached {
                     warn!(%error, "the cluster cannot be reached; trying again");
                 }

@@ -267,8 +267,11 @@ def number(value, kind):
 
 
 def moment(value, kind):
-    """A date, a time or a timestamp, in ISO form, without a fraction that is 0."""
-    value = re.sub(r"(\+00:00|Z)$", "", value.replace(" ", "T"))
+    """A date, a time or a timestamp, in ISO form, without a fraction that is 0; of those with a time zone what its clocks show, and how far they are before UTC, which is `Z`."""
+    value = re.sub(r"(\+00:?00|Z)$", "", value.replace(" ", "T"))
+    offset = "Z" if types.is_timestamp(kind) and kind.tz else ""
+    if found := re.fullmatch(r"(.*T.*)([+-]\d\d):?(\d\d)", value):
+        value, offset = found[1], f"{found[2]}:{found[3]}"
     if "." in value:
         value = value.rstrip("0").rstrip(".")
-    return f"{value}Z" if types.is_timestamp(kind) and kind.tz else value
+    return value + offset

@@ -1,5 +1,6 @@
 """etcd: servers that hold the state of a cluster, as Debian packages them and as they are released."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -17,8 +18,9 @@ class EtcdMember(ServerProcess):
 
     name = "etcd"
 
-    def __init__(self, folder, number, program, scheme, files):
+    def __init__(self, folder, number, program, scheme, files, space_bytes):
         super().__init__(folder)
+        self.space_bytes = space_bytes
         self.program = program
         self.folder.mkdir(parents=True)
         self.member = f"m{number}"
@@ -39,7 +41,7 @@ class EtcdMember(ServerProcess):
             "--listen-client-urls", self.client, "--advertise-client-urls", self.client,
             "--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer,
             "--initial-cluster", ",".join(f"{other.member}={other.peer}" for other in self.members),
-            "--listen-metrics-urls", self.metrics, *tls,
+            "--listen-metrics-urls", self.metrics, "--quota-backend-bytes", str(self.space_bytes), *tls,
         ]
 
     @property
@@ -54,16 +56,16 @@ class EtcdMember(ServerProcess):
 class Etcd:
     """A cluster of `count` servers. With `user` and `password` it has one server that speaks TLS, knows its clients by certificates, and lets that user write below /nunatak/.
 
-    There is another user then, `worker` with the same password, who may write below /nunatak/members/ alone.
+    There is another user then, `worker` with the same password, who may write below /nunatak/members/ alone. `space_bytes` is how much each server keeps; 0 is its default.
     """
 
-    def __init__(self, folder, version="3.7", count=3, user=None, password=None):
+    def __init__(self, folder, version="3.7", count=3, user=None, password=None, space_bytes=0):
         self.user, self.password = user, password
         self.files = None
         if user is not None:
             self.files = folder / "tls"
             make_certificates(self.files)
-        self.members = [EtcdMember(folder / f"m{number}", number, PROGRAMS[version], "https" if user else "http", self.files) for number in range(count)]
+        self.members = [EtcdMember(folder / f"m{number}", number, PROGRAMS[version], "https" if user else "http", self.files, space_bytes) for number in range(count)]
         for member in self.members:
             member.members = self.members
 
@@ -90,17 +92,33 @@ class Etcd:
                 return next(member for member in self.members if member.client == line["Endpoint"])
         raise AssertionError("etcd has no leader")
 
-    def ctl(self, *arguments):
-        """What `etcdctl` says."""
+    def ctl(self, *arguments, given=None):
+        """What `etcdctl` says, which is `given` that as its input."""
         command = ["etcdctl", "--endpoints", self.endpoints]
         if self.files:
             command += ["--cacert", self.files / "ca.crt", "--cert", self.files / "root.crt", "--key", self.files / "root.key"]
-        done = subprocess.run([*map(str, command), *arguments], capture_output=True, text=True, timeout=30, env=os.environ | {"ETCDCTL_API": "3"})
+        done = subprocess.run([*map(str, command), *arguments], input=given, capture_output=True, text=True, timeout=30, env=os.environ | {"ETCDCTL_API": "3"})
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def keys(self, prefix="/nunatak/"):
         return self.ctl("get", "--prefix", "--keys-only", prefix).split()
+
+    def fill(self):
+        """Until there is no space left."""
+        for number in itertools.count():
+            try:
+                self.ctl("put", f"/filler/{number}", given="x" * 500_000)
+            except AssertionError as error:
+                assert "database space exceeded" in str(error), error
+                return
+
+    def make_space(self):
+        self.ctl("del", "--prefix", "/filler/")
+        (status, *_) = json.loads(self.ctl("endpoint", "status", "-w", "json"))
+        self.ctl("compact", str(status["Status"]["header"]["revision"]))
+        self.ctl("defrag")
+        self.ctl("alarm", "disarm")
 
     def enable_users(self):
         """From now on a client has to be somebody: its user's name is in its certificate, or it says it, with the password."""

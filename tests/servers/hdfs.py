@@ -22,6 +22,7 @@ JAVA += ["--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED"]
 NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 DATANODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
 JOURNALNODE = "org.apache.hadoop.hdfs.qjournal.server.JournalNode"
+DFS_ADMIN = "org.apache.hadoop.hdfs.tools.DFSAdmin"
 HA_ADMIN = "org.apache.hadoop.hdfs.tools.DFSHAAdmin"
 LOG = """log4j.rootLogger=INFO,stderr
 log4j.appender.stderr=org.apache.log4j.ConsoleAppender
@@ -172,7 +173,7 @@ class Hdfs:
         for namenode in self.namenodes:
             namenode.wait_until_ready()
         if others:
-            self.run_admin("-transitionToActive", "nn1")
+            self.run_admin_soon("-transitionToActive", "nn1")
         self.wait_until_writable()
         return self
 
@@ -195,6 +196,21 @@ class Hdfs:
     def run_admin(self, *arguments):
         self.active.run(HA_ADMIN, *arguments)
 
+    def run_admin_soon(self, *arguments):
+        """The same once NameNodes can do it: one that was started has to listen, to be ready for it, and to hear of all blocks first."""
+        until = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                return self.run_admin(*arguments)
+            except RuntimeError as error:
+                reasons = ("safemode", "Connection refused", "still not started")
+                if not any(reason in str(error) for reason in reasons) or time.monotonic() > until:
+                    raise
+
+    def administer(self, *arguments):
+        """What `hdfs dfsadmin` does."""
+        self.active.run(DFS_ADMIN, *arguments)
+
     def fail_over(self):
         """Kills the active NameNode, and lets the other one take its place."""
         killed = self.active
@@ -206,15 +222,7 @@ class Hdfs:
     def hand_over(self):
         """Makes the other NameNode the active one, with the consent of both."""
         (standby,) = (node for node in self.namenodes if node is not self.active)
-        until = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                self.run_admin("-failover", self.active.name, standby.name)
-                break
-            except RuntimeError as error:
-                # One that was started has to listen, and to hear of all blocks first.
-                if not any(reason in str(error) for reason in ("safemode", "Connection refused")) or time.monotonic() > until:
-                    raise
+        self.run_admin_soon("-failover", self.active.name, standby.name)
         self.active = standby
 
     def restart(self, daemon):

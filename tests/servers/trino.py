@@ -1,5 +1,6 @@
 """Trino 476, from the parts that `scripts/setup servers` has put into .cache/, on a Java of a Python package: Debian's is too old for it."""
 
+import base64
 import contextlib
 import json
 import os
@@ -21,29 +22,46 @@ ICEBERG = {
 
 
 class Trino(ServerProcess):
-    """One server without catalogs; tests add theirs while it runs, see `catalogs`."""
+    """One server without catalogs; tests add theirs while it runs, see `catalogs`. It is made to start quickly, unless it is given memory to be measured with. With `spool`, a
+    MinIO and one of its buckets, it spools results there.
+    """
 
     name = "Trino"
 
-    def __init__(self, folder):
+    def __init__(self, folder, memory_gib=None, spool=None):
         super().__init__(folder)
+        self.memory_gib = memory_gib
         self.port = free_port()
         (self.folder / "etc/catalog").mkdir(parents=True)
-        (self.folder / "plugin").symlink_to(HOME / "plugin")
+        (self.folder / "plugin").mkdir()
+        for plugin in ["iceberg"] + ["spooling-filesystem"] * (spool is not None):
+            (self.folder / "plugin" / plugin).symlink_to(HOME / "plugin" / plugin)
+        query_memory = f"{memory_gib * 512}MB" if memory_gib else "512MB"
         settings = {
             "coordinator": "true",
             "node-scheduler.include-coordinator": "true",
             "http-server.http.port": self.port,
             "discovery.uri": f"http://127.0.0.1:{self.port}",
             "catalog.management": "dynamic",
-            "query.max-memory": "512MB",
-            "query.max-memory-per-node": "512MB",
+            "query.max-memory": query_memory,
+            "query.max-memory-per-node": query_memory,
         }
-        (self.folder / "etc/config.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        if spool is not None:
+            minio, bucket = spool
+            settings |= {"protocol.spooling.enabled": "true", "protocol.spooling.shared-secret-key": base64.b64encode(os.urandom(32)).decode()}
+            # MinIO takes keys of its clients over TLS only.
+            place = {"spooling-manager.name": "filesystem", "fs.s3.enabled": "true", "fs.location": f"s3://{bucket}/trino/", "fs.segment.encryption": "false"}
+            store = {name: value for name, value in in_minio(minio).items() if name.startswith("s3.")}
+            self.write("spooling-manager", place | store)
+        self.write("config", settings)
+
+    def write(self, name, settings):
+        (self.folder / f"etc/{name}.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
     @property
     def command(self):
-        java = [JAVA, "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-OmitStackTraceInFastThrow"]
+        quick = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        java = [JAVA, *([f"-Xmx{self.memory_gib}g"] if self.memory_gib else quick), "-XX:-OmitStackTraceInFastThrow"]
         java += ["-Djdk.attach.allowAttachSelf=true", "--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
         node = {"environment": "test", "id": "one", "data-dir": self.folder / "data", "bind-ip": "127.0.0.1", "internal-address": "127.0.0.1"}
         java += [f"-Dnode.{name}={value}" for name, value in node.items()]

@@ -274,6 +274,30 @@ def test_commits_at_the_same_time(cluster, schema, catalog):
     assert len(done) > 0.95 * count
 
 
+@pytest.mark.parametrize("catalog", [*HADOOP, "local_sql"])
+def test_tables_that_are_made_at_the_same_time(cluster, schema, warehouse, catalog):
+    """Of those that make one, one succeeds, and its rows are there: the others take away no more than what they have written themselves."""
+    name = schema(catalog)
+
+    def make(table, number):
+        try:
+            cluster.rows(f"CREATE TABLE {name}.{table} AS SELECT {number} AS a", headers=in_mode("local"))
+            return True
+        except Exception as error:
+            assert "TABLE_ALREADY_EXISTS" in str(error), error
+            return False
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for table in ["t1", "t2", "t3"]:
+            made = list(pool.map(lambda number: make(table, number), range(4)))
+            assert made.count(True) == 1 and cluster.rows(f"SELECT a FROM {name}.{table}") == [(made.index(True),)]
+            if catalog == "local_hadoop":
+                files = [path for path in (warehouse / name.partition(".")[2] / table).rglob("*") if path.is_file()]
+                assert len(files) == 5, files
+            cluster.rows(f"DROP TABLE {name}.{table}")
+    cluster.rows(f"DROP SCHEMA {name}")
+
+
 def schema_of_tpch(catalog):
     # All catalogs of the metastore have the same schemas.
     return f"tpch_{catalog}" if catalog in HIVE else "tpch"
@@ -314,17 +338,24 @@ def test_tpch(cluster, tables_of_stores, answers, catalog, mode):
 @pytest.mark.parametrize("catalog", HADOOP)
 def test_what_folders_cannot_do(cluster, schema, failure, catalog):
     schema = schema(catalog)
-    cluster.rows(f"CREATE TABLE {schema}.t (a bigint)")
+    cluster.rows(f"CREATE TABLE {schema}.t AS SELECT 1 AS a")
     for sql in (
         f"ALTER TABLE {schema}.t RENAME TO {schema}.u",
         f"CREATE VIEW {schema}.v AS SELECT 1 AS x",
         f"CREATE TABLE {schema}.u (a bigint) WITH (location = 's3://lake/elsewhere')",
         f"CALL {catalog}.system.unregister_table('{schema.split('.')[1]}', 't')",
         f"CREATE TABLE {schema}.\"a/b\" (a bigint)",
+        f"CREATE TABLE {schema}.\"a/b\" AS SELECT 1 AS a",
+        f"CREATE TABLE {schema}.\"t/data\" AS SELECT 1 AS a",
+        f"CREATE TABLE {schema}.\"../b\" AS SELECT 1 AS a",
         f"CREATE TABLE {schema}.\"_a\" (a bigint)",
     ):
         assert "NOT_SUPPORTED" in failure(cluster, sql), sql
     assert cluster.rows(f"SHOW TABLES FROM {schema}") == [("t",)]
+    # No folder of a name that was refused is there, and the files of others are.
+    assert not [name for (name,) in cluster.rows(f"SHOW SCHEMAS FROM {catalog}") if name.startswith(f"{schema.split('.')[1]}.")]
+    cluster.rows(f"INSERT INTO {schema}.t VALUES (2)")
+    assert sorted(cluster.rows(f"SELECT a FROM {schema}.t")) == [(1,), (2,)]
 
 
 @pytest.mark.parametrize("catalog", SQL + REST + HIVE)

@@ -91,6 +91,19 @@ def test_join_with_an_aggregation_as_its_build_side(cluster, mode):
     assert answers == [[(lines, lines)]] * 4
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_in_order_since_a_column_has_one_value(cluster, mode):
+    """The upper window needs rows in order by `year`, which has one value. Its stage in another process does not know that."""
+    sql = """
+        SELECT count(*), sum(of_year) FROM (
+            SELECT sum(total) OVER (PARTITION BY priority, year) AS of_year FROM (
+                SELECT o_orderpriority AS priority, year(o_orderdate) AS year, sum(o_totalprice) AS total,
+                    rank() OVER (PARTITION BY o_orderpriority ORDER BY year(o_orderdate), o_orderstatus) AS place
+                FROM orders GROUP BY o_orderpriority, year(o_orderdate), o_orderstatus)
+            WHERE year = 1995 AND place > 0)"""
+    assert cluster.rows(sql, headers=headers(mode)) == tpch.judge(SCALE).execute(sql).fetchall()
+
+
 @pytest.mark.parametrize("mode", ["local", "pipelined"])
 def test_rows_leave_before_the_last_task_ends(cluster, mode):
     """The first batch is there although nobody reads the others: the query cannot have ended."""

@@ -188,7 +188,7 @@ def test_a_full_disk(small_disk, tmp_path, mode):
         whole = [(50_000, 1_249_975_000, 32, 32)]
         for _ in range(2):
             fails(f"INSERT INTO t {texts.format(rows=1_500_000)}")
-            fails("UPDATE t SET s = repeat(s, 40)")
+            fails("UPDATE t SET s = array_join(repeat(s, 40), '')")
             fails(f"CREATE TABLE u WITH (extra_properties = MAP(ARRAY['write.parquet.compression-codec'], ARRAY['uncompressed'])) AS {texts.format(rows=2_000_000)}")
         # Now even metadata finds no space.
         (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 2_000))

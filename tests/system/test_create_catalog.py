@@ -1,12 +1,16 @@
 """Catalogs that statements make: known at once, kept over restarts, and forgotten without a trace in what they stood for."""
 
+import concurrent.futures
+import json
 import socket
 import stat
+import threading
 import time
 
 import pytest
 
 from nunatak_testing.server import Server, nunatak, section
+from servers.http_proxy import HttpProxy
 
 SECRET = "s3cr3t-0f-a-catalog"
 
@@ -115,9 +119,116 @@ def test_a_catalog_that_is_down_keeps_nobody_waiting(server, failure):
         assert "CATALOG_UNAVAILABLE" in within(5, lambda: failure(server, "SHOW SCHEMAS FROM silent"))
         assert "STORAGE_UNAVAILABLE" in within(5, lambda: failure(server, "SHOW SCHEMAS FROM gone"))
         assert "does not answer in time" in health()["silent"][2] and "cannot be reached" in health()["gone"][2]
+        # Nobody waits for those who ask at the same time.
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            within(5, lambda: list(pool.map(lambda _: failure(server, "SHOW SCHEMAS FROM silent"), range(4))))
         for name in ("silent", "gone"):
             within(2, lambda: server.rows(f"DROP CATALOG {name}"))
     assert names(server) == ["lake", "written"] and health().keys() == {"lake", "written"}
+
+
+def test_a_metastore_that_says_nothing_has_no_thread_of_ours(server):
+    """A listing that is over has nobody who still waits for what it has left out."""
+
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        silent.settimeout(5)
+        server.rows(f"CREATE CATALOG mute USING hive WITH (uri = 'thrift://127.0.0.1:{silent.getsockname()[1]}', warehouse = '/w')")
+        assert ("lake",) in server.rows("SELECT DISTINCT table_cat FROM system.jdbc.tables")
+        connection, _ = silent.accept()
+        ended = time.monotonic()
+        with connection:
+            connection.settimeout(5)
+            # What it has said, and then the end.
+            while connection.recv(1 << 16):
+                pass
+        assert time.monotonic() - ended < 1
+        server.rows("DROP CATALOG mute")
+
+
+def test_a_failure_of_one_table_is_not_its_catalogs(server, failure):
+    """A server that says that it fails for one table is up; nobody knows that of one before which a proxy says it."""
+    server.rows("CREATE SCHEMA one_fails")
+    for name in ("good", "bad"):
+        server.rows(f"CREATE TABLE one_fails.{name} AS SELECT 1 AS a")
+
+    def state():
+        return server.value("SELECT state FROM system.catalogs WHERE catalog = 'proxied'")
+
+    def listed():
+        with server.connect() as connection:
+            found = connection.adbc_get_objects(depth="all", db_schema_filter="one_fails").read_all().to_pylist()
+        schemas = next(catalog["catalog_db_schemas"] for catalog in found if catalog["catalog_name"] == "proxied")
+        return {table["table_name"]: len(table["table_columns"] or []) for schema in schemas for table in schema["db_schema_tables"]}
+
+    def columns():
+        return server.rows("SELECT table_name FROM system.jdbc.columns WHERE table_schem = 'one_fails' AND table_cat = 'proxied' ORDER BY 1")
+
+    said = json.dumps({"error": {"message": "no luck with this one", "type": "InternalServerError", "code": 500}})
+    with HttpProxy(f"http://{server.http}") as proxy:
+
+        def answer_for_one(*answer):
+            proxy.answer = lambda method, path, *_: answer if path.endswith("/tables/bad") else None
+
+        properties = f"uri = '{proxy.endpoint}/iceberg', warehouse = 'lake', \"rest.client.max-retries\" = '0'"
+        server.rows(f"CREATE CATALOG proxied USING rest WITH ({properties})")
+        assert listed() == {"good": 1, "bad": 1} and columns() == [("bad",), ("good",)]
+        for status in (500, 503):
+            answer_for_one(status, said, {"content-type": "application/json"})
+            error = failure(server, "SELECT * FROM proxied.one_fails.bad")
+            assert "ICEBERG_CATALOG_ERROR" in error and f"failed with status {status}: no luck with this one" in error, error
+            assert state() == "UP" and server.value("SELECT a FROM proxied.one_fails.good") == 1
+            assert listed() == {"good": 1, "bad": 0} and columns() == [("good",)] and state() == "UP"
+        answer_for_one(502, "<html>", {"content-type": "text/html"})
+        assert "CATALOG_UNAVAILABLE" in failure(server, "SELECT * FROM proxied.one_fails.bad")
+        assert state() == "DOWN" and listed() == {}
+        # Who names it asks it all the same.
+        proxy.answer = None
+        assert ("one_fails",) in server.rows("SHOW SCHEMAS FROM proxied")
+        assert state() == "UP" and listed() == {"good": 1, "bad": 1}
+
+        # Nobody who makes a table waits for one who asks where all of them lie.
+        server.rows("INSERT INTO one_fails.good VALUES (2)")
+        asked = threading.Event()
+
+        def answer_slowly(_, path, *__):
+            if path.endswith("snapshots=refs"):
+                asked.set()
+                time.sleep(2)
+
+        proxy.answer = answer_slowly
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            expiry = pool.submit(server.rows, "ALTER TABLE proxied.one_fails.good EXECUTE expire_snapshots(retention_threshold => '0s')")
+            assert asked.wait(5)
+            started = time.monotonic()
+            server.rows("CREATE TABLE proxied.one_fails.new (a bigint)")
+            assert time.monotonic() - started < 1.5
+            expiry.result(20)
+        server.rows("DROP TABLE proxied.one_fails.new")
+        server.rows("DROP CATALOG proxied")
+    for name in ("good", "bad"):
+        server.rows(f"DROP TABLE one_fails.{name}")
+    server.rows("DROP SCHEMA one_fails")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 308])
+def test_a_server_that_has_moved(server, failure, status):
+    """A change is made or it fails: it does not become a question elsewhere that is answered well."""
+    server.rows("CREATE SCHEMA IF NOT EXISTS moved")
+    server.rows(f"CREATE TABLE moved.t{status} AS SELECT 1 AS a")
+    with HttpProxy(f"http://{server.http}") as proxy:
+        server.rows(f"CREATE CATALOG moved USING rest WITH (uri = '{proxy.endpoint}/iceberg', warehouse = 'lake')")
+        assert server.rows(f"SELECT a FROM moved.moved.t{status}") == [(1,)]
+        there = f"http://{server.http}"
+        proxy.answer = lambda method, path, *_: (status, "", {"Location": f"{there}{path}"}) if method == "POST" else None
+        insert = f"INSERT INTO moved.moved.t{status} VALUES (2)"
+        if status == 308:
+            server.rows(insert)
+        else:
+            text = failure(server, insert)
+            assert "ICEBERG_CATALOG_ERROR" in text and f"sends its clients elsewhere to '{there}/iceberg" in text and "the catalog's uri" in text, text
+            assert "sends its clients elsewhere" in failure(server, "CREATE SCHEMA moved.not_made")
+        server.rows("DROP CATALOG moved")
+    assert sorted(server.rows(f"SELECT a FROM moved.t{status}")) == ([(1,), (2,)] if status == 308 else [(1,)])
 
 
 def test_catalogs_outlive_the_server(server, folder, failure):

@@ -14,8 +14,8 @@ import pytest
 from pyarrow import flight
 
 from nunatak_testing import flight_sql, tpch
-from nunatak_testing.server import MODES, Executor, NotReady, Server, eventually, free_port, nunatak
-from nunatak_testing.trino_http import call, post
+from nunatak_testing.server import MODES, Executor, Server, eventually, free_port, nunatak
+from nunatak_testing.trino_http import call, post, run
 from servers.etcd import PROGRAMS, Etcd
 
 SCALE = "0.1"
@@ -214,14 +214,6 @@ def test_the_others_go_on(world, answers):
     assert eventually(lambda: not world.shuffle_files(), 30), world.shuffle_files()
 
 
-def is_started(process):
-    try:
-        process.start()
-        return True
-    except NotReady:
-        return False
-
-
 def test_a_leader_that_was_paused_does_not_lead(tmp_path, answers):
     """The same with the oldest etcd, and a coordinator that only stands still for longer than its lease."""
     with a_world(tmp_path, version="3.4") as world, Load(world, answers) as load:
@@ -232,8 +224,8 @@ def test_a_leader_that_was_paused_does_not_lead(tmp_path, answers):
         world.pause_coordinator(number)
         world.executors[0].kill()
         assert load.goes_on(other)
-        # None starts while the servers of etcd choose a leader.
-        assert eventually(lambda: is_started(world.executors[0]), LEASE_SECONDS + 5)
+        # It waits while the servers of etcd choose a leader.
+        world.executors[0].start()
         assert eventually(lambda: world.are_listed(1, 3) and world.leader(other) == other, LEASE_SECONDS + 5), world.nodes(other)
         world.resume_coordinator(number)
         assert eventually(lambda: "it joins anew" in world.coordinators[number].text(), 5), world.coordinators[number].text()
@@ -451,6 +443,30 @@ def test_clients_of_trino_are_sent_to_the_coordinator_of_their_query(world):
     assert call(answer["nextUri"].replace(one.http, other.http)[:-2] + "/9")[0] == 404
 
 
+def test_any_coordinator_lists_and_kills_queries(world):
+    """Those of Trino's clients and those of Flight SQL, whichever coordinator runs them."""
+    one, other = world.coordinators
+    endless = "SELECT count(*) FROM tpch.lineitem AS a CROSS JOIN tpch.lineitem AS b WHERE a.l_orderkey * b.l_orderkey % 7 = 5"
+    _, _, answer = post(one, endless)
+    answer = call(answer["nextUri"])[2]
+    listed = f"SELECT state, \"user\", query FROM system.runtime.queries WHERE query_id = '{answer['id']}'"
+    assert run(one, listed)["data"] == run(other, listed)["data"] == [["RUNNING", "ada", endless]]
+    assert run(other, f"SELECT count(*) > 0 FROM system.runtime.tasks WHERE query_id = '{answer['id']}'")["data"] == [[True]]
+    kill = f"CALL system.runtime.kill_query(query_id => '{answer['id']}', message => 'enough')"
+    assert run(other, kill, {"X-Trino-User": "bob"})["error"]["errorName"] == "PERMISSION_DENIED"
+    assert "error" not in run(other, kill)
+    assert call(answer["nextUri"])[2]["error"]["message"] == "Query killed. Message: enough"
+    with flight_sql.Client(*world.coordinators, user="ada") as client, concurrent.futures.ThreadPoolExecutor() as pool:
+        rows = pool.submit(client.fetch, 0, client.info(0, "CommandStatementQuery", endless))
+        running = f"SELECT query_id FROM system.runtime.queries WHERE query = '{endless}' AND state = 'RUNNING'"
+        assert eventually(lambda: run(other, running)["data"], 10)
+        ((id,),) = run(other, running)["data"]
+        assert "error" not in run(other, f"CALL system.runtime.kill_query('{id}')")
+        with pytest.raises(Exception, match="Query killed. No message provided."):
+            rows.result(10)
+    assert eventually(lambda: all(process.is_idle() for process in world.executors), 10)
+
+
 def test_nothing_is_left_behind(world):
     # What was killed before is gone with its lease, which begins anew with the etcd that was away.
     everybody = ["coordinators"] * 2 + ["executors"] * 3 + ["leader"]
@@ -465,6 +481,63 @@ def test_nothing_is_left_behind(world):
     left = json.loads(world.etcd.ctl("get", "--prefix", "/nunatak/", "-w", "json"))["kvs"]
     kinds = {(base64.b64decode(pair["key"]).decode().split("/")[2], bool(pair.get("lease"))) for pair in left}
     assert kinds <= {("claims", True), ("sessions", True), ("secrets", False), ("maintenance", False)} and ("claims", True) in kinds, kinds
+
+
+def test_who_starts_waits_for_etcd(tmp_path):
+    etcd = Etcd(tmp_path / "etcd", count=2)
+    member = ["--etcd", etcd.endpoints]
+    coordinator = Server(tmp_path / "coordinator", *member, "--cluster", "127.0.0.1:0", role="coordinator")
+    executors = [Executor(tmp_path / f"executor-{number}", None, *member) for number in range(3)]
+    early = [coordinator, *executors[:2]]
+
+    def is_waiting(process):
+        lines = [line for line in process.log if "waiting for etcd" in line]
+        return lines and "CLUSTER_STATE_UNAVAILABLE" in lines[0] and etcd.members[0].client in lines[0]
+
+    try:
+        for process in early:
+            process.spawn()
+        assert eventually(lambda: all(is_waiting(process) for process in early), 10)
+        assert "refused" in executors[0].text()
+        started = time.monotonic()
+        assert executors[1].stop() == 0 and time.monotonic() - started < 2
+        etcd.start()
+        for process in [coordinator, executors[0]]:
+            process.wait_until_ready()
+            assert "etcd answers" in process.text() and process.text().count("waiting for etcd") < 5
+
+        # One server of two has no leader.
+        etcd.members[1].kill()
+        executors[2].spawn()
+        assert eventually(lambda: is_waiting(executors[2]), 15)
+        assert executors[2].process.poll() is None and executors[2].ready is None
+        etcd.members[1].start()
+        executors[2].wait_until_ready()
+        assert eventually(lambda: coordinator.value("SELECT count(*) FROM system.nodes") == 3, 10)
+    finally:
+        for process in [coordinator, *executors]:
+            if process.process is not None:
+                process.kill()
+        etcd.stop()
+
+
+def test_an_etcd_without_space(tmp_path, failure):
+    """It answers, and takes nothing: whoever changes something finds that out once, and then goes on alone."""
+    with Etcd(tmp_path / "etcd", count=1, space_bytes=4_000_000) as etcd:
+        with Server(tmp_path / "coordinator", "--etcd", etcd.endpoints, "--cluster", "127.0.0.1:0", role="coordinator") as server:
+            server.rows("CREATE SCHEMA lake.before")
+            claims = len(etcd.keys("/nunatak/claims/"))
+            assert claims > 0
+            etcd.fill()
+            assert "database space exceeded" in failure(server, "CREATE CATALOG one USING hadoop WITH (warehouse = 'file:///nowhere')")
+            for name in ["first", "second"]:
+                # So long coordinators leave an etcd alone that has failed.
+                time.sleep(2.1)
+                server.rows(f"CREATE SCHEMA lake.{name}")
+            etcd.make_space()
+            time.sleep(2.1)
+            server.rows("CREATE SCHEMA lake.last")
+            assert len(etcd.keys("/nunatak/claims/")) > claims
 
 
 @pytest.fixture(params=PROGRAMS)
@@ -542,7 +615,10 @@ def test_tls_certificates_and_users(secured, tmp_path, monkeypatch, failure):
 
     def refused(role, path):
         doors = ["--flight", "127.0.0.1:0", "--http", "127.0.0.1:0"] if role == "coordinator" else []
+        started = time.monotonic()
         done = nunatak(role, "--config", path, "--data-dir", tmp_path / "x", "--cluster", "127.0.0.1:0", *doors)
+        # What does not pass by itself is not waited for.
+        assert time.monotonic() - started < 10, done.stderr
         assert done.returncode == 2 and done.stdout == "", (done.returncode, done.stdout)
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1, done.stderr
@@ -557,7 +633,16 @@ def test_tls_certificates_and_users(secured, tmp_path, monkeypatch, failure):
     expired = config("expired", cert=etcd.files / "expired.crt", key=etcd.files / "expired.key")
     assert "etcd cannot be reached to list the members: https://127.0.0.1" in (text := refused("coordinator", expired)) and "etcd.cert" in text, text
     assert "etcd.ca: file '/nowhere' cannot be read" in refused("coordinator", config("no_ca", ca="/nowhere"))
-    nowhere = config("nowhere", endpoints=f"https://127.0.0.1:{free_port()}")
+    etcd.ctl("role", "add", "reader")
+    etcd.ctl("role", "grant-permission", "reader", "--prefix=true", "read", "/nunatak/")
+    etcd.ctl("user", "add", "reader:enginepw")
+    etcd.ctl("user", "grant-role", "reader", "reader")
+    assert "does not let user reader write a member" in refused("executor", config("reader", user="reader"))
+    stranger = config("stranger", ca=etcd.files / "root.crt")
+    assert "etcd cannot be reached to list the members: https://127.0.0.1" in (text := refused("executor", stranger)) and "etcd.ca" in text, text
+    other_key = config("other_key", key=etcd.files / "root.key")
+    assert "cannot be connected to" in (text := refused("executor", other_key)) and "etcd.key" in text, text
+    nowhere = config("nowhere", endpoints=f"https://127.0.0.1:{free_port()}", start_wait="1s")
     for role in ["coordinator", "executor"]:
         text = refused(role, nowhere)
         assert "etcd cannot be reached to list the members: https://127.0.0.1" in text and "refused" in text

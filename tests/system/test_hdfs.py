@@ -40,6 +40,7 @@ def cluster(tmp_path_factory, hdfs, proxy):
         + hadoop("by_files", f"{hdfs.uri}/lakes", {"hdfs.config-dir": hdfs.active.folder / "etc"})
         + hadoop("by_address", f"hdfs://{hdfs.rpc[0]}/lakes", {})
         + hadoop("of_bob", f"{hdfs.uri}/lakes", hdfs.settings | {"hdfs.user": "bob"})
+        + hadoop("impatient", f"{hdfs.uri}/lakes", hdfs.settings | {"hdfs.retry.timeout-ms": 6000})
         + hadoop("slow", f"hdfs://{proxy.address}/slow", {"hdfs.request-timeout-ms": 1000})
     )
     cluster = Cluster(folder, "--config", config, executors=2, slots=1).start()
@@ -86,6 +87,38 @@ def test_metadata_that_may_not_be_written(cluster, hdfs, failure):
     hdfs.give("/lakes/owned/t/data", "bob")
     text = failure(cluster, "INSERT INTO of_bob.owned.t VALUES (2)")
     assert "STORAGE_ACCESS_DENIED: storage refused access to" in text and "/owned/t/metadata/" in text and "user=bob" in text, text
+
+
+def test_a_quota_that_is_used_up(cluster, hdfs, failure):
+    """Where there is no room for the metadata of a commit, it has certainly not happened, and nothing is left of it."""
+    cluster.rows("CREATE SCHEMA lakes.small")
+    cluster.rows("CREATE TABLE lakes.small.t AS SELECT 1 AS a")
+    before = hdfs.files("/lakes/small")
+    # The schema, three folders of the table, what is in them, and three files of a change: data, manifest and list.
+    hdfs.administer("-setQuota", str(4 + len(before) + 3), "/lakes/small")
+    text = failure(cluster, "INSERT INTO lakes.small.t VALUES (2)")
+    assert "ICEBERG_FILESYSTEM_ERROR: there is no space left" in text and "v2.metadata.json" in text and "dfsadmin -setQuota" in text, text
+    assert sorted(hdfs.files("/lakes/small")) == sorted(before)
+    hdfs.administer("-clrQuota", "/lakes/small")
+    cluster.rows("INSERT INTO lakes.small.t VALUES (3)")
+    assert sorted(cluster.rows("SELECT a FROM lakes.small.t")) == [(1,), (3,)]
+
+
+def test_safe_mode(cluster, hdfs, failure):
+    """Tables are read, and changes fail once it was waited for."""
+    cluster.rows("CREATE SCHEMA lakes.safe")
+    cluster.rows("CREATE TABLE lakes.safe.t AS SELECT 1 AS a")
+    hdfs.administer("-safemode", "enter")
+    try:
+        assert cluster.rows("SELECT a FROM impatient.safe.t") == [(1,)]
+        started = time.monotonic()
+        text = failure(cluster, "INSERT INTO impatient.safe.t VALUES (2)")
+        assert "STORAGE_UNAVAILABLE" in text and "takes no changes now" in text and "-safemode get" in text, text
+        assert time.monotonic() - started < 11
+    finally:
+        hdfs.administer("-safemode", "leave")
+    cluster.rows("INSERT INTO impatient.safe.t VALUES (3)")
+    assert sorted(cluster.rows("SELECT a FROM lakes.safe.t")) == [(1,), (3,)]
 
 
 def test_a_namenode_that_says_nothing(cluster, proxy):

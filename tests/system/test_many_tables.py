@@ -169,8 +169,6 @@ def test_a_catalog_that_is_down(server, failure):
     for table in ("schemata", "tables", "columns", "views"):
         error = failure(server, f"SELECT * FROM dead.information_schema.{table} WHERE 1 = 1")
         assert "CATALOG_UNAVAILABLE" in error and "127.0.0.1:9" in error, error
-    # A statement that names a catalog asks it, whatever has failed there before.
-    assert ("many",) in server.rows("SHOW SCHEMAS FROM remote")
     with server.connect() as connection:
         found = connection.adbc_get_objects(depth="db_schemas", db_schema_filter="many").read_all().to_pylist()
     assert {catalog["catalog_name"] for catalog in found if catalog["catalog_db_schemas"]} == {"lake", "folders", "remote"}

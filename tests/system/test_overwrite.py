@@ -141,7 +141,7 @@ def test_create_or_replace(server, spark, mode, version):
 
 def test_replace_beside_writers(server):
     """A table is replaced as it is then, whatever others have made of it, and its history has all of that."""
-    server.rows(f"CREATE TABLE swapped WITH ({RETRIES}) AS SELECT 0 AS id, 'none' AS name")
+    server.rows(f"CREATE TABLE swapped WITH ({RETRIES}) AS SELECT BIGINT '0' AS id, 'none' AS name")
 
     def replace(number):
         for step in range(6):

@@ -3,6 +3,7 @@
 import datetime
 import json
 import pathlib
+from collections import defaultdict
 from decimal import Decimal
 
 import pytest
@@ -449,8 +450,12 @@ def test_sort_orders_that_have_changed(server, spark, version):
         path = server.rows(f'SELECT max("$path") FROM {table} WHERE id >= {1000 * number}')[0][0]
         assert spark.rows(f"SELECT sort_order_id FROM {table}.files WHERE file_path = '{path}'") == [(number % 4,)], order
         assert alike(server, spark, f"SELECT count(*), count(name), sum(id), max(name) FROM {table}")[0][0] == 80 * number
-    written = [name for (name,) in spark.rows(f"SELECT name FROM {table} WHERE id BETWEEN 2000 AND 2029 ORDER BY _pos")]
-    assert written == sorted((name for name in written if name), reverse=True) + [None] * 6
+    written = defaultdict(list)
+    for path, name in spark.rows(f"SELECT _file, name FROM {table} WHERE id BETWEEN 2000 AND 2029 ORDER BY _file, _pos"):
+        written[path].append(name)
+    assert sum(map(len, written.values())) == 30
+    for names in written.values():
+        assert names == sorted((name for name in names if name), reverse=True) + [None] * names.count(None)
     alike(server, spark, f"SELECT id, name FROM {table} WHERE name > 'n3' AND id % 4 = 1 ORDER BY name, id LIMIT 20")
     spark.rows(f"ALTER TABLE {table} DROP COLUMN extra")
     assert alike(server, spark, f"SELECT count(*), max(id) FROM {table} WHERE name = 'n1'")[0][1] == 4021

@@ -176,6 +176,31 @@ def test_two_catalogs_over_one_warehouse(server, failure, minio, tmp_path):
     assert server.rows("SELECT a FROM common_rows.s.a") == [(7,)]
 
 
+@pytest.mark.parametrize("others", [3, 4])
+def test_a_writer_that_stood_still_takes_nothing_back(server, minio, others):
+    """Others have made its version meanwhile, gone on from there, and deleted it: its place is free."""
+    with HttpProxy(minio.endpoint) as proxy:
+        for name, endpoint in [("slow", proxy.endpoint), ("quick", minio.endpoint)]:
+            create(server, f"{name}_{others}", "hadoop", minio.settings | {"s3.endpoint": endpoint, "warehouse": f"s3://lake/still_{others}"})
+        slow, quick = (f"{name}_{others}.s.t" for name in ("slow", "quick"))
+        server.rows(f"CREATE SCHEMA quick_{others}.s")
+        properties = "ARRAY['write.metadata.delete-after-commit.enabled', 'write.metadata.previous-versions-max'], ARRAY['true', '1']"
+        server.rows(f"CREATE TABLE {quick} (a bigint) WITH (extra_properties = MAP({properties}))")
+        stood = []
+
+        def answer(method, path, *_):
+            if method == "PUT" and path.endswith("/metadata/v2.metadata.json") and not stood:
+                stood.append(path)
+                for value in range(others):
+                    server.rows(f"INSERT INTO {quick} VALUES ({value})")
+
+        proxy.answer = answer
+        server.rows(f"INSERT INTO {slow} VALUES (100)")
+        assert stood and server.rows(f"SELECT a FROM {quick} ORDER BY a") == [(value,) for value in [*range(others), 100]]
+        for name in ("slow", "quick"):
+            server.rows(f"DROP CATALOG {name}_{others}")
+
+
 def test_a_store_that_overwrites_is_none_for_folders(server, failure, minio, objects):
     """A hadoop catalog is safe only where one of all writers makes a version; some servers pass over the condition that S3 has for it."""
     settings = minio.settings | {"warehouse": "s3://lake/overwritten"}

@@ -115,6 +115,11 @@ pub trait Catalog: Debug + Send + Sync {
     /// meets the files of its namesake.
     async fn stage_location(&self, name: &TableName) -> Result<String>;
 
+    /// Whether nobody else writes to the place that [`Catalog::stage_location`] gives. Others that make a table of the same name do, where its place follows from that.
+    fn stages_apart(&self) -> bool {
+        true
+    }
+
     /// Whether a new table may lie at a place that its statement names, by the rules of the catalog.
     ///
     /// Errors: `NOT_SUPPORTED` where a table's place follows from its name.

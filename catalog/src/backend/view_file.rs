@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::metadata_file::{invalid, parse, read};
 use crate::error::from_iceberg;
-use crate::spec::{Schema, ViewMetadata};
+use crate::spec::{NestedFieldRef, Schema, ViewMetadata};
 use crate::storage::Storage;
 use crate::table::{TableName, View};
 
@@ -61,11 +61,15 @@ pub(super) fn view(name: &TableName, catalog: &str, metadata: &ViewMetadata) -> 
     let texts: Vec<_> = version.representations().iter().map(|ViewRepresentation::Sql(text)| text).collect();
     let text = texts.iter().find(|text| text.dialect.eq_ignore_ascii_case(DIALECT)).or(texts.first());
     let text = text.ok_or_else(|| Error::new(Code::InvalidView, format!("view '{name}' has no text")))?;
-    let schema = metadata.schema_by_id(version.schema_id());
+    let fields: &[NestedFieldRef] = match metadata.schema_by_id(version.schema_id()) {
+        Some(schema) => schema.as_struct().fields(),
+        None => &[],
+    };
     Ok(View {
         name: name.clone(),
         sql: text.sql.clone(),
-        columns: schema.map_or_else(Vec::new, |schema| schema.as_struct().fields().iter().map(|field| field.name.clone()).collect()),
+        columns: fields.iter().map(|field| field.name.clone()).collect(),
+        column_comments: fields.iter().filter_map(|field| Some((field.name.clone(), field.doc.clone()?))).collect(),
         default_catalog: version.default_catalog().cloned().unwrap_or_else(|| catalog.to_owned()),
         default_schema: version.default_namespace().clone().inner().join("."),
         comment: metadata.properties().get(COMMENT).cloned(),

@@ -12,6 +12,7 @@ use super::row_delta::RowDelta;
 use super::snapshot::{self, Appended, shape_changed};
 use crate::backend::Catalog;
 use crate::backend::update;
+use crate::snapshot::read_list;
 use crate::spec::{DataFile, Operation, TableMetadata};
 use crate::table::Table;
 
@@ -40,6 +41,17 @@ pub async fn append_to_staged(staged: &Table, files: Vec<DataFile>, summary: BTr
         producer.clean_up().await;
     }
     made
+}
+
+/// Deletes what [`append_to_staged`] has written for a table that was not created after all: its manifests and their list. Data files are the caller's to delete.
+pub async fn discard_staged(staged: &Table, metadata: &TableMetadata) {
+    let Some(snapshot) = metadata.current_snapshot() else { return };
+    let mut files = vec![snapshot.manifest_list().to_owned()];
+    match read_list(&staged.storage, snapshot.manifest_list(), metadata.format_version()).await {
+        Ok(manifests) => files.extend(manifests.into_iter().map(|manifest| manifest.manifest_path)),
+        Err(error) => tracing::warn!(table = %staged.name, %error, "manifests of a table that was not created were left behind"),
+    }
+    delete_files(&staged.storage, &files).await;
 }
 
 async fn stage(staged: &Table, producer: &mut Producer, files: Vec<DataFile>, summary: &BTreeMap<String, String>) -> Result<TableMetadata> {

@@ -16,7 +16,7 @@ mod summary;
 
 use nunatak_core::Error;
 
-pub use append::{append, append_to_staged};
+pub use append::{append, append_to_staged, discard_staged};
 pub use cherry_pick::{WAP_ID, cherry_pick, waiting};
 pub(crate) use manifests::MANIFEST_TARGET_BYTES;
 pub use manifests::{RewrittenManifests, rewrite_manifests, small_manifests};

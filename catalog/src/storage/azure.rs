@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nunatak_core::{Code, Error, Result};
-use object_store::ObjectStore;
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder};
 
 use super::client::{Properties, unusable};
 
@@ -29,7 +28,7 @@ pub(super) const PROPERTIES: [&str; 11] = [
 /// container alone will do.
 ///
 /// Errors: `CONFIGURATION_INVALID` for a property that has no meaning, `ICEBERG_FILESYSTEM_ERROR` for a location without an account.
-pub(super) fn build(authority: &str, properties: &BTreeMap<String, String>) -> Result<Arc<dyn ObjectStore>> {
+pub(super) fn build(authority: &str, properties: &BTreeMap<String, String>) -> Result<Arc<MicrosoftAzure>> {
     let properties = Properties::new(properties, "adls");
     let (container, host) = match authority.split_once('@') {
         Some((container, host)) => (container, Some(host)),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nunatak_core::Result;
-use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
-use object_store::{ObjectStore, StaticCredentialProvider};
+use object_store::StaticCredentialProvider;
+use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
 
 use super::client::{Properties, unusable};
 
@@ -24,7 +24,7 @@ pub(super) const PROPERTIES: [&str; 7] = [
 /// The store of one bucket.
 ///
 /// Errors: `CONFIGURATION_INVALID` for a property that has no meaning.
-pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>) -> Result<Arc<dyn ObjectStore>> {
+pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>) -> Result<Arc<GoogleCloudStorage>> {
     let properties = Properties::new(properties, "gcs");
     let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
     properties.check_headers(&["oauth2.token"])?;

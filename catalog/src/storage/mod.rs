@@ -11,6 +11,7 @@ pub mod error;
 mod exclusive;
 mod file_io;
 mod gcs;
+mod handed_out;
 mod hdfs;
 mod local;
 mod location;
@@ -35,16 +36,19 @@ use futures::{StreamExt, TryStreamExt};
 use nunatak_core::{Code, Error, Result};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use url::Url;
 
+pub use handed_out::FileContent;
 pub use location::Location;
 pub use metered::{StoreMetrics, StoreUse};
 pub use properties::StorageProperties;
 pub use storages::{Storages, Used};
 
+use handed_out::signing;
 use hdfs::HdfsStore;
 use metered::MeteredStore;
 use signer::S3Signer;
@@ -61,6 +65,8 @@ struct Store {
     objects: Arc<dyn ObjectStore>,
     /// The same if it is a file system of HDFS, which has folders.
     hdfs: Option<Arc<HdfsStore>>,
+    /// The same if it signs addresses by which others read files of it.
+    signs: Option<Arc<dyn Signer>>,
     /// What was asked of it; nothing is counted of local files.
     metrics: Arc<StoreMetrics>,
     /// Whether of all that make the same file one succeeds, once that is known.
@@ -337,6 +343,32 @@ impl Storage {
         }
     }
 
+    /// Removes a folder and those below it that have no file in them.
+    pub async fn remove_empty_folders(&self, location: &str) -> Result<()> {
+        if !self.has_folders(location)? {
+            return Ok(());
+        }
+        // Each comes after the one that it lies in.
+        let mut folders = vec![location.trim_end_matches('/').to_owned()];
+        let (mut looked, mut with_files) = (0, Vec::new());
+        while let Some(folder) = folders.get(looked).cloned() {
+            let content = self.list_folder(&folder).await?.unwrap_or_default();
+            folders.extend(content.folders.iter().map(|name| format!("{folder}/{name}")));
+            if !content.files.is_empty() {
+                with_files.push(folder);
+            }
+            looked += 1;
+        }
+        for folder in folders.iter().rev() {
+            let is_within =
+                |file_folder: &String| file_folder.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if !with_files.iter().any(is_within) {
+                self.remove_empty_folder(folder).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes files. One that is already gone is no error; all others are tried before the first error is returned.
     pub async fn delete_files(&self, locations: &[String]) -> Result<()> {
         let deletes = locations.iter().map(|location| {
@@ -394,13 +426,13 @@ impl Storage {
         let (properties, authority) = (self.properties.as_map(), location.authority());
         let (url, metrics) = (self.url(location)?, Arc::new(StoreMetrics::default()));
         if location.is_local() {
-            return Ok(Store { url, objects: Arc::new(LocalFileSystem::new()), hdfs: None, metrics, is_exclusive: Arc::default() });
+            return Ok(Store { url, objects: Arc::new(LocalFileSystem::new()), hdfs: None, signs: None, metrics, is_exclusive: Arc::default() });
         }
-        let mut hdfs = None;
+        let (mut hdfs, mut signs) = (None, None);
         let objects: Arc<dyn ObjectStore> = match location.scheme() {
-            "s3" => s3::build(authority, properties, self.credentials.as_ref())?,
-            "gs" => gcs::build(authority, properties)?,
-            "abfs" => azure::build(authority, properties)?,
+            "s3" => signing(s3::build(authority, properties, self.credentials.as_ref())?, &mut signs),
+            "gs" => signing(gcs::build(authority, properties)?, &mut signs),
+            "abfs" => signing(azure::build(authority, properties)?, &mut signs),
             "hdfs" => Arc::clone(hdfs.insert(hdfs::build(authority, properties)?)) as _,
             _ => {
                 return Err(Error::new(
@@ -412,8 +444,10 @@ impl Storage {
                 ));
             }
         };
+        // Whoever has requests signed by another has nothing to sign addresses with.
+        let signs = signs.filter(|_| !properties.contains_key(remote_signer::ENDPOINT));
         let objects = Arc::new(MeteredStore::new(objects, client::requests_max(properties)?, Arc::clone(&metrics)));
-        Ok(Store { url, objects, hdfs, metrics, is_exclusive: Arc::default() })
+        Ok(Store { url, objects, hdfs, signs, metrics, is_exclusive: Arc::default() })
     }
 
     /// What signs requests to the bucket of a location for others.

@@ -8,7 +8,7 @@ use nunatak_core::config::without_password;
 use nunatak_core::{Code, Error, Result, Retry};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider, Checksum};
 use object_store::client::ReqwestConnector;
-use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{Certificate, ClientOptions, RetryConfig};
 use url::Url;
 
 use super::assumed_role::{AssumedRole, Role};
@@ -45,7 +45,7 @@ const REGION: &str = "us-east-1";
 /// The store of one bucket, with `renewed` credentials if there are some.
 ///
 /// Errors: `CONFIGURATION_INVALID` for a property that has no meaning.
-pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>, renewed: Option<&Arc<RenewedCredentials>>) -> Result<Arc<dyn ObjectStore>> {
+pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>, renewed: Option<&Arc<RenewedCredentials>>) -> Result<Arc<AmazonS3>> {
     let builder = configured(bucket, properties, renewed)?;
     let builder = match RemoteSigner::new(properties)? {
         Some(signer) => builder.with_skip_signature(true).with_http_connector(CheckingConnector(SigningConnector::new(signer))),
@@ -184,7 +184,7 @@ fn certificates(path: &str) -> Result<Vec<Certificate>> {
 mod tests {
     use super::*;
 
-    fn built(properties: &[(&str, &str)]) -> Result<Arc<dyn ObjectStore>> {
+    fn built(properties: &[(&str, &str)]) -> Result<Arc<AmazonS3>> {
         build("b", &properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), None)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use nunatak_core::{Code, Error, Result};
@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::backend::rest::client::{Call, Client, parse_uri};
 use crate::backend::rest::messages::VendedCredentials;
+use crate::shared_failure::SharedFailure;
 
 /// Where new credentials are to be had (Java: `AwsClientProperties.REFRESH_CREDENTIALS_ENDPOINT`): an address of the catalog's server.
 pub(crate) const ENDPOINT: &str = "client.refresh-credentials-endpoint";
@@ -66,6 +67,7 @@ pub(super) struct RenewedCredentials {
     current: RwLock<Current>,
     /// Held by the one who asks for all.
     client: Mutex<Option<Client>>,
+    failure: SharedFailure,
 }
 
 struct Current {
@@ -96,6 +98,7 @@ impl RenewedCredentials {
             client_properties: of_client.collect(),
             current: RwLock::new(Current::new(properties)?),
             client: Mutex::new(None),
+            failure: SharedFailure::default(),
         }))
     }
 
@@ -149,11 +152,12 @@ impl CredentialProvider for RenewedCredentials {
         if let Some(good) = self.good() {
             return Ok(good);
         }
+        let wanted = Instant::now();
         let mut client = self.client.lock().await;
         if let Some(good) = self.good() {
             return Ok(good);
         }
-        let renewed = self.renew(&mut client).await;
+        let renewed = self.failure.share(wanted, self.renew(&mut client)).await;
         let mut current = self.current.write();
         match renewed {
             Ok(()) => {}

@@ -6,6 +6,7 @@
 
 mod choice;
 mod connections;
+mod cuts;
 mod fault_tolerant;
 mod local;
 mod members;

@@ -39,6 +39,7 @@ use url::Url;
 
 use super::choice::no_executors;
 use super::connections::{self, Connections};
+use super::cuts::sort_again;
 use super::members::{Members, Needed};
 use super::own_buffers::copied;
 use super::rows::{self, Attempt};
@@ -143,7 +144,7 @@ impl Pipelined {
         let executors = addressed(executors)?;
         let (connections, failed) = self.connections.of_attempt(&executors);
         let workers = Workers(executors.into_iter().map(|(url, _)| url).collect());
-        let plan = with_own_buffers(plan, state.config().batch_size()).map_err(from_datafusion)?;
+        let plan = sort_again(plan).and_then(|plan| with_own_buffers(plan, state.config().batch_size())).map_err(from_datafusion)?;
         let state = SessionStateBuilder::new_from_existing(state.clone())
             .with_query_planner(Arc::new(Planned(plan)))
             .with_distributed_worker_resolver(workers.clone())

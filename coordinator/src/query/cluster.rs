@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use async_trait::async_trait;
 use nunatak_catalog::storage::{Storages, StoreUse, Used};
 use nunatak_core::config::Etcd;
 use nunatak_core::{Error, Result};
-use nunatak_engine::sql::SystemTables;
+use nunatak_engine::sql::{RUNTIME_QUERIES, RUNTIME_TASKS, RUNTIME_TRANSACTIONS, SystemTables};
 use nunatak_state::{
     CatalogFile, CatalogStore, ClusterState, CoordinatorMember, EmbeddedSessions, EmbeddedState, EtcdCatalogs, EtcdSessions, EtcdState, Membership,
     SESSION_IDLE_MAX, SessionStore, advertised_host, authority,
@@ -17,7 +18,7 @@ use nunatak_state::{
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::{Catalogs, Options};
+use super::{Catalogs, Options, Queries, Transactions, runtime_tables};
 use crate::jobs::maintenance::Journal;
 
 /// How long a member is taken for alive after it was heard of last, where this process keeps the state. Heartbeats come each second.
@@ -84,19 +85,38 @@ pub(super) struct ServerTables {
     pub(super) storages: Arc<Storages>,
     /// Set when they are opened.
     pub(super) catalogs: Arc<OnceLock<Weak<Catalogs>>>,
+    pub(super) queries: Queries,
+    pub(super) transactions: Transactions,
 }
 
+#[async_trait]
 impl SystemTables for ServerTables {
     fn names(&self) -> &[&'static str] {
         &["catalogs", "maintenance", "nodes", "storage"]
     }
 
-    fn table(&self, catalog: &str, name: &str) -> Option<Result<RecordBatch>> {
+    async fn table(&self, catalog: &str, name: &str) -> Option<Result<RecordBatch>> {
+        match name {
+            RUNTIME_QUERIES => Some(runtime_tables::queries(&self.queries.everywhere().await)),
+            RUNTIME_TASKS => Some(runtime_tables::tasks(&self.queries.everywhere().await)),
+            "maintenance" => self.journal.table(catalog, name).await,
+            _ => self.of_this_process(name),
+        }
+    }
+}
+
+impl ServerTables {
+    /// A table for which nobody is asked.
+    fn of_this_process(&self, name: &str) -> Option<Result<RecordBatch>> {
         match name {
             "catalogs" => self.catalogs.get().and_then(Weak::upgrade).map(|all| catalogs(&all)),
-            "nodes" => Some(nodes(&self.membership.borrow())),
+            "nodes" => {
+                let membership = self.membership.borrow();
+                Some(nodes(&membership))
+            }
             "storage" => Some(storage(&self.storages.uses())),
-            _ => self.journal.table(catalog, name),
+            RUNTIME_TRANSACTIONS => Some(runtime_tables::transactions(&self.transactions.all())),
+            _ => None,
         }
     }
 }

@@ -115,6 +115,10 @@ impl Catalog for DeferredCatalog {
         self.catalog().await?.stage_location(name).await
     }
 
+    fn stages_apart(&self) -> bool {
+        self.opened.get().is_none_or(|catalog| catalog.stages_apart())
+    }
+
     fn check_location(&self, name: &TableName, location: &str) -> Result<()> {
         self.opened.get().map_or(Ok(()), |catalog| catalog.check_location(name, location))
     }

@@ -27,7 +27,7 @@ impl Coordinator {
         let engine = self.catalogs.engine();
         let asked = catalogs_of(&engine, catalog);
         let lists: Vec<_> = asked.iter().map(|one| schemas_like(engine.health(), one, catalog.is_none(), pattern)).collect();
-        let mut found = answers(engine.health(), &asked, join_all(lists).await, catalog)?;
+        let mut found = answers(&asked, join_all(lists).await, catalog)?;
         found.sort();
         Ok(found)
     }
@@ -37,7 +37,7 @@ impl Coordinator {
         let engine = self.catalogs.engine();
         let asked = catalogs_of(&engine, filter.catalog.as_deref());
         let lists: Vec<_> = asked.iter().map(|catalog| self.tables_of(engine.health(), catalog, filter)).collect();
-        let found = answers(engine.health(), &asked, join_all(lists).await, filter.catalog.as_deref())?;
+        let found = answers(&asked, join_all(lists).await, filter.catalog.as_deref())?;
         let mut found: Vec<TableInfo> = found.into_iter().map(|(_, table)| table).collect();
         found.sort_by(|left, right| (&left.catalog, &left.schema, &left.name).cmp(&(&right.catalog, &right.schema, &right.name)));
         Ok(found)
@@ -49,12 +49,11 @@ impl Coordinator {
             return Ok(Vec::new());
         }
         let schemas = schemas_like(health, catalog, filter.catalog.is_none(), filter.schema_pattern.as_deref()).await?;
-        let catalog = catalog.as_ref();
-        let mut found = relations(catalog, &schemas, &kinds).await?;
+        let mut found = relations(health, catalog, &schemas, &kinds).await?;
         found.retain(|relation| like_matches(filter.table_pattern.as_deref(), &relation.name.table));
         let columns: Vec<Option<SchemaRef>> = match filter.with_columns {
             true => {
-                let loads: Vec<_> = found.iter().map(|relation| self.columns(catalog, relation)).collect();
+                let loads: Vec<_> = found.iter().map(|relation| self.columns(health, catalog, relation)).collect();
                 stream::iter(loads).buffered(ASKED_MAX).try_collect().await?
             }
             false => vec![None; found.len()],
@@ -70,13 +69,13 @@ impl Coordinator {
     }
 
     /// The columns of a table or view; `None` when it is gone or can't be read or planned any more: a listing goes on without them.
-    async fn columns(&self, catalog: &dyn Catalog, relation: &Relation) -> Result<Option<SchemaRef>> {
+    async fn columns(&self, health: &CatalogHealth, catalog: &Arc<dyn Catalog>, relation: &Relation) -> Result<Option<SchemaRef>> {
         let name = &relation.name;
         match relation.kind {
             RelationKind::Table => {
-                let Some(table) = listed_table(catalog, name).await? else { return Ok(None) };
+                let Some(table) = listed_table(health, catalog, name).await? else { return Ok(None) };
                 let schema = table_schema(table.metadata.current_schema());
-                schema.map(|schema| Some(outward_table_schema(schema.as_ref()))).or_else(|error| left_out(catalog, name, error))
+                schema.map(|schema| Some(outward_table_schema(schema.as_ref()))).or_else(|error| left_out(catalog.as_ref(), name, error))
             }
             RelationKind::View => {
                 let session = Session::new("", catalog.name(), Some(name.namespace.clone()));
@@ -96,12 +95,12 @@ fn catalogs_of(engine: &EngineContext, named: Option<&str>) -> Vec<Arc<dyn Catal
 }
 
 /// What catalogs have answered, each part with the catalog's name. Who asks for all of them is not to miss what the others have when one fails.
-fn answers<T>(health: &CatalogHealth, asked: &[Arc<dyn Catalog>], answers: Vec<Result<Vec<T>>>, named: Option<&str>) -> Result<Vec<(String, T)>> {
+fn answers<T>(asked: &[Arc<dyn Catalog>], answers: Vec<Result<Vec<T>>>, named: Option<&str>) -> Result<Vec<(String, T)>> {
     let mut found = Vec::new();
     for (catalog, answer) in asked.iter().zip(answers) {
         match answer {
             Ok(answer) => found.extend(answer.into_iter().map(|one| (catalog.name().to_owned(), one))),
-            Err(error) if named.is_none() => health.leave_out(catalog, &error),
+            Err(error) if named.is_none() => CatalogHealth::leave_out(catalog.as_ref(), &error),
             Err(error) => return Err(error),
         }
     }

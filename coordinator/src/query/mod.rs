@@ -3,13 +3,17 @@
 mod catalogs;
 mod cluster;
 mod deferred;
+mod listed;
 mod listing;
 mod progress;
 mod registry;
 pub mod rest_server;
+mod runtime_tables;
 mod session;
 mod settings;
+mod spool;
 mod start;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,7 +24,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 use nunatak_catalog::rest_server::MetadataCache;
-use nunatak_core::config::{self, Etcd};
+use nunatak_core::config::{self, Etcd, Spooling};
 use nunatak_core::id::QueryId;
 use nunatak_core::panics::caught_async;
 use nunatak_core::{Error, Result};
@@ -35,11 +39,17 @@ use tracing::{Instrument, info, info_span};
 
 pub use crate::execution::StageProgress;
 pub(crate) use catalogs::Catalogs;
+pub(crate) use listed::Queries;
+pub use listed::{Door, Kill, ListedQuery, ListedTask, killed, millis, tasks};
 pub use nunatak_engine::scan::ScanProgress;
+pub use nunatak_engine::sql::{TYPE_MARK, Zone};
+pub use nunatak_engine::type_name::have_names;
 pub use progress::{Progress, Snapshot};
 pub(crate) use registry::Registry;
-pub use session::{Session, SessionChange};
-pub use settings::{OverwriteMode, PROPERTIES, Property, Settings, check as check_property, check_name};
+pub use session::{InTransaction, Session, SessionChange};
+pub use settings::{OverwriteMode, PROPERTIES, Property, Settings, TIME_ZONE, check as check_property, check_name};
+pub use spool::{FileContent, SegmentName, Spool};
+pub(crate) use transactions::{Transactions, nested as nested_transaction, unknown as unknown_transaction};
 
 use crate::execution::{Execution, Options as ExecutionOptions};
 use crate::jobs::maintenance::{self, Journal};
@@ -57,6 +67,8 @@ pub struct Request {
     pub session: Session,
     /// Values for `?` or `$1` parameters: one row, one column a parameter, in order. `None` when there are none.
     pub parameters: Option<RecordBatch>,
+    /// Whether the door that it comes from lists it, under an id of its own.
+    pub is_listed: bool,
 }
 
 /// What a statement is, as a client has to know before it runs.
@@ -148,8 +160,12 @@ pub struct Options {
     pub local_bytes_max: u64,
     /// How long a listing over all catalogs waits for the first answer of each.
     pub listing_wait: Duration,
+    /// A transaction in which nothing was run for so long is rolled back.
+    pub transaction_idle_max: Duration,
     /// Files that no table needs are never deleted when they are younger than this.
     pub orphan_age_min: Duration,
+    /// Where results lie for clients that fetch them from there.
+    pub spooling: Spooling,
     /// Where the state of the cluster is kept; without it, in this process.
     pub etcd: Option<Etcd>,
     /// Where clients are answered by Flight SQL, which the other members are told.
@@ -167,11 +183,14 @@ pub struct Coordinator {
     pub(crate) execution: Execution,
     pub(crate) options: Arc<Options>,
     pub(crate) running: Registry,
+    pub(crate) queries: Queries,
+    pub(crate) transactions: Transactions,
     pub(crate) journal: Arc<Journal>,
     rest_metadata: MetadataCache,
     state: Arc<dyn ClusterState>,
     announcer: Arc<Announcer>,
     sessions: Arc<dyn SessionStore>,
+    spool: Option<Spool>,
     /// Its id as a member of the cluster.
     id: Arc<str>,
     /// Where clients and other members reach its Flight SQL.
@@ -182,21 +201,27 @@ impl Coordinator {
     /// Opens the catalog (and makes it, with its default schema, when it isn't there), sets up the engine, answers the cluster's executors on
     /// `cluster` from then on, and joins the cluster.
     ///
-    /// Errors: `CONFIGURATION_INVALID` when the data directory cannot be written or etcd refuses the user, `CLUSTER_STATE_UNAVAILABLE` when etcd cannot be reached.
+    /// Errors: `CONFIGURATION_INVALID` when the data directory cannot be written or etcd refuses the user, `CLUSTER_STATE_UNAVAILABLE` when etcd does not answer for
+    /// [`Etcd::start_wait`].
     pub async fn start(options: Options, cluster: TcpListener) -> Result<Self> {
         let address = cluster.local_addr().map_err(|error| Error::internal(error.to_string()))?;
         let state = cluster::build_state(options.etcd.as_ref()).await?;
         let own = cluster::own_member(&options, address).await;
         let (engine, opener) = start::build_engine(&options).await?;
         let journal = maintenance::open(options.etcd.as_ref(), &options.data_dir).await?;
+        let (running, transactions) = (Registry::default(), Transactions::new(options.transaction_idle_max));
+        let queries = Queries::new(running.clone(), state.membership(), Arc::from(own.id.as_str()));
         let catalogs_cell = Arc::default();
         let tables = cluster::ServerTables {
             journal: Arc::clone(&journal),
             membership: state.membership(),
             storages: Arc::clone(engine.scan().storages()),
             catalogs: Arc::clone(&catalogs_cell),
+            queries: queries.clone(),
+            transactions: transactions.clone(),
         };
         let engine = Arc::new(engine.with_listing_wait(options.listing_wait).with_system_tables(Arc::new(tables)));
+        let spool = Spool::open(&options.spooling, opener.data_dir(), engine.scan().storages()).await?;
         let store = cluster::build_catalogs(options.etcd.as_ref(), opener.data_dir()).await?;
         let sessions = cluster::build_sessions(options.etcd.as_ref()).await?;
         let catalogs = Catalogs::start(Arc::clone(&engine), &options.catalogs, opener, store).await;
@@ -210,13 +235,16 @@ impl Coordinator {
             engine,
             catalogs,
             execution,
+            running,
+            queries,
+            transactions,
             options: Arc::new(options),
-            running: Registry::default(),
             journal,
             rest_metadata: MetadataCache::default(),
             state,
             announcer,
             sessions,
+            spool,
             id,
             flight,
         })
@@ -230,6 +258,11 @@ impl Coordinator {
     /// The sessions of clients: all coordinators of a cluster have the same.
     pub fn sessions(&self) -> &Arc<dyn SessionStore> {
         &self.sessions
+    }
+
+    /// Where results lie for clients that fetch them from there, if there is such a place.
+    pub fn spool(&self) -> Option<&Spool> {
+        self.spool.as_ref()
     }
 
     /// Its id as a member of the cluster.
@@ -300,13 +333,31 @@ impl Coordinator {
             info!(sql = %for_log(&request.sql), "query is submitted");
             let parsed = computing(|| sql::parse(&request.sql).and_then(|parsed| statement::executed(&request.session, parsed)))?;
             let update_type = parsed.update_type();
-            let context = StatementContext::new(self, &request.session, id.clone(), request.parameters)?;
-            let progress = context.progress();
-            let outcome = statement::run(context, parsed).await?;
+            let inside = self.transactions.enter(&request.session, &parsed)?;
+            let begun = self.running.begin(id.clone(), &request);
+            let planned = async {
+                let context = StatementContext::new(self, &request.session, id.clone(), request.parameters)?;
+                let progress = context.progress();
+                Ok::<_, Error>((progress, statement::run(context, parsed).await?))
+            };
+            let (progress, outcome) = match planned.await {
+                Ok(planned) => planned,
+                Err(error) => {
+                    begun.fail(&error);
+                    if let Some(inside) = inside {
+                        inside.abort();
+                    }
+                    return Err(error);
+                }
+            };
+            let rows = begun.watch(outcome.rows, progress.clone());
             Ok::<_, Error>(Running {
                 kind: outcome.kind,
                 schema: outcome.schema,
-                rows: self.running.watch(id.clone(), outcome.rows),
+                rows: match inside {
+                    Some(inside) => inside.watch(rows),
+                    None => rows,
+                },
                 session_changes: outcome.session_changes,
                 update_type: update_type.filter(|_| outcome.kind == StatementKind::Update),
                 progress,
@@ -327,6 +378,21 @@ impl Coordinator {
         caught_async(prepared).await.unwrap_or_else(|panic| Err(of_query(panic, &id)))
     }
 
+    /// From now on the queries of a front door are listed and killed with the others.
+    pub fn open(&self, door: Arc<dyn Door>) {
+        self.queries.open(door);
+    }
+
+    /// The queries of this coordinator: those that run, and those that have just ended.
+    pub fn queries_here(&self) -> Vec<ListedQuery> {
+        self.queries.here()
+    }
+
+    /// Ends a query of this coordinator, for a user, with a message for its client.
+    pub fn kill_here(&self, id: &str, user: &str, message: &str) -> Kill {
+        self.queries.kill_here(id, user, message)
+    }
+
     /// Cancels a query: its stream then gives `USER_CANCELED`. Whether it was running.
     pub fn cancel(&self, id: &QueryId) -> bool {
         self.running.cancel(id)
@@ -341,13 +407,17 @@ fn of_query(panic: Error, id: &QueryId) -> Error {
 /// The start of a long text, for the log; nothing of one that may have secrets.
 fn for_log(text: &str) -> &str {
     const CHARACTERS_MAX: usize = 500;
-    let start = text.char_indices().nth(CHARACTERS_MAX).map_or(text, |(end, _)| &text[..end]);
+    without_secrets(text.char_indices().nth(CHARACTERS_MAX).map_or(text, |(end, _)| &text[..end]))
+}
+
+/// A text that others may be shown: nothing of one that may have secrets.
+pub fn without_secrets(text: &str) -> &str {
     let mut before = "";
-    for word in start.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()) {
+    for word in text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()) {
         if before.eq_ignore_ascii_case("create") && word.eq_ignore_ascii_case("catalog") {
             return "CREATE CATALOG ...";
         }
         before = word;
     }
-    start
+    text
 }

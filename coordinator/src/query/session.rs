@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
+
 /// A client's session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -15,6 +17,22 @@ pub struct Session {
     pub properties: BTreeMap<String, String>,
     /// The texts of its prepared statements by name; `None` where the client's protocol has another way for them.
     pub prepared: Option<BTreeMap<String, String>>,
+    /// Whether it is in a transaction.
+    pub transaction: InTransaction,
+    /// Where functions of users are looked for, as `SET PATH` says it; `None` where the client, or its protocol, has no place for it.
+    pub path: Option<String>,
+}
+
+/// Whether a session is in a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InTransaction {
+    /// It cannot be: its client, or the protocol, knows none.
+    #[default]
+    Never,
+    /// It is in none.
+    No,
+    /// It is in this one.
+    Yes(Uuid),
 }
 
 /// What a statement changed in its session. The front door applies it to the session that it keeps.
@@ -51,11 +69,45 @@ pub enum SessionChange {
         /// What the statement is called.
         name: String,
     },
+    /// `START TRANSACTION`.
+    StartTransaction {
+        /// Its id.
+        id: Uuid,
+    },
+    /// `COMMIT` or `ROLLBACK`.
+    EndTransaction,
+    /// `SET ROLE`.
+    SetRole {
+        /// The catalog whose role it is, or `system` for the whole server.
+        catalog: String,
+        /// `ALL` or `NONE`.
+        role: &'static str,
+    },
+    /// `SET SESSION AUTHORIZATION user`.
+    SetAuthorization {
+        /// The user.
+        user: String,
+    },
+    /// `RESET SESSION AUTHORIZATION`.
+    ResetAuthorization,
+    /// `SET PATH`.
+    SetPath {
+        /// The path, as SQL has it.
+        path: String,
+    },
 }
 
 impl Session {
     /// A session of `user` with the given defaults.
     pub fn new(user: impl Into<String>, catalog: impl Into<String>, schema: Option<String>) -> Self {
-        Self { user: user.into(), catalog: catalog.into(), schema, properties: BTreeMap::new(), prepared: None }
+        Self {
+            user: user.into(),
+            catalog: catalog.into(),
+            schema,
+            properties: BTreeMap::new(),
+            prepared: None,
+            transaction: InTransaction::Never,
+            path: None,
+        }
     }
 }

@@ -6,8 +6,12 @@ use nunatak_catalog::Branch;
 use nunatak_catalog::spec::MAIN_BRANCH;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
+use nunatak_engine::sql::Zone;
 
 use crate::execution::Mode;
+
+/// The name of the property that says a session's time zone.
+pub const TIME_ZONE: &str = "time_zone";
 
 /// The most partitions that a session may ask for.
 const TASK_CONCURRENCY_MAX: usize = 4_096;
@@ -44,6 +48,7 @@ pub const PROPERTIES: &[Property] = &[
         data_type: "varchar",
         description: "What INSERT OVERWRITE replaces: static (all rows, or those that PARTITION names) or dynamic (the partitions that new rows are in)",
     },
+    Property { name: TIME_ZONE, default: "UTC", data_type: "varchar", description: "The time zone of moments without one, and of the current time" },
     Property {
         name: "wap_branch",
         default: "",
@@ -81,6 +86,8 @@ pub struct Settings {
     pub wap_branch: Option<String>,
     /// The id under which changes wait to be published.
     pub wap_id: Option<String>,
+    /// The time zone.
+    pub time_zone: Zone,
 }
 
 impl Settings {
@@ -113,6 +120,9 @@ impl Settings {
             "insert_overwrite_mode" => self.insert_overwrite_mode = overwrite_mode(&value)?,
             "wap_branch" => self.wap_branch = Some(text.to_owned()).filter(|branch| !branch.is_empty() && branch != MAIN_BRANCH),
             "wap_id" => self.wap_id = Some(text.to_owned()).filter(|id| !id.is_empty()),
+            TIME_ZONE => {
+                self.time_zone = Zone::parse(text).ok_or_else(|| wrong(name, text, "a name such as Europe/Zurich, or an offset such as +02:00"))?;
+            }
             "execution_mode" => self.execution_mode = execution_mode(&value)?,
             "task_concurrency" => self.task_concurrency = task_concurrency(&value)?,
             _ => return Err(unknown(name)),

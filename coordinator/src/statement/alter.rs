@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
-use nunatak_catalog::Table;
 use nunatak_catalog::commit::{change_metadata, ref_updates};
 use nunatak_catalog::evolution::{ColumnChange, evolved, field_at};
 use nunatak_catalog::name_mapping::{NAME_MAPPING, extended};
@@ -11,12 +10,13 @@ use nunatak_catalog::properties::check_places;
 use nunatak_catalog::spec::{
     FormatVersion, NestedField, SortOrder, TableMetadata, TableUpdate, Transform, UnboundPartitionField, UnboundPartitionSpec,
 };
+use nunatak_catalog::{Catalog, Table, View};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::files::OptionValue;
 use nunatak_engine::sql::statement::TableChange;
 
 use super::table_properties::{TableProperties, check, unknown};
-use super::{Outcome, StatementContext};
+use super::{Outcome, StatementContext, view};
 
 pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists: bool, change: &TableChange) -> Result<Outcome> {
     let name = context.resolve(name)?;
@@ -24,10 +24,10 @@ pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists
     let table = match catalog.load_table(&name.in_catalog()).await? {
         Some(table) => table,
         None if if_exists => return Ok(Outcome::done()),
-        None if catalog.load_view(&name.in_catalog()).await?.is_some() => {
-            return Err(Error::new(Code::TableNotFound, format!("'{}' is a view", name.table)));
-        }
         None => {
+            if let Some(view) = catalog.load_view(&name.in_catalog()).await? {
+                return change_view(context, catalog.as_ref(), &view, change).await;
+            }
             let table = context.planner.table(&name).await?;
             return Err(Error::not_supported(format!("'{}' is a branch, and ALTER TABLE changes all of a table's", name.table))
                 .with_hint(format!("name the table alone: {}", table.name)));
@@ -39,6 +39,18 @@ pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists
     }
     change_metadata(catalog.as_ref(), &table, |table| updates(table, change)).await?;
     Ok(Outcome::done())
+}
+
+/// `COMMENT ON COLUMN` is for views as well.
+async fn change_view(context: &StatementContext, catalog: &dyn Catalog, view: &View, change: &TableChange) -> Result<Outcome> {
+    if let TableChange::Column { change, .. } = change
+        && let ColumnChange::Document { path, doc } = change.as_ref()
+        && let [column] = path.as_slice()
+    {
+        view::comment_on_column(context, catalog, view, column, doc.as_deref()).await?;
+        return Ok(Outcome::done());
+    }
+    Err(Error::new(Code::TableNotFound, format!("'{}' is a view", view.name.table)))
 }
 
 /// The change with its default as a value of the column's type.

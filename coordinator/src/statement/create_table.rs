@@ -136,6 +136,8 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
         return Ok(Outcome::done());
     }
     let storage = catalog.staged_storage(&name.in_catalog(), metadata.location()).await?;
+    // Where a place follows from the name, what lies there may be the table of somebody who was faster.
+    let is_apart = catalog.stages_apart();
     let staged = Table::new(name.in_catalog(), Arc::new(metadata), None, storage);
     let input = cast_to_table(plan, &staged)?;
     let writer = insert::writer(&context, &staged, &input).await?;
@@ -143,14 +145,18 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
         let written = insert::write(&context, &writer, &staged).await?;
         let created = async {
             let metadata = commit::append_to_staged(&staged, written.files.clone(), context.summary(&staged)).await?;
-            catalog.create_table(&staged.name, metadata).await
+            let created = catalog.create_table(&staged.name, metadata.clone()).await;
+            if created.as_ref().is_err_and(|error| error.code() != Code::CommitStateUnknown) {
+                commit::discard_staged(&staged, &metadata).await;
+            }
+            created
         };
         match created.await {
             Ok(_) => Ok(Some(written.changed_rows())),
             Err(error) => {
                 insert::discard_unless_unknown(&written, &staged, &error).await;
                 if own_location && error.code() != Code::CommitStateUnknown {
-                    discard_folder(&staged).await;
+                    discard_folder(&staged, is_apart).await;
                 }
                 let lost_race = create.if_not_exists && error.code() == Code::TableAlreadyExists;
                 if lost_race { Ok(Some(0)) } else { Err(error) }
@@ -159,10 +165,12 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
     }))
 }
 
-/// Removes the folder of a table that did not come to be, metadata included. Only for a folder whose name was made here: a place that the user named
-/// may hold more.
-async fn discard_folder(staged: &Table) {
-    if let Err(failure) = staged.storage.delete_folder(staged.metadata.location()).await {
+/// Removes the folder of a table that did not come to be, with whatever is in it if nobody else writes there. Only for a folder whose name was made here: a place that
+/// the user named may hold more.
+async fn discard_folder(staged: &Table, is_apart: bool) {
+    let (storage, location) = (&staged.storage, staged.metadata.location());
+    let removed = if is_apart { storage.delete_folder(location).await } else { storage.remove_empty_folders(location).await };
+    if let Err(failure) = removed {
         warn!(table = %staged.name, %failure, "the files of a table that was not created could not be removed");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
@@ -17,17 +17,33 @@ use super::{COUNT, Outcome, StatementContext, change, insert, parameters};
 use crate::execution::{Choice, Planned};
 
 /// The one column, as Trino names it.
-pub(super) fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("Query Plan", DataType::Utf8, true)]))
+pub(super) fn schema(validate: bool) -> SchemaRef {
+    let field = if validate { Field::new("Valid", DataType::Boolean, true) } else { Field::new("Query Plan", DataType::Utf8, true) };
+    Arc::new(Schema::new(vec![field]))
 }
 
 /// The parameters of what is explained.
 pub(super) async fn prepare(context: &StatementContext, explain: Explain) -> Result<SchemaRef> {
+    if explain.validate && !is_explained(&explain.statement) {
+        return Ok(Arc::new(Schema::empty()));
+    }
     let (plan, _) = logical(context, *explain.statement).await?;
     parameters::schema(&plan)
 }
 
+/// That a statement can be planned, if it has a plan: what it changes, and whether that can be, is looked at when it is run. As in Trino.
+async fn validate(context: &StatementContext, statement: Statement) -> Result<Outcome> {
+    if is_explained(&statement) {
+        logical(context, statement).await?;
+    }
+    let batch = RecordBatch::try_new(schema(true), vec![Arc::new(BooleanArray::from(vec![true]))]);
+    Ok(Outcome::listing(batch.map_err(|error| Error::internal(error.to_string()))?))
+}
+
 pub(super) async fn run(context: StatementContext, explain: Explain) -> Result<Outcome> {
+    if explain.validate {
+        return validate(&context, *explain.statement).await;
+    }
     if explain.analyze && !matches!(*explain.statement, Statement::Query(_)) {
         return analyze_write(context, explain).await;
     }
@@ -140,11 +156,11 @@ fn elapsed(elapsed: Duration) -> String {
 /// A text that is made while it is read.
 fn shown(text: impl Future<Output = Result<String>> + Send + 'static) -> Outcome {
     let shown = async move { batch(&text.await?) };
-    Outcome { rows: futures::stream::once(shown).boxed(), ..Outcome::listing(RecordBatch::new_empty(schema())) }
+    Outcome { rows: futures::stream::once(shown).boxed(), ..Outcome::listing(RecordBatch::new_empty(schema(false))) }
 }
 
 fn batch(text: &str) -> Result<RecordBatch> {
     // Names that were made for the planner hold characters that a terminal should not see.
     let text = text.trim_end().replace(|character: char| character.is_control() && character != '\n', "");
-    RecordBatch::try_new(schema(), vec![Arc::new(StringArray::from(vec![text]))]).map_err(|error| Error::internal(error.to_string()))
+    RecordBatch::try_new(schema(false), vec![Arc::new(StringArray::from(vec![text]))]).map_err(|error| Error::internal(error.to_string()))
 }

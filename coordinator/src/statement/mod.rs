@@ -21,6 +21,7 @@ mod show;
 mod show_create;
 mod show_stats;
 mod table_properties;
+mod transaction;
 mod view;
 
 use std::future::Future;
@@ -34,14 +35,16 @@ use nunatak_core::id::QueryId;
 use nunatak_core::{Error, Result};
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::from_datafusion;
-use nunatak_engine::sql::{Planner, PlannerSession, QualifiedName, Statement};
+use nunatak_engine::sql::{PinnedTables, Planner, PlannerSession, QualifiedName, Statement};
 use nunatak_engine::write::{Sample, WriteTarget};
 
 use self::explain::Analysis;
 pub(crate) use self::prepared::executed;
 pub(crate) use self::procedure::SMALL_BYTES;
 use crate::execution::{Execution, Planned};
-use crate::query::{Catalogs, Coordinator, Options, Prepared, Progress, Registry, RowStream, Session, SessionChange, Settings, StatementKind};
+use crate::query::{
+    Catalogs, Coordinator, Options, Prepared, Progress, Queries, Registry, RowStream, Session, SessionChange, Settings, StatementKind, Transactions,
+};
 
 /// What a statement runs in.
 pub(crate) struct StatementContext {
@@ -54,6 +57,8 @@ pub(crate) struct StatementContext {
     id: QueryId,
     options: Arc<Options>,
     running: Registry,
+    queries: Queries,
+    transactions: Transactions,
     catalogs: Arc<Catalogs>,
     /// Where it is told what its writes have measured, if somebody asks.
     analysis: Option<Arc<Analysis>>,
@@ -66,7 +71,7 @@ impl StatementContext {
         let settings = Settings::from_properties(&session.properties)?;
         let engine = coordinator.catalogs.engine();
         Ok(Self {
-            planner: planner(&engine, session, &settings),
+            planner: planner(&engine, session, &settings, coordinator.transactions.pinned(session)),
             engine,
             execution: coordinator.execution.clone(),
             session: session.clone(),
@@ -75,6 +80,8 @@ impl StatementContext {
             id,
             options: Arc::clone(&coordinator.options),
             running: coordinator.running.clone(),
+            queries: coordinator.queries.clone(),
+            transactions: coordinator.transactions.clone(),
             catalogs: Arc::clone(&coordinator.catalogs),
             analysis: None,
             progress: Progress::default(),
@@ -88,7 +95,7 @@ impl StatementContext {
 
     /// From now on tables are as they are now.
     fn forget_tables(&mut self) {
-        self.planner = planner(&self.engine, &self.session, &self.settings);
+        self.planner = planner(&self.engine, &self.session, &self.settings, self.transactions.pinned(&self.session));
     }
 
     /// What `name` means in this session.
@@ -122,13 +129,16 @@ struct Writer {
     name: String,
 }
 
-fn planner(engine: &Arc<EngineContext>, session: &Session, settings: &Settings) -> Planner {
+fn planner(engine: &Arc<EngineContext>, session: &Session, settings: &Settings, pinned: Option<PinnedTables>) -> Planner {
     let session = PlannerSession {
         user: session.user.clone(),
         catalog: session.catalog.clone(),
         schema: session.schema.clone(),
         partitions: settings.task_concurrency,
         wap_branch: settings.wap_branch(),
+        time_zone: settings.time_zone.name().into_owned(),
+        path: session.path.clone().unwrap_or_default(),
+        pinned,
     };
     Planner::new(engine, session)
 }
@@ -209,6 +219,13 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::SetSession { name, value } => session::set(name, value),
         Statement::ResetSession { name } => session::reset(name),
         Statement::SetTimeZone(zone) => session::set_time_zone(zone),
+        Statement::StartTransaction(modes) => transaction::start(&context, modes),
+        Statement::Commit => transaction::commit(&context),
+        Statement::Rollback => transaction::rollback(&context),
+        Statement::SetRole { role, catalog } => session::set_role(&context, &role, catalog),
+        Statement::SetAuthorization(user) => session::set_authorization(&context, user),
+        Statement::ResetAuthorization => Ok(Outcome::done().with_changes(vec![SessionChange::ResetAuthorization])),
+        Statement::SetPath(path) => session::set_path(&context, &path),
         Statement::Prepare { name, text, .. } => prepared::prepare(&context, name, text),
         Statement::Deallocate { name } => prepared::deallocate(&context, name),
         Statement::DescribePrepared { name, part } => prepared::describe(&context, &name, part).await,
@@ -222,7 +239,10 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         Statement::Query(query) => rows::prepare(context, *query).await,
         Statement::Insert(insert) => insert::prepare(context, *insert).await,
         Statement::Change(change) => change::prepare(context, &change).await,
-        Statement::Explain(explain) => Ok(listing(explain::prepare(context, explain).await?, explain::schema())),
+        Statement::Explain(explain) => {
+            let schema = explain::schema(explain.validate);
+            Ok(listing(explain::prepare(context, explain).await?, schema))
+        }
         Statement::Show(show) => Ok(listing(no_parameters(), show::schema(&show))),
         Statement::Execute(_) => Ok(listing(no_parameters(), procedure::schema())),
         Statement::Call(call) if !procedure::changes_catalog(&call) => Ok(listing(no_parameters(), procedure::schema())),
@@ -248,6 +268,13 @@ pub(crate) async fn prepare(context: &StatementContext, statement: Statement) ->
         | Statement::SetSession { .. }
         | Statement::ResetSession { .. }
         | Statement::SetTimeZone(_)
+        | Statement::StartTransaction(_)
+        | Statement::Commit
+        | Statement::Rollback
+        | Statement::SetRole { .. }
+        | Statement::SetAuthorization(_)
+        | Statement::ResetAuthorization
+        | Statement::SetPath(_)
         | Statement::Prepare { .. }
         | Statement::Deallocate { .. } => Ok(update(no_parameters())),
     }

@@ -10,7 +10,7 @@ use super::{Outcome, StatementContext, parameters};
 use crate::query::{Prepared, StatementKind};
 
 pub(super) async fn run(context: &StatementContext, query: Query) -> Result<Outcome> {
-    let plan = context.planner.plan_query(query).await?;
+    let plan = context.planner.plan_outward(query).await?;
     let plan = context.planner.analyzed(parameters::bind(plan, context.parameters.as_ref())?)?;
     let schema = outward_schema(plan.schema().as_arrow());
     let stream = context.physical_plan(&plan, None).await?.run().await?;
@@ -23,6 +23,6 @@ pub(super) async fn run(context: &StatementContext, query: Query) -> Result<Outc
 }
 
 pub(super) async fn prepare(context: &StatementContext, query: Query) -> Result<Prepared> {
-    let plan = context.planner.plan_query(query).await?;
+    let plan = context.planner.plan_outward(query).await?;
     Ok(Prepared { kind: StatementKind::Query, schema: outward_schema(plan.schema().as_arrow()), parameters: parameters::schema(&plan)? })
 }

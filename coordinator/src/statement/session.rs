@@ -1,14 +1,24 @@
-//! `USE`, `SET SESSION`, `RESET SESSION` and `SET TIME ZONE`: checked here, kept by the front door.
+//! `USE`, `SET SESSION`, `RESET SESSION`, `SET TIME ZONE`, `SET ROLE`, `SET SESSION AUTHORIZATION` and `SET PATH`: checked here, kept by the front door.
 
 use datafusion::sql::sqlparser::ast::ObjectName;
-use nunatak_core::{Error, Result};
+use nunatak_core::{Code, Error, Result};
 use nunatak_engine::sql::listing::schema_not_found;
+use nunatak_engine::sql::statement::Role;
+use nunatak_engine::sql::{parts, system_schema_tables};
 
+use super::show::is_system;
 use super::{Outcome, StatementContext, schema};
-use crate::query::{SessionChange, check_name, check_property};
+use crate::query::{SessionChange, TIME_ZONE, check_name, check_property};
+
+/// The catalog by which roles of the whole server are named.
+const SYSTEM: &str = "system";
 
 pub(super) async fn use_schema(context: &StatementContext, name: &ObjectName) -> Result<Outcome> {
     let (catalog, schema) = schema::resolve(context, name)?;
+    if is_system(context, &catalog) {
+        system_schema_tables(&schema)?;
+        return Ok(Outcome::done().with_changes(vec![SessionChange::Use { catalog: Some(catalog), schema }]));
+    }
     let entry = context.engine.catalog(&catalog)?;
     if schema != "information_schema" && entry.namespace(&schema).await?.is_none() {
         return Err(schema_not_found(entry.as_ref(), &schema).await);
@@ -26,13 +36,56 @@ pub(super) fn reset(name: String) -> Result<Outcome> {
     Ok(Outcome::done().with_changes(vec![SessionChange::ResetProperty { name }]))
 }
 
-/// Sessions have the time zone UTC, and no other yet.
+/// `SET TIME ZONE` sets the property `time_zone`; `LOCAL` is what the session has by itself.
 pub(super) fn set_time_zone(zone: Option<String>) -> Result<Outcome> {
     match zone {
-        Some(zone) if !["UTC", "Z", "GMT", "+00:00", "Etc/UTC"].iter().any(|known| known.eq_ignore_ascii_case(&zone)) => {
-            Err(Error::not_supported(format!("the time zone '{zone}' of a session is not supported yet: it is UTC"))
-                .with_hint("write the zone into literals: TIMESTAMP '2024-01-01 00:00:00 Europe/Zurich'"))
-        }
-        _ => Ok(Outcome::done()),
+        Some(zone) => set(TIME_ZONE.to_owned(), zone),
+        None => reset(TIME_ZONE.to_owned()),
     }
+}
+
+/// There are no roles yet: all of them, and none, are the same.
+pub(super) fn set_role(context: &StatementContext, role: &Role, catalog: Option<String>) -> Result<Outcome> {
+    if let Some(catalog) = &catalog {
+        context.engine.catalog(catalog)?;
+    }
+    let role = match (role, &catalog) {
+        (Role::All, _) => "ALL",
+        (Role::None, _) => "NONE",
+        (Role::Named(role), None) => return Err(Error::new(Code::RoleNotFound, format!("role '{role}' does not exist"))),
+        (Role::Named(_), Some(catalog)) => return Err(Error::not_supported(format!("catalog '{catalog}' does not support roles"))),
+    };
+    let catalog = catalog.unwrap_or_else(|| SYSTEM.to_owned());
+    Ok(Outcome::done().with_changes(vec![SessionChange::SetRole { catalog, role }]))
+}
+
+/// Nobody may act for another yet.
+pub(super) fn set_authorization(context: &StatementContext, user: String) -> Result<Outcome> {
+    if user != context.session.user {
+        return Err(cannot_impersonate(&context.session.user, &user));
+    }
+    Ok(Outcome::done().with_changes(vec![SessionChange::SetAuthorization { user }]))
+}
+
+/// The error for who wants to act for another.
+fn cannot_impersonate(user: &str, other: &str) -> Error {
+    Error::new(Code::PermissionDenied, format!("user '{user}' cannot act for user '{other}'")).with_hint("log in as the other user")
+}
+
+/// Functions of users are not there yet, so that only `current_path` tells of it.
+pub(super) fn set_path(context: &StatementContext, path: &[ObjectName]) -> Result<Outcome> {
+    if context.session.path.is_none() {
+        return Err(Error::not_supported("SET PATH is not supported by this client, or by its protocol"));
+    }
+    for element in path {
+        match parts(element).as_slice() {
+            [_schema] => {}
+            [catalog, _schema] => {
+                context.engine.catalog(catalog)?;
+            }
+            _ => return Err(Error::new(Code::SyntaxError, format!("'{element}' has too many parts")).with_hint("write catalog.schema")),
+        }
+    }
+    let path = path.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Ok(Outcome::done().with_changes(vec![SessionChange::SetPath { path }]))
 }

@@ -9,14 +9,11 @@ use nunatak_catalog::spec::{
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
 use nunatak_engine::files::OptionValue;
-use nunatak_engine::sql::option_text;
+use nunatak_engine::sql::{TABLE_PROPERTIES, option_text};
 use nunatak_engine::write;
 
 use super::change::is_copy_on_write;
 use crate::jobs::maintenance;
-
-/// The names there are.
-const NAMES: [&str; 6] = ["extra_properties", "format", "format_version", "location", "partitioning", "sorted_by"];
 
 /// The codec of data files that new tables name.
 pub(super) const DEFAULT_CODEC: (&str, &str) = ("write.parquet.compression-codec", "zstd");
@@ -86,7 +83,8 @@ fn wrong(what: impl Into<String>) -> Error {
 
 pub(super) fn unknown(name: &str) -> Error {
     let unknown = wrong(format!("table property '{name}' does not exist"));
-    suggest(unknown.with_hint(format!("there are {}", NAMES.join(", "))), name, NAMES)
+    let names: Vec<&str> = TABLE_PROPERTIES.iter().map(|property| property.name).collect();
+    suggest(unknown.with_hint(format!("there are {}", names.join(", "))), name, names.iter().copied())
 }
 
 /// Checks Iceberg's own properties that are set, each as those read it who go by it; `all` are those that the table has then. Others may have any value.
@@ -256,6 +254,16 @@ fn sorted_column(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_listed_is_known() {
+        let schema = Schema::builder().build().unwrap();
+        for property in TABLE_PROPERTIES {
+            let wrong = TableProperties::parse(&[(property.name.to_owned(), OptionValue::Boolean(true))], &schema);
+            let unknown = wrong.err().is_some_and(|error| error.message().ends_with("does not exist"));
+            assert!(!unknown, "{}", property.name);
+        }
+    }
 
     #[test]
     fn columns_to_sort_by_may_be_quoted() {

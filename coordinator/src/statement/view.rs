@@ -1,8 +1,13 @@
-//! `CREATE [OR REPLACE] VIEW` and `COMMENT ON VIEW`.
+//! `CREATE [OR REPLACE] VIEW`, and `COMMENT ON VIEW` and on its columns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{ObjectName, Query};
-use nunatak_catalog::View;
+use nunatak_catalog::spec::{NestedField, Schema};
+use nunatak_catalog::{Catalog, View};
 use nunatak_core::{Code, Error, Result};
+use nunatak_engine::error::suggest;
 use nunatak_engine::scan::types::arrow_to_iceberg_schema;
 use nunatak_engine::sql::{Statement, frozen, parse};
 
@@ -60,6 +65,7 @@ pub(super) async fn create(context: &StatementContext, new: NewView) -> Result<O
         name: name.in_catalog(),
         sql: text,
         columns: columns.as_struct().fields().iter().map(|field| field.name.clone()).collect(),
+        column_comments: HashMap::new(),
         default_catalog: context.session.catalog.clone(),
         default_schema: context.session.schema.clone().unwrap_or_else(|| name.schema.clone()),
         comment: new.comment,
@@ -75,14 +81,46 @@ pub(super) async fn comment_on(context: &StatementContext, name: &ObjectName, co
     let catalog = context.engine.catalog(&name.catalog)?;
     let view = catalog.load_view(&name.in_catalog()).await?;
     let view = view.ok_or_else(|| Error::new(Code::TableNotFound, format!("view '{}' does not exist", name.table)))?;
-    // Its names mean what they meant where it was made.
-    let session = Session { catalog: view.default_catalog.clone(), schema: Some(view.default_schema.clone()), ..context.session.clone() };
-    let query = query_of(&view.sql, &name.table)?;
-    let plan = planner(&context.engine, &session, &context.settings).plan_query(query).await?;
-    let plan = frozen(plan, &view.name.to_string(), &view.sql, &view.columns)?;
-    let columns = arrow_to_iceberg_schema(plan.schema().as_arrow())?;
+    let columns = columns_now(context, &view).await?;
+    let columns = documented(&columns, |column| view.column_comment(column).map(str::to_owned))?;
     catalog.create_view(&View { comment, ..view }, columns, true).await?;
     Ok(Outcome::done())
+}
+
+/// The same for the comment of one of its columns, as `COMMENT ON COLUMN` says it.
+pub(super) async fn comment_on_column(
+    context: &StatementContext,
+    catalog: &dyn Catalog,
+    view: &View,
+    column: &str,
+    comment: Option<&str>,
+) -> Result<()> {
+    let columns = columns_now(context, view).await?;
+    let names = || columns.as_struct().fields().iter().map(|field| field.name.as_str());
+    let Some(named) = names().find(|name| *name == column).or_else(|| names().find(|name| name.to_lowercase() == column.to_lowercase())) else {
+        let error = Error::new(Code::ColumnNotFound, format!("column '{column}' does not exist in view '{}'", view.name.table));
+        return Err(suggest(error, column, names()));
+    };
+    let comment_of = |column: &str| if column == named { comment } else { view.column_comment(column) };
+    let columns = documented(&columns, |column| comment_of(column).map(str::to_owned))?;
+    catalog.create_view(view, columns, true).await
+}
+
+/// The columns that a view has now. Its names mean what they meant where it was made.
+async fn columns_now(context: &StatementContext, view: &View) -> Result<Schema> {
+    let session = Session { catalog: view.default_catalog.clone(), schema: Some(view.default_schema.clone()), ..context.session.clone() };
+    let query = query_of(&view.sql, &view.name.table)?;
+    let plan = planner(&context.engine, &session, &context.settings, None).plan_query(query).await?;
+    let plan = frozen(plan, &view.name.to_string(), &view.sql, &view.columns)?;
+    arrow_to_iceberg_schema(plan.schema().as_arrow())
+}
+
+/// Columns with their comments.
+fn documented(columns: &Schema, comment: impl Fn(&str) -> Option<String>) -> Result<Schema> {
+    let fields = columns.as_struct().fields().iter();
+    let fields = fields.map(|field| Arc::new(NestedField { doc: comment(&field.name), ..NestedField::clone(field) }));
+    let built = Schema::builder().with_schema_id(columns.schema_id()).with_fields(fields).build();
+    built.map_err(|error| Error::internal("the columns of a view are no schema").with_source(error))
 }
 
 fn query_of(text: &str, view: &str) -> Result<Query> {

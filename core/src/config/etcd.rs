@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, Key, catalog};
+use crate::units::HumanDuration;
 
 pub(super) const KEYS: &[Key] = &[
     Key {
@@ -18,7 +20,11 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "ca", description: "A file with the certificates that servers are known by; the system's unless it is named." },
     Key { name: "cert", description: "A file with the certificate by which etcd knows this process." },
     Key { name: "key", description: "The file with its private key." },
+    Key { name: "start_wait", description: "How long a process that starts waits for an etcd that does not answer yet; 0s waits for none." },
 ];
+
+/// Servers of etcd that have lost their leader have another one in some seconds; ones that are started with us need longer.
+const START_WAIT: Duration = Duration::from_secs(60);
 
 /// Where the state of a cluster is kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub struct Etcd {
     pub cert: Option<PathBuf>,
     /// Its private key.
     pub key: Option<PathBuf>,
+    /// How long a process that starts waits for an etcd that does not answer yet.
+    pub start_wait: Duration,
 }
 
 impl Etcd {
@@ -57,6 +65,7 @@ impl fmt::Debug for Etcd {
             .field("ca", &self.ca)
             .field("cert", &self.cert)
             .field("key", &self.key)
+            .field("start_wait", &self.start_wait)
             .finish()
     }
 }
@@ -71,6 +80,7 @@ pub(super) struct Raw {
     ca: String,
     cert: String,
     key: String,
+    start_wait: HumanDuration,
 }
 
 impl Default for Raw {
@@ -83,6 +93,7 @@ impl Default for Raw {
             ca: String::new(),
             cert: String::new(),
             key: String::new(),
+            start_wait: HumanDuration(START_WAIT),
         }
     }
 }
@@ -118,7 +129,16 @@ impl Raw {
             return Err(Invalid::new("etcd.user", "it is missing; there is etcd.password"));
         }
         let file = |name| text(name).map(PathBuf::from);
-        Ok(Some(Etcd { endpoints, prefix, user, password: text(password), ca: file(self.ca), cert: file(self.cert), key: file(self.key) }))
+        Ok(Some(Etcd {
+            endpoints,
+            prefix,
+            user,
+            password: text(password),
+            ca: file(self.ca),
+            cert: file(self.cert),
+            key: file(self.key),
+            start_wait: self.start_wait.0,
+        }))
     }
 }
 

@@ -1,11 +1,11 @@
 //! `[execution]`: what queries may use of this machine.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::scalar::Scalar;
 use super::{Invalid, Key, machine};
 use crate::units::{ByteSize, HumanDuration};
 
@@ -66,14 +66,6 @@ enum Slots {
     Count(usize),
 }
 
-/// A value that a file may write as a number or as text; the environment and flags always give text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Number(u64),
-    Text(String),
-}
-
 impl Default for Raw {
     fn default() -> Self {
         Self { memory: Memory::Percent(70), local_max: LOCAL_MAX, listing_wait: HumanDuration(LISTING_WAIT), slots: Slots::Auto }
@@ -103,15 +95,6 @@ impl Raw {
             listing_wait: self.listing_wait.0,
             slots,
         })
-    }
-}
-
-impl fmt::Display for Scalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Text(text) => f.write_str(text),
-        }
     }
 }
 

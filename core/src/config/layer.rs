@@ -7,7 +7,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 use serde::Serialize;
 
-use super::{SECTIONS, Sources, catalog};
+use super::{SECTIONS, Sources, catalog, spooling};
 use crate::{Code, Error, Result};
 
 /// The origin of values that nobody has named.
@@ -100,6 +100,10 @@ impl Layer {
                     None => return Err(refused(format!("'{key}' is a section, not a value"))),
                 }
             }
+            // Which ones there are is known to who reads them.
+            if key.strip_prefix(spooling::STORAGE).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+                continue;
+            }
             if known_keys().all(|known| known != key) {
                 let hint = nearest(&key).map_or_else(|| "'nunatak config' lists all keys".to_owned(), |known| format!("did you mean '{known}'?"));
                 return Err(refused(format!("unknown key '{key}', {hint}")));
@@ -119,9 +123,12 @@ impl Provider for Layer {
     }
 }
 
-/// `SERVER__HTTP` as a key: `server.http`. Properties of catalogs have dashes where variables cannot: `CATALOG__LAKE__S3__ACCESS_KEY_ID`.
+/// `SERVER__HTTP` as a key: `server.http`. Properties of catalogs and of storage have dashes where variables cannot: `CATALOG__LAKE__S3__ACCESS_KEY_ID`.
 fn key_of(variable: &str) -> String {
     let key = variable.to_lowercase().replace("__", ".");
+    if let Some(property) = key.strip_prefix(spooling::STORAGE) {
+        return format!("{}{}", spooling::STORAGE, property.replace('_', "-"));
+    }
     match key.strip_prefix(CATALOGS).and_then(|rest| rest.split_once('.')) {
         Some((name, property)) => format!("{CATALOGS}{name}.{}", property.replace('_', "-")),
         None => key,

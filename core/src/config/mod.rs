@@ -14,7 +14,9 @@ mod machine;
 mod maintenance;
 mod print;
 mod rest_server;
+mod scalar;
 mod server;
+mod spooling;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ pub use log::{Log, LogFormat};
 pub use maintenance::{Maintenance, QuietHours, TablePattern};
 pub use rest_server::RestServer;
 pub use server::Server;
+pub use spooling::{Retrieval, SpoolLocation, Spooling};
 
 use crate::{Code, Error, Result};
 
@@ -55,6 +58,8 @@ pub struct Config {
     pub maintenance: Maintenance,
     /// Who may use the catalogs by the REST server.
     pub rest_server: RestServer,
+    /// Where results lie for clients of Trino's protocol that fetch them from there.
+    pub spooling: Spooling,
     /// What is logged, and how.
     pub log: Log,
     /// The catalogs that have sections, by name.
@@ -72,6 +77,7 @@ struct Raw {
     etcd: etcd::Raw,
     maintenance: maintenance::Raw,
     rest_server: rest_server::Raw,
+    spooling: spooling::Raw,
     log: log::Raw,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     catalog: BTreeMap<String, Dict>,
@@ -95,6 +101,7 @@ pub const SECTIONS: &[(&str, &[Key])] = &[
     ("etcd", etcd::KEYS),
     ("maintenance", maintenance::KEYS),
     ("rest_server", rest_server::KEYS),
+    ("spooling", spooling::KEYS),
     ("log", log::KEYS),
 ];
 
@@ -183,6 +190,7 @@ fn check(raw: Raw) -> Result<Config, Invalid> {
         etcd: raw.etcd.check()?,
         maintenance: raw.maintenance.check()?,
         rest_server: raw.rest_server.check()?,
+        spooling: raw.spooling.check()?,
         log: raw.log.check()?,
         catalogs: catalog::check(&raw.catalog)?,
     })

@@ -7,11 +7,11 @@ use figment::Figment;
 use figment::value::Value;
 
 use super::layer::DEFAULT;
-use super::{Loaded, SECTIONS, catalog};
+use super::{Loaded, SECTIONS, catalog, spooling};
 use crate::units::ByteSize;
 
 /// The keys outside of catalogs that hold secrets.
-const SECRETS: [&str; 2] = ["etcd.password", "rest_server.tokens"];
+const SECRETS: [&str; 3] = ["etcd.password", "rest_server.tokens", "spooling.secret"];
 
 impl Loaded {
     /// The effective configuration as TOML; each line ends with a comment that says where its value comes from.
@@ -25,8 +25,9 @@ impl Loaded {
                 let _ = writeln!(text, "{} = {} # {}{}", key.name, value(&self.layers, &path), origin(&self.layers, &path), self.derived(&path));
             }
         }
-        for catalog in &self.config.catalogs {
-            let section = format!("{}.{}", catalog::SECTION, catalog.name);
+        let storage = (!self.config.spooling.storage.is_empty()).then(|| spooling::STORAGE.to_owned());
+        let catalogs = self.config.catalogs.iter().map(|catalog| format!("{}.{}", catalog::SECTION, catalog.name));
+        for section in storage.into_iter().chain(catalogs) {
             let _ = writeln!(text, "\n[{section}]");
             let values = match self.layers.find_value(&section) {
                 Ok(Value::Dict(_, section)) => catalog::tagged(&section),

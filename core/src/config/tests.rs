@@ -288,11 +288,13 @@ fn etcd_is_a_list_of_servers_and_its_password_is_not_shown() {
         flag("etcd.prefix", "/lake/"),
         flag("etcd.user", "engine"),
         flag("etcd.password", "s3cr3t"),
+        flag("etcd.start_wait", "2m"),
     ];
     let loaded = load(&Sources { flags, ..Sources::default() }).unwrap();
     let etcd = loaded.config.etcd.as_ref().unwrap();
     assert_eq!(etcd.endpoints, ["http://h1:2379", "http://h2:2379"]);
     assert_eq!((etcd.prefix.as_str(), etcd.server(), etcd.password.as_deref()), ("/lake", "h1:2379", Some("s3cr3t")));
+    assert_eq!(etcd.start_wait.as_secs(), 120);
     assert!(!loaded.to_toml().contains("s3cr3t") && !format!("{loaded:?}").contains("s3cr3t"));
 
     for (key, value, expected) in [
@@ -305,5 +307,39 @@ fn etcd_is_a_list_of_servers_and_its_password_is_not_shown() {
         let flags = vec![flag("etcd.endpoints", "h1:1"), flag(key, value)];
         let refused = refusal(&Sources { flags, ..Sources::default() });
         assert!(refused.ends_with(expected), "{key} = {value}: {refused}");
+    }
+}
+
+#[test]
+fn results_are_spooled_where_it_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[spooling]\nlocation = 's3://spool/results/'\ninline_rows = 5\nttl = '1h'\nretrieval = 'storage'\nsecret = 'a-s3cr3t-of-more-than-32-characters'\n\
+                [spooling.storage]\ns3.endpoint = 'http://e'\ns3.secret-access-key = 's3cr3t'\n";
+    let environment = vec![variable("NUNATAK_SPOOLING__STORAGE__S3__ACCESS_KEY_ID", "k3y"), variable("NUNATAK_SPOOLING__SEGMENT_MAX", "1MiB")];
+    let loaded = load(&Sources { file: Some(file(&directory, text)), environment, ..Sources::default() }).unwrap();
+    let spooling = &loaded.config.spooling;
+    assert_eq!((&spooling.location, spooling.retrieval), (&SpoolLocation::At("s3://spool/results".to_owned()), Retrieval::Storage));
+    assert_eq!((spooling.inline_rows_max, spooling.segment_initial_bytes, spooling.segment_bytes_max), (5, 1 << 20, 1 << 20));
+    assert_eq!((spooling.storage["s3.access-key-id"].as_str(), spooling.storage["s3.secret-access-key"].as_str()), ("k3y", "s3cr3t"));
+    let printed = loaded.to_toml();
+    assert!(printed.contains("[spooling.storage]\n") && printed.contains("s3.endpoint = \"http://e\""), "{printed}");
+    assert!(!printed.contains("s3cr3t") && !printed.contains("k3y") && !format!("{loaded:?}").contains("s3cr3t"), "{printed}");
+    let mut unnamed = load(&Sources::default()).unwrap().config.spooling;
+    unnamed.in_data_dir();
+    assert_eq!(unnamed.location, SpoolLocation::DataDir);
+
+    for (text, why) in [
+        ("location = 'spool'", "spooling.location: 'spool' is not a place such as"),
+        ("location = '/x'\nsecret = 'short'", "spooling.secret: it is shorter than 32 characters"),
+        ("ttl = '10ms'", "spooling.ttl: 10ms is less than the minimum of 1s"),
+        ("location = 's3://b/x'\nretrieval = 'storage'\nttl = '8d'", "spooling.ttl: 8d is longer than the 7d"),
+        ("retrieval = 'storage'", "spooling.retrieval: 'storage' needs a spooling.location"),
+        ("retrieval = 'worker'", "spooling.retrieval: 'worker' is not one of"),
+        ("segment_max = '1GiB'", "spooling.segment_max: 1GiB is not between"),
+        ("storage.s3.region = 'x'", "spooling.location: it is missing; there are properties"),
+        ("locaton = '/x'", "did you mean 'spooling.location'?"),
+    ] {
+        let refused = refusal(&Sources { file: Some(file(&directory, &format!("[spooling]\n{text}\n"))), ..Sources::default() });
+        assert!(refused.contains(why), "{text}: {refused}");
     }
 }

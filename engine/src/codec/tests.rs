@@ -3,9 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch, StringViewArray};
+use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::expr::HigherOrderFunction;
+use datafusion::logical_expr::{Expr, col, lambda, lambda_var, lit};
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
@@ -66,7 +71,7 @@ async fn written(folder: &std::path::Path, context: &SessionContext) -> Table {
     let mut table = table(folder);
     let mut state = context.state();
     for function in crate::transform::functions::all() {
-        datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::clone(function)).unwrap();
+        FunctionRegistry::register_udf(&mut state, Arc::clone(function)).unwrap();
         context.register_udf(function.as_ref().clone());
     }
     let target = WriteTarget::new(table.clone(), "q1", Rows::New);
@@ -111,6 +116,30 @@ async fn scans_of_row_files_cross_the_wire() {
     let there = crossed(&plan, &context);
     let answered = answer(there, &context).await;
     assert!(answered.contains("zwei") && answered.contains("| 6"), "{answered}");
+}
+
+/// Operators are merged on the way, so that the rows that the function is called with have other columns than when it was planned.
+#[tokio::test]
+async fn functions_within_expressions_cross_the_wire() {
+    let rules = crate::rules::physical_rules();
+    let mut state = SessionStateBuilder::new().with_default_features().with_physical_optimizer_rules(rules).build();
+    for function in crate::functions::higher_order() {
+        state.register_higher_order_function(function).unwrap();
+    }
+    let context = SessionContext::new_with_state(state);
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![Some(3)])]);
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![10, 20, 30]));
+    let columns = [("other", Arc::clone(&numbers), true), ("n", numbers, true), ("list", Arc::new(lists) as ArrayRef, true)];
+    let frame = context.read_batch(RecordBatch::try_from_iter_with_nullable(columns).unwrap()).unwrap();
+    let transform = crate::functions::higher_order().find(|function| function.name() == "transform").unwrap();
+    for (added, expected) in [(col("n"), ["[11", "[33"]), (lit(1_i64), ["[2", "[4"])] {
+        let function = lambda(["x"], lambda_var("x") + added);
+        let call = Expr::HigherOrderFunction(HigherOrderFunction::new(Arc::clone(&transform), vec![col("list"), function]));
+        let call = call.resolve_lambda_variables(frame.schema()).unwrap().data;
+        let plan = frame.clone().select(vec![call.alias("r")]).unwrap().create_physical_plan().await.unwrap();
+        let answered = answer(crossed(&plan, &context), &context).await;
+        assert!(expected.iter().all(|list| answered.contains(list)), "{answered}");
+    }
 }
 
 #[test]

@@ -177,7 +177,6 @@ fn arrow_code(error: &ArrowError) -> Code {
     match error {
         ArrowError::DivideByZero => Code::DivisionByZero,
         ArrowError::ArithmeticOverflow(_) => Code::NumericValueOutOfRange,
-        ArrowError::CastError(text) if text.starts_with("Cannot cast to Decimal") => Code::NumericValueOutOfRange,
         ArrowError::CastError(_) | ArrowError::ParseError(_) => Code::InvalidCastArgument,
         ArrowError::ComputeError(_) | ArrowError::InvalidArgumentError(_) => Code::InvalidFunctionArgument,
         ArrowError::NotYetImplemented(_) => Code::NotSupported,
@@ -195,9 +194,9 @@ pub fn from_arrow(error: &ArrowError) -> Error {
         return full;
     }
     if let ArrowError::CastError(text) | ArrowError::InvalidArgumentError(text) = error
-        && let Some(text) = out_of_range(text)
+        && let Some((code, text)) = out_of_range(text)
     {
-        return Error::new(Code::NumericValueOutOfRange, in_trino_terms(&text));
+        return Error::new(code, in_trino_terms(&text));
     }
     let code = arrow_code(error);
     let text = match error {
@@ -212,17 +211,18 @@ pub fn from_arrow(error: &ArrowError) -> Error {
     Error::new(code, in_trino_terms(&text))
 }
 
-/// What is said of a number that a type has no place for, if that is what Arrow's text is about.
-fn out_of_range(text: &str) -> Option<String> {
+/// What is said of a number that a type has no place for, if that is what Arrow's text is about. As in Trino, decimals have another code.
+fn out_of_range(text: &str) -> Option<(Code, String)> {
     if let Some((value, wanted)) = text.strip_prefix("Can't cast value ").and_then(|rest| rest.split_once(" to type ")) {
-        return Some(format!("cannot cast {value} to {wanted}")).filter(|_| !value.eq_ignore_ascii_case("nan"));
+        let said = (Code::NumericValueOutOfRange, format!("cannot cast {value} to {wanted}"));
+        return Some(said).filter(|_| !value.eq_ignore_ascii_case("nan"));
     }
     let parts = [" is too large to store in a Decimal", " is too small to store in a Decimal"].iter().find_map(|said| text.split_once(said));
     let (value, (_, rest)) = parts.and_then(|(value, rest)| Some((value, rest.split_once(" of precision ")?)))?;
     // The bound behind it has the scale.
     let (precision, bound) = rest.split_once(". ")?;
     let scale = bound.rsplit(' ').next()?.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    Some(format!("cannot cast {value} to decimal({precision},{scale})"))
+    Some((Code::InvalidCastArgument, format!("cannot cast {value} to decimal({precision},{scale})")))
 }
 
 fn from_parquet(error: ParquetError) -> Error {
@@ -318,9 +318,9 @@ mod tests {
         let integer = from_arrow(&ArrowError::CastError("Can't cast value 3000000000 to type Int32".into()));
         assert_eq!(integer.to_string(), "NUMERIC_VALUE_OUT_OF_RANGE: cannot cast 3000000000 to integer");
         let large = ArrowError::InvalidArgumentError("1000.00 is too large to store in a Decimal128 of precision 5. Max is 999.99".into());
-        assert_eq!(from_arrow(&large).to_string(), "NUMERIC_VALUE_OUT_OF_RANGE: cannot cast 1000.00 to decimal(5,2)");
+        assert_eq!(from_arrow(&large).to_string(), "INVALID_CAST_ARGUMENT: cannot cast 1000.00 to decimal(5,2)");
         let small = ArrowError::InvalidArgumentError("-12 is too small to store in a Decimal128 of precision 1. Min is -9".into());
-        assert_eq!(from_arrow(&small).to_string(), "NUMERIC_VALUE_OUT_OF_RANGE: cannot cast -12 to decimal(1,0)");
+        assert_eq!(from_arrow(&small).to_string(), "INVALID_CAST_ARGUMENT: cannot cast -12 to decimal(1,0)");
         assert_eq!(from_arrow(&ArrowError::CastError("Cannot cast string 'x' to value of Int64 type".into())).code(), Code::InvalidCastArgument);
     }
 

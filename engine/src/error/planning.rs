@@ -64,7 +64,12 @@ const SUBQUERIES: &[(&str, &str)] = &[
 
 /// The error for a text of DataFusion's planner.
 pub(super) fn from_message(message: &str) -> Error {
-    if let Some(error) = call(message).or_else(|| not_grouped(message)).or_else(|| missing_over(message)).or_else(|| others(message)) {
+    if let Some(error) = call(message)
+        .or_else(|| refused_by_ours(message))
+        .or_else(|| not_grouped(message))
+        .or_else(|| missing_over(message))
+        .or_else(|| others(message))
+    {
         return error;
     }
     let code = CODES.iter().find(|(part, _)| message.contains(part)).map_or(Code::GenericUserError, |(_, code)| *code);
@@ -122,6 +127,12 @@ fn call(message: &str) -> Option<Error> {
         Error::new(Code::FunctionNotFound, format!("function '{name}' {takes}"))
             .with_hint(format!("SHOW FUNCTIONS LIKE '{name}' says what it does; cast the arguments if they should fit")),
     )
+}
+
+/// What one of our functions has said of its arguments, of which DataFusion has kept the text.
+fn refused_by_ours(message: &str) -> Option<Error> {
+    let (_, said) = message.split_once(" user-defined coercion failed with: External error: ")?;
+    Error::from_display(said.trim_end())
 }
 
 fn not_grouped(message: &str) -> Option<Error> {
@@ -196,6 +207,12 @@ fn others(message: &str) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_our_functions_say_is_kept() {
+        let said = "Function 'f' user-defined coercion failed with: External error: FUNCTION_NOT_FOUND: function 'f' does not take (varchar)";
+        assert_eq!(from_message(said).to_string(), "FUNCTION_NOT_FOUND: function 'f' does not take (varchar)");
+    }
 
     #[test]
     fn long_texts_become_short_ones() {

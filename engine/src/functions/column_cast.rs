@@ -15,6 +15,7 @@ use nunatak_core::Error;
 
 use super::number_cast;
 use super::rename_fields::{cast_by_position, renamed};
+use super::text_cast::is_text;
 use crate::error::{from_datafusion, into_datafusion};
 use crate::rules::{exact_float, is_refused};
 use crate::scan::types::plain_type;
@@ -46,7 +47,7 @@ pub fn cast_at(value: Expr, data_type: &DataType, place: &str, input: &DFSchema)
     match cast_by_position(value, &wanted, input)? {
         // Parameters are told by the casts around them.
         Expr::Cast(Cast { expr, field }) if !matches!(*expr, Expr::Placeholder(_)) => match *expr {
-            Expr::Literal(value, _) if !field.data_type().is_nested() => {
+            Expr::Literal(value, _) if !field.data_type().is_nested() && !depends_on_session(&value, field.data_type()) => {
                 let exact = exact_float(&value, field.data_type()).map_or_else(|| cast_scalar(value, field.data_type()), Ok);
                 Ok(Expr::Literal(exact.map_err(|error| failed(Some(place), error))?, None))
             }
@@ -54,6 +55,11 @@ pub fn cast_at(value: Expr, data_type: &DataType, place: &str, input: &DFSchema)
         },
         same => Ok(same),
     }
+}
+
+/// Whether a value is a text that becomes a moment: which one, the session's time zone says if the text names none.
+fn depends_on_session(value: &ScalarValue, to: &DataType) -> bool {
+    is_text(&value.data_type()) && matches!(to, DataType::Timestamp(_, Some(_)))
 }
 
 /// A value as one of another type, as a cast of SQL has it.

@@ -1,10 +1,11 @@
 //! `date_trunc(unit, value)` for all moments that columns have, and of dates, which stay dates as in Trino. DataFusion's goes by nanoseconds, which reach from 1677 to
-//! 2262 only; times of day and moments in other zones than UTC are left to it.
+//! 2262 only; what counts otherwise than in microseconds is left to it.
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringViewArray, new_null_array};
+use arrow::compute::{cast, concat};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Date32Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType};
 use chrono::{Datelike, NaiveDate};
 use datafusion::common::{ScalarValue, exec_datafusion_err, plan_err};
 use datafusion::error::Result;
@@ -12,6 +13,7 @@ use datafusion::functions::datetime::date_trunc::DateTruncFunc;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use nunatak_core::{Code, Error};
+use nunatak_functions::datetime::Zone;
 
 use crate::error::into_datafusion;
 
@@ -121,16 +123,24 @@ impl ScalarUDFImpl for DateTrunc {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [ColumnarValue::Scalar(unit), value] = arguments.args.as_slice() else { return self.theirs.invoke_with_args(arguments) };
-        let (Some(unit), true) = (unit.try_as_str().flatten(), is_ours(&value.data_type())) else { return self.theirs.invoke_with_args(arguments) };
-        let refused = |why: &str| into_datafusion(Error::new(Code::InvalidFunctionArgument, format!("{NAME}: '{unit}' is {why}")));
-        let parsed = Unit::parse(unit).ok_or_else(|| refused("no unit of time"))?;
-        if value.data_type() == DataType::Date32 && matches!(parsed, Unit::Micros(length) if length < DAY_MICROS) {
-            return Err(refused("no unit of dates"));
+        let [unit, value] = arguments.args.as_slice() else { return self.theirs.invoke_with_args(arguments) };
+        let data_type = value.data_type();
+        if !is_ours(&data_type) {
+            return self.theirs.invoke_with_args(arguments);
         }
+        let unit = match unit {
+            ColumnarValue::Scalar(unit) => match unit.try_as_str().flatten() {
+                Some(name) => unit_for(name, &data_type)?,
+                None => return Ok(ColumnarValue::Scalar(ScalarValue::try_from(&data_type)?)),
+            },
+            ColumnarValue::Array(units) => {
+                let units = cast(units, &DataType::Utf8View)?;
+                return truncate_each(&value.to_array(arguments.number_rows)?, units.as_string_view()).map(ColumnarValue::Array);
+            }
+        };
         Ok(match value {
-            ColumnarValue::Array(values) => ColumnarValue::Array(truncate(values, parsed)?),
-            ColumnarValue::Scalar(value) => ColumnarValue::Scalar(ScalarValue::try_from_array(&truncate(&value.to_array()?, parsed)?, 0)?),
+            ColumnarValue::Array(values) => ColumnarValue::Array(truncate(values, unit)?),
+            ColumnarValue::Scalar(value) => ColumnarValue::Scalar(ScalarValue::try_from_array(&truncate(&value.to_array()?, unit)?, 0)?),
         })
     }
 
@@ -145,16 +155,56 @@ impl ScalarUDFImpl for DateTrunc {
 
 fn is_ours(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, None) => true,
-        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) => matches!(zone.as_ref(), "UTC" | "+00:00" | "Z"),
+        DataType::Date32 | DataType::Time64(TimeUnit::Microsecond) | DataType::Timestamp(TimeUnit::Microsecond, None) => true,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) => Zone::parse(zone).is_some(),
         _ => false,
     }
+}
+
+/// The unit of that name, for values of a type. Errors: `INVALID_FUNCTION_ARGUMENT`.
+fn unit_for(name: &str, data_type: &DataType) -> Result<Unit> {
+    let refused = |why: &str| into_datafusion(Error::new(Code::InvalidFunctionArgument, format!("{NAME}: '{name}' is {why}")));
+    let unit = Unit::parse(name).ok_or_else(|| refused("no unit of time"))?;
+    let is_part_of_day = matches!(unit, Unit::Micros(length) if length < DAY_MICROS);
+    match data_type {
+        DataType::Date32 if is_part_of_day => Err(refused("no unit of dates")),
+        DataType::Time64(_) if !is_part_of_day => Err(refused("no unit of times of day")),
+        _ => Ok(unit),
+    }
+}
+
+/// Each value to its own unit, which is rare enough to be done one by one.
+fn truncate_each(values: &ArrayRef, units: &StringViewArray) -> Result<ArrayRef> {
+    if values.is_empty() {
+        return Ok(Arc::clone(values));
+    }
+    let rows = (0..values.len()).map(|row| match units.is_null(row) {
+        true => Ok(new_null_array(values.data_type(), 1)),
+        false => truncate(&values.slice(row, 1), unit_for(units.value(row), values.data_type())?),
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
+    Ok(concat(&rows.iter().map(|row| row.as_ref()).collect::<Vec<&dyn Array>>())?)
 }
 
 fn truncate(values: &ArrayRef, unit: Unit) -> Result<ArrayRef> {
     match values.data_type() {
         DataType::Date32 => mapped(values.as_primitive::<Date32Type>(), |day| i32::try_from(unit.first_day(i64::from(day))?).ok()),
+        DataType::Time64(_) => mapped(values.as_primitive::<Time64MicrosecondType>(), |micros| unit.start(micros)),
+        DataType::Timestamp(_, Some(zone)) => {
+            let zone = Zone::parse(zone).unwrap_or_default();
+            mapped(values.as_primitive::<TimestampMicrosecondType>(), |micros| start_in(zone, unit, micros))
+        }
         _ => mapped(values.as_primitive::<TimestampMicrosecondType>(), |micros| unit.start(micros)),
+    }
+}
+
+/// The start of the unit by the clocks of a zone. An hour that is there twice starts twice.
+fn start_in(zone: Zone, unit: Unit, micros: i64) -> Option<i64> {
+    let local = zone.local(micros).ok()?;
+    let start = unit.start(local)?;
+    match unit {
+        Unit::Micros(length) if length < DAY_MICROS => start.checked_sub(local.checked_sub(micros)?),
+        _ => zone.utc(start).ok(),
     }
 }
 
@@ -193,6 +243,20 @@ mod tests {
             assert_eq!(Unit::parse(unit).unwrap().start(micros(moment)), Some(micros(start)), "{unit} of {moment}");
         }
         assert_eq!(Unit::parse("decade"), None);
+    }
+
+    #[test]
+    fn moments_are_cut_by_the_clocks_of_their_zone() {
+        let zone = Zone::parse("America/New_York").unwrap();
+        for (unit, moment, start) in [
+            ("day", "2020-05-10T03:00:00", "2020-05-09T04:00:00"),
+            ("month", "2020-11-10T12:00:00", "2020-11-01T04:00:00"),
+            // The second hour from one to two o'clock.
+            ("hour", "2020-11-01T06:34:56", "2020-11-01T06:00:00"),
+        ] {
+            assert_eq!(start_in(zone, Unit::parse(unit).unwrap(), micros(moment)), Some(micros(start)), "{unit} of {moment}");
+        }
+        assert_eq!(start_in(zone, Unit::Year, i64::MAX), None);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl IntervalScale {
 }
 
 fn by_zero() -> datafusion::error::DataFusionError {
-    into_datafusion(Error::new(Code::DivisionByZero, "an interval is divided by zero"))
+    into_datafusion(Error::new(Code::InvalidFunctionArgument, "an interval is divided by zero"))
 }
 
 /// Halves go away from zero.

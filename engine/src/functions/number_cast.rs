@@ -1,9 +1,10 @@
-//! `$number_cast(value, type, is_try)`, which no statement can call: casts of numbers and moments that Arrow does otherwise than Trino, to the type of a NULL; those of texts and
-//! UUIDs are in [`text_cast`].
+//! `$number_cast(value, type, is_try)`, which no statement can call: casts of numbers and moments that Arrow does otherwise than Trino, to the type of a NULL; those to and
+//! from texts are in `plain_cast` and `text_cast`.
 //!
 //! A decimal, `real` or `double` that becomes a whole number is rounded, halves away from zero; Arrow cuts its fraction off. A `real` or `double` that becomes a decimal has
 //! the digits that it is written with, the fewest that tell it from its neighbours; Arrow gives it those of a product, whose last ones are noise. A timestamp that becomes
-//! one of fewer digits is rounded, halves to the later one; Arrow cuts them off, which before 1970 gives a later one.
+//! one of fewer digits is rounded, halves to the later one; Arrow cuts them off, which before 1970 gives a later one. Arrow's casts to types that hold fewer numbers are right,
+//! but DataFusion leaves them away where they are compared with a constant, as if they changed nothing: `CAST(1.4999 AS decimal(2, 1)) = 1.5`.
 
 use std::fmt::{Display, LowerExp};
 use std::ops::Range;
@@ -11,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, PrimitiveArray, StructArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::{CastOptions, cast};
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, DecimalType, Fields, Float32Type, Float64Type, Int64Type, TimeUnit};
 use datafusion::common::format::DEFAULT_CAST_OPTIONS;
 use datafusion::common::{ScalarValue, exec_err};
@@ -19,7 +20,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
 use nunatak_core::{Code, Error};
 
-use super::text_cast;
+use super::{plain_cast, text_cast};
 use crate::error::into_datafusion;
 use crate::type_name::type_name;
 
@@ -36,7 +37,7 @@ pub fn function() -> Arc<ScalarUDF> {
 /// Whether a cast is one of these, or has one within.
 pub fn is_needed(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
-        (from, to) if text_cast::is_needed(from, to) => true,
+        (from, to) if text_cast::is_needed(from, to) || plain_cast::is_needed(from, to) || narrows(from, to) => true,
         (DataType::Float32 | DataType::Float64 | DataType::Decimal128(_, 1..), to) => {
             to.is_signed_integer() || matches!(to, DataType::Decimal128(..)) && !from.is_decimal()
         }
@@ -55,6 +56,27 @@ pub fn is_needed(from: &DataType, to: &DataType) -> bool {
     }
 }
 
+/// Whether a type of exact numbers has some that the other one has not, and Arrow casts it as Trino does.
+fn narrows(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::Decimal128(_, from_scale), DataType::Decimal128(_, to_scale)) => to_scale < from_scale || whole_digits(to) < whole_digits(from),
+        (DataType::Decimal128(_, ..=0), to) if to.is_signed_integer() => whole_digits(to) <= whole_digits(from),
+        (from, DataType::Decimal128(..)) if from.is_signed_integer() => whole_digits(to) < whole_digits(from),
+        (from, to) => from.is_signed_integer() && to.is_signed_integer() && to.primitive_width() < from.primitive_width(),
+    }
+}
+
+/// How many digits the greatest number of a type has before its point.
+fn whole_digits(exact: &DataType) -> i16 {
+    match exact {
+        DataType::Decimal128(digits, scale) => i16::from(*digits) - i16::from(*scale),
+        DataType::Int8 => 3,
+        DataType::Int16 => 5,
+        DataType::Int32 => 10,
+        _ => 19,
+    }
+}
+
 fn any_needed(from: &Fields, to: &Fields) -> bool {
     from.iter().zip(to).any(|(from, to)| is_needed(from.data_type(), to.data_type()))
 }
@@ -68,7 +90,7 @@ pub fn call(value: Expr, to: &DataType, is_try: bool) -> Result<Expr> {
 
 /// A value of a type for which a cast [is needed](is_needed).
 ///
-/// Errors: `NUMERIC_VALUE_OUT_OF_RANGE`, and `INVALID_CAST_ARGUMENT` for what is no number.
+/// Errors: `NUMERIC_VALUE_OUT_OF_RANGE` and `INVALID_CAST_ARGUMENT`.
 pub fn cast_value(value: &ColumnarValue, to: &DataType, is_try: bool) -> Result<ColumnarValue> {
     Ok(match value {
         ColumnarValue::Array(values) => ColumnarValue::Array(cast_numbers(values, to, is_try)?),
@@ -82,6 +104,8 @@ pub fn cast_value(value: &ColumnarValue, to: &DataType, is_try: bool) -> Result<
 fn cast_numbers(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
     match (values.data_type(), to) {
         (from, to) if text_cast::is_needed(from, to) => text_cast::cast_texts(values, to, is_try),
+        (from, to) if plain_cast::is_needed(from, to) => plain_cast::cast_plain(values, to, is_try),
+        (from, to) if narrows(from, to) => Ok(cast_with_options(values, to, &CastOptions { safe: is_try, ..DEFAULT_CAST_OPTIONS })?),
         (DataType::Float32, DataType::Decimal128(digits, scale)) => decimals(values.as_primitive::<Float32Type>(), *digits, *scale, is_try),
         (DataType::Float64, DataType::Decimal128(digits, scale)) => decimals(values.as_primitive::<Float64Type>(), *digits, *scale, is_try),
         (DataType::Float32, to) => {
@@ -161,7 +185,7 @@ fn integers<T: ArrowPrimitiveType>(
     let whole = |value| whole(value).filter(|whole| (least..=most).contains(whole));
     let numbers: Int64Array = match is_try {
         true => values.unary_opt(whole),
-        false => values.try_unary(|value| whole(value).ok_or_else(|| out_of_range(&written(value), to)))?,
+        false => values.try_unary(|value| whole(value).ok_or_else(|| out_of_range(&written(value), &T::DATA_TYPE, to)))?,
     };
     Ok(cast(&numbers, to)?)
 }
@@ -175,7 +199,7 @@ where
     let unscaled = |value: T::Native| unscaled(&format!("{value:e}"), digits, scale);
     let numbers: PrimitiveArray<Decimal128Type> = match is_try {
         true => values.unary_opt(unscaled),
-        false => values.try_unary(|value| unscaled(value).ok_or_else(|| out_of_range(&value.to_string(), &to)))?,
+        false => values.try_unary(|value| unscaled(value).ok_or_else(|| out_of_range(&value.to_string(), &T::DATA_TYPE, &to)))?,
     };
     Ok(Arc::new(numbers.with_precision_and_scale(digits, scale)?))
 }
@@ -212,7 +236,7 @@ fn divided(number: i128, exponent: u32) -> i128 {
 }
 
 /// What a decimal counts for a number in scientific notation (`-1.25e-3`); `None` if it has too many digits, or is no number.
-fn unscaled(text: &str, digits: u8, scale: i8) -> Option<i128> {
+pub(super) fn unscaled(text: &str, digits: u8, scale: i8) -> Option<i128> {
     let (mantissa, exponent) = text.split_once('e')?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let number: i128 = format!("{whole}{fraction}").parse().ok()?;
@@ -225,8 +249,10 @@ fn unscaled(text: &str, digits: u8, scale: i8) -> Option<i128> {
     (shifted.unsigned_abs() < 10_u128.checked_pow(digits.into())?).then_some(shifted)
 }
 
-fn out_of_range(value: &str, to: &DataType) -> datafusion::error::DataFusionError {
-    let code = if value.eq_ignore_ascii_case("nan") { Code::InvalidCastArgument } else { Code::NumericValueOutOfRange };
+/// The error, which has Trino's codes: there, decimals and what no `bigint` is are wrong arguments.
+fn out_of_range(value: &str, from: &DataType, to: &DataType) -> datafusion::error::DataFusionError {
+    let is_wrong = value.eq_ignore_ascii_case("nan") || from.is_decimal() || to.is_decimal() || *to == DataType::Int64;
+    let code = if is_wrong { Code::InvalidCastArgument } else { Code::NumericValueOutOfRange };
     into_datafusion(Error::new(code, format!("cannot cast {value} to {}", type_name(to))))
 }
 
@@ -298,6 +324,39 @@ mod tests {
         assert!(rounded(i64::MIN, 1_000) < 0 && rounded(i64::MAX, 1_000) > 0);
         let of = |unit| DataType::Timestamp(unit, None);
         assert!(is_needed(&of(TimeUnit::Nanosecond), &of(TimeUnit::Microsecond)) && !is_needed(&of(TimeUnit::Second), &of(TimeUnit::Second)));
+    }
+
+    #[test]
+    fn casts_to_fewer_numbers_are_ours() {
+        use DataType::{Int8, Int16, Int32, Int64};
+        let decimal = DataType::Decimal128;
+        for (from, to) in [
+            (Int64, Int32),
+            (Int16, Int8),
+            (Int32, decimal(9, 0)),
+            (Int64, decimal(20, 2)),
+            (decimal(18, 4), decimal(18, 3)),
+            (decimal(18, 4), decimal(17, 4)),
+            (decimal(10, 0), Int32),
+        ] {
+            assert!(narrows(&from, &to) && is_needed(&from, &to), "{from} {to}");
+        }
+        for (from, to) in [
+            (Int32, Int64),
+            (Int32, Int32),
+            (Int32, decimal(12, 2)),
+            (Int64, decimal(19, 0)),
+            (decimal(18, 4), decimal(20, 5)),
+            (decimal(9, 0), Int32),
+            (decimal(18, 0), Int64),
+            (Int64, DataType::Float64),
+        ] {
+            assert!(!is_needed(&from, &to), "{from} {to}");
+        }
+        let decimals: ArrayRef = Arc::new(Decimal128Array::from(vec![14_999, -14_500, 995_000]).with_precision_and_scale(18, 4).unwrap());
+        let tried = cast_numbers(&decimals, &decimal(2, 1), true).unwrap();
+        assert_eq!(tried.as_primitive::<Decimal128Type>().iter().collect::<Vec<_>>(), [Some(15), Some(-15), None]);
+        assert_eq!(from_datafusion(cast_numbers(&decimals, &decimal(2, 1), false).unwrap_err()).code(), Code::InvalidCastArgument);
     }
 
     #[test]

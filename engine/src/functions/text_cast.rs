@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringArray, StringBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::DataType;
 use datafusion::common::format::DEFAULT_CAST_OPTIONS;
@@ -38,17 +38,28 @@ pub(super) fn is_needed(from: &DataType, to: &DataType) -> bool {
 /// Errors: `INVALID_CAST_ARGUMENT`.
 pub(super) fn cast_texts(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
     if *values.data_type() == UUID {
-        let written = |bytes: &[u8]| Uuid::from_slice(bytes).unwrap_or_default().to_string();
-        let texts: StringArray = values.as_fixed_size_binary().iter().map(|bytes| bytes.map(written)).collect();
-        return Ok(cast(&texts, to)?);
+        let mut texts = StringBuilder::with_capacity(values.len(), values.len() * UUID_CHARACTERS);
+        let mut letters = Uuid::encode_buffer();
+        for bytes in values.as_fixed_size_binary() {
+            match bytes {
+                Some(bytes) => texts.append_value(Uuid::from_slice(bytes).unwrap_or_default().hyphenated().encode_lower(&mut letters)),
+                None => texts.append_null(),
+            }
+        }
+        return Ok(cast(&texts.finish(), to)?);
     }
     let texts = cast(values, &DataType::Utf8)?;
     let texts = texts.as_string::<i32>();
     if *to == UUID {
         return uuids(texts, is_try);
     }
+    let options = CastOptions { safe: is_try, ..DEFAULT_CAST_OPTIONS };
+    // As most are.
+    if texts.iter().flatten().all(|text| matches!(written_out(text), Cow::Borrowed(_))) {
+        return Ok(cast_with_options(texts, to, &options)?);
+    }
     let texts: StringArray = texts.iter().map(|text| text.map(written_out)).collect();
-    Ok(cast_with_options(&texts, to, &CastOptions { safe: is_try, ..DEFAULT_CAST_OPTIONS })?)
+    Ok(cast_with_options(&texts, to, &options)?)
 }
 
 fn uuids(texts: &StringArray, is_try: bool) -> Result<ArrayRef> {

@@ -36,6 +36,11 @@ pub(super) fn prepared(condition: Expr) -> Result<Transformed<Expr>> {
             let each = parts(subquery).into_iter().map(|subquery| Ok(Expr::Exists(Exists { subquery: unselected(subquery)?, negated })));
             Ok(joined(each.collect::<Result<_>>()?, negated))
         }
+        // DataFusion compares its column with those of the query around by the names that both have.
+        Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
+            let subquery = named(subquery)?;
+            Ok(Transformed::yes(Expr::SetComparison(SetComparison { expr, subquery, op, quantifier })))
+        }
         other => Ok(Transformed::no(other)),
     })
 }

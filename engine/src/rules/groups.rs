@@ -95,7 +95,7 @@ pub(super) fn is_comparison(operator: Operator) -> bool {
 pub(super) fn parts(function: &str, arguments: usize) -> Option<Vec<Part>> {
     use Part::{Elements, Keys, Whole};
     Some(match function {
-        "coalesce" | "nullif" | "nvl" | "greatest" | "least" | "make_array" => vec![Whole; arguments],
+        "coalesce" | "nvl" | "greatest" | "least" | "make_array" => vec![Whole; arguments],
         "array_concat" => vec![Elements; arguments],
         "array_has" | "array_position" | "array_positions" | "array_remove" | "array_remove_n" | "array_remove_all" | "array_append" => {
             vec![Elements, Whole]

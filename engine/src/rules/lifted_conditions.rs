@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::correlated_subqueries::gives_one_row;
-use super::map_node;
+use super::{common_conditions, map_node};
 
 /// How the names of columns begin that conditions need above a derived table. No statement can name them.
 const TIE: &str = "\u{1}tie ";
@@ -126,6 +126,11 @@ impl Ties {
         let Transformed { data, transformed, .. } = plan.map_children(|child| self.lifted(child))?;
         let plan = if transformed { data.recompute_schema()? } else { data };
         match plan {
+            LogicalPlan::Filter(Filter { predicate, input, .. }) => {
+                let apart = common_conditions::taken_out(predicate);
+                let filter = Filter::try_new(apart.data, input)?;
+                Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), transformed || apart.transformed))
+            }
             LogicalPlan::SubqueryAlias(derived) if names_around_within(&derived.input) => {
                 let (input, conditions) = self.lift(derived.input.as_ref().clone())?;
                 let alias = derived.alias.clone();

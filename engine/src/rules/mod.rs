@@ -1,60 +1,106 @@
 //! Rules of our own for analysing and optimising plans, one a file.
 
 mod alike;
+mod arithmetic;
+mod common_conditions;
 mod common_types;
 mod correlated_subqueries;
 mod exact_casts;
 mod groups;
 mod in_subqueries;
 mod interval_order;
+mod json_casts;
+mod lambdas;
 mod lateral_rows;
 mod lifted_conditions;
-mod map_keys;
+mod looked_up_values;
+mod outer_types;
+mod recursion_depth;
 mod refused_casts;
 mod set_comparisons;
+mod set_counts;
 mod single_subqueries;
 mod subqueries_as_values;
 mod temporal_arithmetic;
-mod whole_decimals;
+mod value_rows;
+mod whole_literals;
 mod window_filters;
 mod yield_in_joins;
+mod zeros_in_lists;
+mod zoned_times;
 
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 pub(crate) use alike::{alike_arguments, alike_rows};
 pub(crate) use exact_casts::{exact_float, with_exact_casts};
 pub(crate) use refused_casts::is_refused;
+pub(crate) use whole_literals::{with_integers, with_integers_in, with_integers_within};
 pub use yield_in_joins::YieldInJoins;
+pub use zeros_in_lists::ZerosInLists;
 
 /// The rules by which plans are analysed: most of ours come before types are made alike.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 9] = [
+    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 13] = [
+        Arc::new(set_counts::SetCounts),
+        Arc::new(json_casts::JsonCasts),
         Arc::new(refused_casts::RefusedCasts),
+        Arc::new(arithmetic::Arithmetic),
         Arc::new(lateral_rows::LateralRows),
+        Arc::new(looked_up_values::LookedUpValues),
         Arc::new(lifted_conditions::LiftedConditions),
         Arc::new(in_subqueries::InSubqueries),
         Arc::new(single_subqueries::SingleSubqueries),
         Arc::new(window_filters::WindowFilters),
-        Arc::new(whole_decimals::WholeDecimals),
         Arc::new(interval_order::IntervalOrder),
+        Arc::new(zoned_times::ZonedTimes),
         Arc::new(alike::Alike),
     ];
+    // What was made alike may have been cast between zones.
     let after: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
-        [Arc::new(exact_casts::ExactCasts), Arc::new(temporal_arithmetic::TemporalArithmetic), Arc::new(map_keys::MapKeys)];
+        [Arc::new(zoned_times::ZonedTimes), Arc::new(exact_casts::ExactCasts), Arc::new(temporal_arithmetic::TemporalArithmetic)];
     before.into_iter().chain(Analyzer::new().rules).chain(after).collect()
+}
+
+/// The rules by which physical plans are optimised: those of DataFusion behind what has to be done before it merges operators.
+pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 1] = [Arc::new(lambdas::FarLambdas)];
+    let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 1] = [Arc::new(recursion_depth::RecursionDepth)];
+    first.into_iter().chain(PhysicalOptimizer::new().rules).chain(last).collect()
 }
 
 /// Changes the expressions of a plan and of the subqueries in it; columns keep their names. `change` is given the schema that an expression is of.
 fn map_expressions(plan: LogicalPlan, change: &Change<'_>) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| map_node(node, change)).map(|changed| changed.data)
+}
+
+/// An expression whose lambdas have parameters of the types that the values have now which they are called with.
+fn with_parameter_types(schema: &DFSchema, changed: Transformed<Expr>) -> Result<Transformed<Expr>> {
+    if !changed.data.exists(|part| Ok(matches!(part, Expr::HigherOrderFunction(_))))? {
+        return Ok(changed);
+    }
+    // Where values are parameters of the query that have no type yet, it is done when they have one.
+    match changed.data.clone().resolve_lambda_variables(schema) {
+        Ok(resolved) => Ok(Transformed::new_transformed(resolved.data, changed.transformed || resolved.transformed)),
+        Err(_) => Ok(changed),
+    }
+}
+
+/// A node with the types of its expressions.
+fn with_types(node: LogicalPlan) -> Result<LogicalPlan> {
+    match node {
+        LogicalPlan::Values(rows) => value_rows::retyped(rows),
+        other => other.recompute_schema(),
+    }
 }
 
 type Change<'a> = dyn Fn(&DFSchema, Expr) -> Result<Transformed<Expr>> + 'a;
@@ -73,10 +119,11 @@ fn map_node(node: LogicalPlan, change: &Change<'_>) -> Result<Transformed<Logica
     let names = NamePreserver::new(&node);
     let changed = node.map_expressions(|expression| {
         let name = names.save(&expression);
-        Ok(change(&schema, expression)?.update_data(|expression| name.restore(expression)))
+        let changed = with_parameter_types(&schema, change(&schema, expression)?)?;
+        Ok(changed.update_data(|expression| name.restore(expression)))
     })?;
     match changed.transformed {
-        true => changed.map_data(LogicalPlan::recompute_schema).map(|changed| Transformed::new(changed.data, true, TreeNodeRecursion::Continue)),
+        true => changed.map_data(with_types).map(|changed| Transformed::new(changed.data, true, TreeNodeRecursion::Continue)),
         false => Ok(changed),
     }
 }

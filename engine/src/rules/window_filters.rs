@@ -10,8 +10,9 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::map_expressions;
 
-/// Aggregates that see NULLs, or the order of all rows.
-const NOT_BLIND: [&str; 6] = ["array_agg", "first_value", "last_value", "nth_value", "any_value", "$single_value"];
+/// Aggregates that see NULLs in their first argument, or the order of all rows.
+const NOT_BLIND: [&str; 9] =
+    ["array_agg", "first_value", "last_value", "nth_value", "$single_value", "max_by", "min_by", "checksum", "approx_most_frequent"];
 
 /// `sum(x) FILTER (WHERE c) OVER w` becomes `sum(CASE WHEN c THEN x END) OVER w`: these aggregates leave NULLs out.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use nunatak_core::{Code, Error, Result};
 
 use super::join_using::constraint_mut;
 use super::parse;
-use super::select_items::output_name;
+use super::select_items::{MARK, output_name};
 use crate::error::from_datafusion;
 
 /// The names of columns and of fields within them.
@@ -131,9 +131,14 @@ impl OutputNames {
     /// Those of a statement before its columns are spelled otherwise.
     pub(super) fn of(statement: &Statement) -> Self {
         match statement {
-            Statement::Query(query) => Self(spelled(&query.body)),
+            Statement::Query(query) => Self(written(&query.body, &|name| name.quote_style.is_some())),
             _ => Self::default(),
         }
+    }
+
+    /// All of them, those without quotes too: as in Trino, clients see names as they are written.
+    pub(super) fn as_written(query: &Query) -> Self {
+        Self(written(&query.body, &|_| true))
     }
 
     /// The plan with these names.
@@ -156,6 +161,13 @@ impl OutputNames {
         let named: Vec<PlannedExpr> = named.collect();
         LogicalPlanBuilder::from(plan).project(named).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
     }
+}
+
+/// The plan of `VALUES`, whose columns have no names.
+pub(super) fn unnamed(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns().into_iter().enumerate();
+    let columns: Vec<PlannedExpr> = columns.map(|(place, column)| PlannedExpr::Column(column).alias(format!("{MARK}_col{place}"))).collect();
+    LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
 }
 
 /// The plan of a view, whose text is `sql`, with no other columns than those that the view had when it was made: what its tables have got since is not in its `*`.
@@ -204,16 +216,16 @@ fn has_star(body: &SetExpr) -> bool {
     }
 }
 
-/// The names of a query's columns up to the first of which there may be several.
-fn spelled(body: &SetExpr) -> Vec<Option<String>> {
+/// The names of a query's columns up to the first of which there may be several, as far as they are wanted.
+fn written(body: &SetExpr, is_wanted: &dyn Fn(&Ident) -> bool) -> Vec<Option<String>> {
     match body {
         SetExpr::Select(select) => {
             let single = |item: &&SelectItem| matches!(item, SelectItem::ExprWithAlias { .. } | SelectItem::UnnamedExpr(_));
-            let quoted = |name: &&Ident| name.quote_style.is_some();
-            select.projection.iter().take_while(single).map(|item| output(item).filter(quoted).map(|name| name.value.clone())).collect()
+            let name = |item: &SelectItem| output(item).filter(|name| is_wanted(name)).map(|name| name.value.clone());
+            select.projection.iter().take_while(single).map(name).collect()
         }
-        SetExpr::Query(query) => spelled(&query.body),
-        SetExpr::SetOperation { left, .. } => spelled(left),
+        SetExpr::Query(query) => written(&query.body, is_wanted),
+        SetExpr::SetOperation { left, .. } => written(left, is_wanted),
         _ => Vec::new(),
     }
 }
@@ -265,7 +277,7 @@ impl VisitorMut for Relations {
 }
 
 /// The name that a relation has in its query.
-fn alias(factor: &mut TableFactor) -> Option<&mut TableAlias> {
+pub(super) fn alias(factor: &mut TableFactor) -> Option<&mut TableAlias> {
     match factor {
         TableFactor::Table { alias, .. }
         | TableFactor::Derived { alias, .. }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::execution::session_state::SessionState;
-use datafusion::sql::sqlparser::ast::{Expr, Function, ObjectNamePart, Statement, visit_expressions};
+use datafusion::sql::sqlparser::ast::{Expr, Function, Ident, ObjectNamePart, Statement, visit_expressions};
 use nunatak_core::{Code, Error, Location, Result};
 
 use super::names::normalized;
@@ -33,10 +33,17 @@ fn unknown(function: &Function, state: &SessionState) -> Option<Error> {
     if is_known(&name, state) {
         return None;
     }
+    // It looks like a function without a type, and is none.
+    if name == "cast" && identifier.quote_style.is_none() {
+        return Some(located(Error::new(Code::SyntaxError, "a cast is written CAST(value AS type)"), identifier));
+    }
     let error = Error::new(Code::FunctionNotFound, format!("function '{name}' does not exist")).with_hint("SHOW FUNCTIONS lists them");
-    let error = suggest(error, &name, names(state));
+    Some(located(suggest(error, &name, names(state)), identifier))
+}
+
+fn located(error: Error, identifier: &Ident) -> Error {
     let start = identifier.span.start;
-    Some(if start.line > 0 { error.at(Location { line: start.line, column: start.column }) } else { error })
+    if start.line > 0 { error.at(Location { line: start.line, column: start.column }) } else { error }
 }
 
 fn is_known(name: &str, state: &SessionState) -> bool {

@@ -1,5 +1,6 @@
 //! Names of tables and views, many at a time: for `information_schema`, `SHOW`, and the listings that clients ask for. No metadata is read for names.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join;
@@ -8,6 +9,7 @@ use nunatak_catalog::{Catalog, Table, TableName};
 use nunatak_core::{Code, Error, Result, Retry};
 use tracing::warn;
 
+use crate::catalog_health::CatalogHealth;
 use crate::error::suggest;
 
 /// How many schemas, tables or views a listing asks a catalog for at once.
@@ -57,10 +59,13 @@ pub async fn relations_of(catalog: &dyn Catalog, schema: &str, kinds: &[Relation
     Ok(relations)
 }
 
-/// The same for many schemas. One that is gone by now has none.
-pub async fn relations(catalog: &dyn Catalog, schemas: &[String], kinds: &[RelationKind]) -> Result<Vec<Relation>> {
-    let asked: Vec<_> = schemas.iter().map(|schema| if_there(catalog, schema, kinds)).collect();
-    let mut found: Vec<Vec<Relation>> = stream::iter(asked).buffer_unordered(ASKED_MAX).try_collect().await?;
+/// The same for many schemas. One that is gone by now has none. Where there is no schema to be asked for, nobody has answered.
+pub async fn relations(health: &CatalogHealth, catalog: &Arc<dyn Catalog>, schemas: &[String], kinds: &[RelationKind]) -> Result<Vec<Relation>> {
+    if schemas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked: Vec<_> = schemas.iter().map(|schema| if_there(catalog.as_ref(), schema, kinds)).collect();
+    let mut found = health.names(catalog, stream::iter(asked).buffer_unordered(ASKED_MAX).try_collect::<Vec<_>>()).await?;
     found.sort();
     Ok(found.into_iter().flatten().collect())
 }
@@ -97,11 +102,11 @@ pub async fn schema_not_found(catalog: &dyn Catalog, schema: &str) -> Error {
 /// A table for a listing; `None` if it is gone by now, or if its metadata cannot be read: the listing goes on without it.
 ///
 /// Errors: those that other tables would have too, since a server cannot be reached.
-pub async fn listed_table(catalog: &dyn Catalog, name: &TableName) -> Result<Option<Table>> {
-    catalog.load_table(name).await.or_else(|error| left_out(catalog, name, error))
+pub async fn listed_table(health: &CatalogHealth, catalog: &Arc<dyn Catalog>, name: &TableName) -> Result<Option<Table>> {
+    health.one(catalog, catalog.load_table(name)).await.or_else(|error| left_out(catalog.as_ref(), name, error))
 }
 
-/// Leaves a table or view out of a listing because of an error, unless that is about more than it.
+/// Leaves a table or view out of a listing because of an error, unless that is about more than it: nobody has answered.
 pub fn left_out<T>(catalog: &dyn Catalog, name: &TableName, error: Error) -> Result<Option<T>> {
     let concerns_all = match error.code() {
         Code::CatalogUnavailable => true,

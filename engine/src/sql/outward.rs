@@ -1,5 +1,7 @@
-//! The types that leave nunatak: plain ones, since clients know no views, dictionaries or run-end encodings. UUIDs are texts, as every client can show them.
+//! The types that leave nunatak: plain ones, since clients know no views, dictionaries or run-end encodings. UUIDs are texts, as every client can show them. Large text is JSON,
+//! and says so by Arrow's extension type; a text that is a UUID says so by metadata of ours.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
@@ -13,23 +15,24 @@ use crate::functions::text_cast::UUID;
 
 use super::select_items::output_name;
 
+/// The key of a field's metadata for its type, where Arrow's says less: `uuid` of texts that are UUIDs.
+pub const TYPE_MARK: &str = "nunatak:type";
+
 /// The schema that a client sees for rows of `schema`: plain types, no metadata, every column nullable (what a plan promises of nulls differs between
 /// planning and running).
 pub fn outward_schema(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(
-        schema.fields().iter().map(|field| Field::new(output_name(field.name()), outward_type(field.data_type()), true)).collect::<Vec<_>>(),
-    ))
+    Arc::new(Schema::new(schema.fields().iter().map(|field| marked(output_name(field.name()), field.data_type(), true)).collect::<Vec<_>>()))
 }
 
 /// The schema that a client sees for a table: as [`outward_schema`], but with what the table says of nulls.
 pub fn outward_table_schema(schema: &Schema) -> SchemaRef {
-    let field = |field: &FieldRef| Field::new(field.name(), outward_type(field.data_type()), field.is_nullable());
+    let field = |field: &FieldRef| marked(field.name(), field.data_type(), field.is_nullable());
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
 fn outward_type(data_type: &DataType) -> DataType {
     match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::Utf8View => DataType::Utf8,
         DataType::FixedSizeBinary(_) if *data_type == UUID => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
         DataType::Dictionary(_, value) => outward_type(value),
@@ -45,7 +48,18 @@ fn outward_type(data_type: &DataType) -> DataType {
 }
 
 fn outward_field(field: &FieldRef) -> FieldRef {
-    Arc::new(Field::new(field.name(), outward_type(field.data_type()), field.is_nullable()))
+    Arc::new(marked(field.name(), field.data_type(), field.is_nullable()))
+}
+
+/// A field for values of a type. One of JSON, or of UUIDs, says so.
+fn marked(name: &str, data_type: &DataType, is_nullable: bool) -> Field {
+    let marks: &[(&str, &str)] = match data_type {
+        DataType::LargeUtf8 => &[("ARROW:extension:name", "arrow.json"), ("ARROW:extension:metadata", "")],
+        data_type if *data_type == UUID => &[(TYPE_MARK, "uuid")],
+        _ => &[],
+    };
+    let metadata: HashMap<String, String> = marks.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Field::new(name, outward_type(data_type), is_nullable).with_metadata(metadata)
 }
 
 /// The same rows with the columns of `schema`, which [`outward_schema`] gave.
@@ -96,7 +110,20 @@ mod tests {
         let batch = RecordBatch::try_from_iter([("u", uuids), ("l", lists)]).unwrap();
         let outward = outward_batch(&batch, &outward_schema(batch.schema().as_ref())).unwrap();
         let text = "07070707-0707-0707-0707-070707070707";
+        assert_eq!(outward.schema().field(0).metadata().get(TYPE_MARK).map(String::as_str), Some("uuid"));
         assert_eq!(outward.column(0).as_string::<i32>().value(0), text);
         assert_eq!(outward.column(1).as_list::<i32>().value(0).as_string::<i32>().value(0), text);
+    }
+
+    #[test]
+    fn json_says_that_it_is() {
+        let schema = outward_schema(&Schema::new(vec![
+            Field::new("j", DataType::LargeUtf8, true),
+            Field::new("a", DataType::List(Arc::new(Field::new("element", DataType::LargeUtf8, true))), true),
+        ]));
+        let name = |field: &Field| field.metadata().get("ARROW:extension:name").cloned();
+        assert_eq!(name(schema.field(0)).as_deref(), Some("arrow.json"));
+        let DataType::List(element) = schema.field(1).data_type() else { panic!("a list is one") };
+        assert_eq!((name(element.as_ref()).as_deref(), element.data_type()), (Some("arrow.json"), &DataType::LargeUtf8));
     }
 }

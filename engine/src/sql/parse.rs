@@ -8,8 +8,10 @@ use nunatak_core::{Code, Error, Location, Result};
 
 use super::changes::Change;
 use super::dialect::TrinoDialect;
+use super::json_calls;
 use super::options::{option_text, option_value};
 use super::parse_alter;
+use super::parse_session;
 use super::parse_show;
 use super::parse_table;
 use super::prepared;
@@ -51,10 +53,13 @@ const STATEMENTS: &[&str] = &[
     "PREPARE",
     "EXECUTE",
     "DEALLOCATE",
+    "START",
+    "COMMIT",
+    "ROLLBACK",
 ];
 
 /// How Trino's other statements begin.
-const OTHER_STATEMENTS: &[&str] = &["COMMIT", "DENY", "GRANT", "REFRESH", "REVOKE", "ROLLBACK", "START"];
+const OTHER_STATEMENTS: &[&str] = &["DENY", "GRANT", "REFRESH", "REVOKE"];
 
 type Parsed<T> = std::result::Result<T, ParserError>;
 
@@ -90,6 +95,7 @@ fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
 }
 
 fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+    json_calls::refuse_tables(&tokens)?;
     let nothing_selected = nothing_selected(&tokens);
     let mut parser = Parser::new(&TrinoDialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(rewrite(tokens));
     let mut statement = parse_statement(&mut parser).map_err(|error| nothing_selected.unwrap_or_else(|| placed(error, sql)))?;
@@ -230,8 +236,8 @@ fn parse_known(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
         Statement::Use(parser.parse_object_name(false)?)
     } else if take_words(parser, &["SET", "TIME", "ZONE"]) {
         Statement::SetTimeZone(if take_word(parser, "LOCAL") { None } else { Some(option_text(&option_value(&parser.parse_expr()?)?)) })
-    } else if ["SET", "RESET"].iter().any(|word| peek_words(parser, &[*word, "SESSION", "AUTHORIZATION"])) {
-        return parse_table::unsupported("SET and RESET SESSION AUTHORIZATION are not supported: log in as the other user");
+    } else if let Some(statement) = parse_session::parse_session(parser)? {
+        statement
     } else if take_words(parser, &["SET", "SESSION"]) {
         parse_set_session(parser)?
     } else if take_words(parser, &["RESET", "SESSION"]) {
@@ -295,14 +301,6 @@ fn starts_query(parser: &Parser<'_>) -> bool {
 fn not_known(parser: &Parser<'_>) -> Error {
     let first = parser.peek_token();
     let word = first.token.to_string().to_uppercase();
-    if ["START", "COMMIT", "ROLLBACK"].contains(&word.as_str()) {
-        return Error::not_supported("transactions are not supported: each statement is committed by itself");
-    }
-    for word in ["ROLE", "PATH"] {
-        if peek_words(parser, &["SET", word]) {
-            return Error::not_supported(format!("SET {word} is not supported yet"));
-        }
-    }
     if OTHER_STATEMENTS.contains(&word.as_str()) {
         return Error::not_supported(format!("{word} statements are not supported yet"));
     }
@@ -312,32 +310,40 @@ fn not_known(parser: &Parser<'_>) -> Error {
 fn parse_explain(parser: &mut Parser<'_>) -> Result<Statement> {
     let analyze = take_word(parser, "ANALYZE");
     let verbose = take_word(parser, "VERBOSE");
-    if parser.peek_token_ref().token == Token::LParen
-        && !is_word(parser.peek_nth_token_ref(1), "SELECT")
-        && !is_word(parser.peek_nth_token_ref(1), "WITH")
-    {
-        skip_explain_options(parser).map_err(from_parser)?;
-    }
+    let has_options =
+        parser.peek_token_ref().token == Token::LParen && ["TYPE", "FORMAT"].iter().any(|option| is_word(parser.peek_nth_token_ref(1), option));
+    // EXPLAIN ANALYZE has none.
+    let validate = has_options && !analyze && parse_explain_options(parser).map_err(from_parser)?;
     let statement = Box::new(parse_statement(parser)?);
-    Ok(Statement::Explain(Explain { analyze, verbose, statement }))
+    Ok(Statement::Explain(Explain { analyze, verbose, validate, statement }))
 }
 
-/// Trino's `(TYPE DISTRIBUTED, FORMAT TEXT)`: only text is given.
-fn skip_explain_options(parser: &mut Parser<'_>) -> Parsed<()> {
+/// Trino's `(TYPE DISTRIBUTED, FORMAT TEXT)`: only text is given. Whether it is `TYPE VALIDATE`; the first type counts, as in Trino.
+fn parse_explain_options(parser: &mut Parser<'_>) -> Parsed<bool> {
+    let mut validate = None;
     parser.expect_token(&Token::LParen)?;
     loop {
-        let name = parser.parse_identifier()?;
-        let value = parser.parse_identifier()?;
-        let (name, value) = (name.value.to_uppercase(), value.value.to_uppercase());
-        if !matches!((name.as_str(), value.as_str()), ("TYPE", "LOGICAL" | "DISTRIBUTED") | ("FORMAT", "TEXT")) {
-            return Err(ParserError::ParserError(format!("EXPLAIN option {name} {value} is not supported")));
+        if take_word(parser, "TYPE") {
+            let given = parse_explain_option(parser, "TYPE", &["LOGICAL", "DISTRIBUTED", "VALIDATE"], &["IO"])?;
+            validate.get_or_insert(given == "VALIDATE");
+        } else if take_word(parser, "FORMAT") {
+            parse_explain_option(parser, "FORMAT", &["TEXT"], &["GRAPHVIZ", "JSON"])?;
+        } else {
+            return parser.expected("TYPE or FORMAT", parser.peek_token());
         }
         if !parser.consume_token(&Token::Comma) {
             break;
         }
     }
     parser.expect_token(&Token::RParen)?;
-    Ok(())
+    Ok(validate.unwrap_or_default())
+}
+
+fn parse_explain_option(parser: &mut Parser<'_>, option: &str, known: &'static [&'static str], others: &[&str]) -> Parsed<&'static str> {
+    match known.iter().copied().find(|word| take_word(parser, word)) {
+        Some(word) => Ok(word),
+        None => parse_table::refused(parser, &format!("EXPLAIN option {option}"), others, &[known, others].concat().join(", ")),
+    }
 }
 
 fn parse_copy(parser: &mut Parser<'_>) -> Parsed<Statement> {
@@ -392,6 +398,8 @@ mod tests {
             "copy into s.t from '/data/*.csv' (format csv, null_value 'NA', header true, on_error skip)",
             "set session execution_mode = 'local'",
             "explain (type distributed) select 1",
+            "explain (type validate, format text) select 1",
+            "explain (values 1)",
             "explain analyze (select 1)",
         ] {
             assert_eq!(error(sql), "", "{sql}");
@@ -412,7 +420,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_says_so() {
-        for sql in ["alter table t add column a int not null", "show grants", "create role r", "drop role r"] {
+        for sql in ["alter table t add column a int not null", "explain (format json) select 1", "create role r", "drop role r"] {
             assert!(error(sql).starts_with("NOT_SUPPORTED: "), "{}", error(sql));
         }
         assert_eq!(error("create table t (a char(3))"), "NOT_SUPPORTED: line 1:19: type 'char' is not supported: Iceberg has none like it");

@@ -5,12 +5,10 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::parse::take_word;
+use super::like_text::LikeText;
+use super::parse::{take_word, take_words};
 use super::parse_table::refused;
-use super::statement::{Show, Statement, StatisticsOf};
-
-/// Trino's other listings.
-const NOT_YET: [&str; 5] = ["GRANTS", "ROLES", "ROLE", "CURRENT", "BRANCHES"];
+use super::statement::{RolesOf, Show, Statement, StatisticsOf};
 
 type Parsed<T> = Result<T, ParserError>;
 
@@ -41,9 +39,18 @@ pub(super) fn parse_show(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
     } else if take_word(parser, "SESSION") {
         Show::Session { like: parse_like(parser)? }
     } else if take_word(parser, "FUNCTIONS") {
-        Show::Functions { like: parse_like(parser)? }
+        Show::Functions { schema: parse_from(parser)?, like: parse_like(parser)? }
+    } else if take_word(parser, "GRANTS") {
+        Show::Grants { table: parse_grants_on(parser)? }
+    } else if take_word(parser, "ROLES") {
+        Show::Roles { of: RolesOf::All, catalog: parse_from(parser)?.map(|name| last_part(&name)) }
+    } else if take_words(parser, &["CURRENT", "ROLES"]) {
+        Show::Roles { of: RolesOf::Session, catalog: parse_from(parser)?.map(|name| last_part(&name)) }
+    } else if take_words(parser, &["ROLE", "GRANTS"]) {
+        Show::Roles { of: RolesOf::User, catalog: parse_from(parser)?.map(|name| last_part(&name)) }
     } else {
-        return refused(parser, "SHOW", &NOT_YET, "CATALOGS, SCHEMAS, TABLES, COLUMNS, CREATE, SESSION, STATS or FUNCTIONS");
+        let wanted = "CATALOGS, SCHEMAS, TABLES, COLUMNS, CREATE, SESSION, STATS, FUNCTIONS, GRANTS, ROLES, CURRENT ROLES or ROLE GRANTS";
+        return parser.expected(wanted, parser.peek_token());
     };
     Ok(Some(Statement::Show(show)))
 }
@@ -66,16 +73,30 @@ fn parse_show_create(parser: &mut Parser<'_>) -> Parsed<Show> {
     } else if take_word(parser, "SCHEMA") {
         Ok(Show::CreateSchema(parser.parse_object_name(false)?))
     } else {
-        parser.expected("TABLE, VIEW or SCHEMA", parser.peek_token())
+        refused(parser, "SHOW CREATE", &["MATERIALIZED", "FUNCTION"], "TABLE, VIEW or SCHEMA")
     }
+}
+
+/// `ON [TABLE] t`.
+fn parse_grants_on(parser: &mut Parser<'_>) -> Parsed<Option<ObjectName>> {
+    if !take_word(parser, "ON") {
+        return Ok(None);
+    }
+    take_word(parser, "TABLE");
+    parser.parse_object_name(false).map(Some)
 }
 
 fn parse_from(parser: &mut Parser<'_>) -> Parsed<Option<ObjectName>> {
     if parser.parse_one_of_keywords(&[Keyword::FROM, Keyword::IN]).is_some() { parser.parse_object_name(false).map(Some) } else { Ok(None) }
 }
 
-fn parse_like(parser: &mut Parser<'_>) -> Parsed<Option<String>> {
-    if parser.parse_keyword(Keyword::LIKE) { parser.parse_literal_string().map(Some) } else { Ok(None) }
+fn parse_like(parser: &mut Parser<'_>) -> Parsed<Option<LikeText>> {
+    if !parser.parse_keyword(Keyword::LIKE) {
+        return Ok(None);
+    }
+    let pattern = parser.parse_literal_string()?;
+    let escape = if take_word(parser, "ESCAPE") { Some(parser.parse_literal_string()?) } else { None };
+    Ok(Some(LikeText { pattern, escape }))
 }
 
 fn last_part(name: &ObjectName) -> String {

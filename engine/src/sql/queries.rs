@@ -3,32 +3,34 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, Fetch, FunctionArguments, Ident, LimitClause, ObjectNamePart, Query, Value, ValueWithSpan, VisitMut,
-    VisitorMut, visit_expressions,
+    AccessExpr, Array, CastKind, DataType, ExactNumberInfo, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    Ident, LambdaFunction, LimitClause, ObjectNamePart, Query, Select, SetExpr, Subscript, Value, ValueWithSpan, VisitMut, VisitorMut,
+    visit_expressions, visit_expressions_mut,
 };
 use nunatak_core::{Error, Result};
 
-use super::like_patterns;
 use super::names::normalized;
 use super::temporal_types::type_literal;
-use super::values;
-use super::word_arguments;
+use super::{aggregate_syntax, cast_names, like_patterns, named_windows, special_forms, text_results, times, values, word_arguments};
 
 /// What has its value by the session, or by the server that it is at.
-const OF_SESSION: [&str; 4] = ["current_user", "current_catalog", "current_schema", "version"];
+const OF_SESSION: [&str; 6] = ["current_user", "current_catalog", "current_schema", "current_path", "current_timezone", "version"];
 
 /// What a session says of itself.
 pub(super) struct SessionNames<'a> {
     pub(super) user: &'a str,
     pub(super) catalog: &'a str,
     pub(super) schema: Option<&'a str>,
+    pub(super) time_zone: &'a str,
+    pub(super) path: &'a str,
 }
 
 /// Turns `FETCH FIRST n ROWS ONLY` into a limit, numbers with an exponent into doubles, `U&'...'` into texts, and `current_user`, `current_catalog`,
-/// `current_schema` and `version()` into their values; functions with words among their arguments become plain calls, literals get their types, and `VALUES` with
-/// subqueries become a union. `node` is a statement or a part of one.
+/// `current_schema`, `current_path` and `version()` into their values; functions with words among their arguments become plain calls, literals get their types, functions of
+/// time the session's zone, `MAP()` its arrays, casts that would be left out of names a function around what is cast, calls of aggregates in a syntax of their own become
+/// plain ones, windows are written out where they are named, and `VALUES` with subqueries become a union. `node` is a statement or a part of one.
 pub(super) fn adapt(node: &mut impl VisitMut, session: SessionNames<'_>) -> Result<()> {
-    match node.visit(&mut Adapter { session }) {
+    match node.visit(&mut Adapter { session, rows: 0 }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -50,6 +52,8 @@ pub(super) fn names_session(expression: &Expr) -> bool {
 
 struct Adapter<'a> {
     session: SessionNames<'a>,
+    /// In how many `VALUES`, one within the other, this is.
+    rows: usize,
 }
 
 impl VisitorMut for Adapter<'_> {
@@ -59,6 +63,8 @@ impl VisitorMut for Adapter<'_> {
         if let Err(error) = values::split(&mut query.body) {
             return ControlFlow::Break(error);
         }
+        cast_names::tell_apart(query);
+        self.rows += usize::from(matches!(*query.body, SetExpr::Values(_)));
         let Some(fetch) = query.fetch.take() else { return ControlFlow::Continue(()) };
         match limit(fetch, query.limit_clause.take()) {
             Ok(clause) => {
@@ -69,22 +75,55 @@ impl VisitorMut for Adapter<'_> {
         }
     }
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        adapt_group_by(&mut select.group_by);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        self.rows = self.rows.saturating_sub(usize::from(matches!(*query.body, SetExpr::Values(_))));
+        match named_windows::write_out(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    /// In `VALUES` all moments of a column have one type, so that they have the session's zone.
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        match times::adapt(expression, self.session.time_zone, self.rows == 0) {
+            Ok(()) => {
+                text_results::make_plain(expression);
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
         word_arguments::to_call(expression);
+        reach_into_values(expression);
         let value = match expression {
             Expr::TypedString(literal) => {
                 type_literal(literal);
                 None
             }
-            Expr::Function(function) => match function.name.0.as_slice() {
-                [ObjectNamePart::Identifier(name)] => self.value(name, &function.args),
-                _ => None,
-            },
+            Expr::Function(function) => {
+                complete(function);
+                aggregate_syntax::adapt(function);
+                match function.name.0.as_slice() {
+                    [ObjectNamePart::Identifier(name)] => self.value(name, &function.args),
+                    _ => None,
+                }
+            }
+            Expr::Lambda(function) => {
+                reach_into_parameters(function);
+                None
+            }
             Expr::Identifier(name) if name.quote_style.is_none() => self.value(name, &FunctionArguments::None),
             _ => None,
         };
         as_double(expression);
-        if let Err(error) = like_patterns::adapt(expression) {
+        if let Err(error) = like_patterns::adapt(expression).and_then(|()| special_forms::adapt(expression)) {
             return ControlFlow::Break(error);
         }
         as_plain_text(expression);
@@ -93,6 +132,75 @@ impl VisitorMut for Adapter<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `MAP()` becomes `MAP(ARRAY[], ARRAY[])`. DataFusion refuses it before it looks for the function.
+fn complete(function: &mut Function) {
+    let is_map = matches!(function.name.0.as_slice(), [ObjectNamePart::Identifier(name)] if normalized(name) == "map");
+    if let FunctionArguments::List(list) = &mut function.args
+        && is_map
+        && list.args.is_empty()
+    {
+        let nothing = || FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Array(Array { elem: Vec::new(), named: true })));
+        list.args.extend([nothing(), nothing()]);
+    }
+}
+
+/// `r -> r.x` becomes `r -> r['x']`: DataFusion takes `r` for a relation.
+fn reach_into_parameters(function: &mut LambdaFunction) {
+    let parameters: Vec<String> = function.params.iter().map(|parameter| normalized(&parameter.name)).collect();
+    let _: ControlFlow<()> = visit_expressions_mut(&mut function.body, |expression| {
+        let reached = match expression {
+            Expr::CompoundIdentifier(parts) => parts.split_first().filter(|(first, _)| parameters.contains(&normalized(first))),
+            _ => None,
+        };
+        if let Some((first, fields)) = reached {
+            let (root, access_chain) = (Box::new(Expr::Identifier(first.clone())), fields.iter().map(field).collect());
+            *expression = Expr::CompoundFieldAccess { root, access_chain };
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// The field of a row, as DataFusion takes it out of any expression.
+fn field(name: &Ident) -> AccessExpr {
+    AccessExpr::Subscript(Subscript::Index { index: Expr::Value(Value::SingleQuotedString(normalized(name)).into()) })
+}
+
+/// `f(a).x` and `a[1].x` become `f(a)['x']` and `a[1]['x']`. What comes before them may be a name of several parts.
+fn reach_into_values(expression: &mut Expr) {
+    let Expr::CompoundFieldAccess { root, access_chain } = expression else { return };
+    let is_dot = |access: &AccessExpr| matches!(access, AccessExpr::Dot(Expr::Identifier(_)));
+    let start = match is_name(root) {
+        true => access_chain.iter().position(|access| !is_dot(access)).unwrap_or(access_chain.len()),
+        false => 0,
+    };
+    for access in access_chain.iter_mut().skip(start) {
+        if let AccessExpr::Dot(Expr::Identifier(name)) = access {
+            *access = field(name);
+        }
+    }
+}
+
+fn is_name(expression: &Expr) -> bool {
+    match expression {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Nested(inner) => is_name(inner),
+        _ => false,
+    }
+}
+
+/// `GROUP BY AUTO` becomes `GROUP BY ALL`, and `GROUP BY ()` the one grouping set that has no columns.
+fn adapt_group_by(group_by: &mut GroupByExpr) {
+    let adapted = match group_by {
+        GroupByExpr::Expressions(items, modifiers) if modifiers.is_empty() => match items.as_slice() {
+            [Expr::Identifier(name)] if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("auto") => GroupByExpr::All(Vec::new()),
+            [Expr::Tuple(nothing)] if nothing.is_empty() => GroupByExpr::Expressions(vec![Expr::GroupingSets(vec![Vec::new()])], Vec::new()),
+            _ => return,
+        },
+        _ => return,
+    };
+    *group_by = adapted;
 }
 
 /// The text of a number.
@@ -128,6 +236,7 @@ impl Adapter<'_> {
             "current_user" => Some(text(self.session.user)),
             "current_catalog" => Some(text(self.session.catalog)),
             "current_schema" => Some(self.session.schema.map_or(Value::Null, text)),
+            "current_path" => Some(text(self.session.path)),
             "version" if matches!(arguments, FunctionArguments::List(list) if list.args.is_empty()) => Some(text(env!("CARGO_PKG_VERSION"))),
             _ => None,
         }

@@ -137,10 +137,7 @@ impl Relations {
 
     fn replace(&mut self, factor: &mut TableFactor) -> Result<()> {
         match factor {
-            TableFactor::Table { name, alias, args, version, sample, .. } => {
-                if sample.is_some() {
-                    return Err(Error::not_supported("TABLESAMPLE is not supported yet"));
-                }
+            TableFactor::Table { name, alias, args, version, .. } => {
                 if let Some(arguments) = args {
                     if self.replace_call(arguments, name, alias)? {
                         *args = None;

@@ -6,6 +6,7 @@ use std::iter::repeat_n;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::parse::is_word;
+use super::{cast_types, json_calls};
 
 /// What may stand before a query that starts with `TABLE`.
 const BEFORE_QUERY: [&str; 9] = ["EXPLAIN", "ANALYZE", "VERBOSE", "AS", "UNION", "INTERSECT", "EXCEPT", "ALL", "DISTINCT"];
@@ -15,46 +16,53 @@ const AFTER_VALUES: [&str; 8] = ["ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "
 
 /// The tokens without whitespace and comments, and with these changes: each `?` becomes `$1`, `$2`, ...; `FOR VERSION AS OF e` becomes `FOR SYSTEM_TIME
 /// AS OF e` (which takes any expression, and has no other use here), and `FOR TIMESTAMP AS OF e` loses its `FOR`; `TABLE t` becomes `SELECT * FROM t`;
-/// types of casts are written as `sqlparser` has them; a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`.
+/// a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`; what is said in [`json_calls`] and [`cast_types`].
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let tokens: Vec<_> = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
-    with_parentheses(with_table_queries(with_versions(with_numbers(with_columns_first(with_types(with_bare_trims(tokens)))))))
+    let tokens: Vec<_> = with_radix_numbers(tokens).into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+    let tokens = cast_types::marked(json_calls::plain(tokens));
+    with_parentheses(with_table_queries(with_versions(with_numbers(with_columns_first(with_bare_trims(tokens))))))
 }
 
-/// In the types of casts `array(t)` becomes `array<t>`, and `row(a t)` becomes `TUPLE(a t)`: `sqlparser` knows rows by that name.
-fn with_types(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    for cast in 0..tokens.len() {
-        if !is_word(&tokens[cast], "CAST") && !is_word(&tokens[cast], "TRY_CAST") {
-            continue;
-        }
-        let Some((start, end)) = type_of_cast(&tokens, cast + 1) else { continue };
-        for at in start..end {
-            let Some(last) = closing(&tokens, at + 1).filter(|_| tokens[at + 1].token == Token::LParen) else { continue };
-            if is_word(&tokens[at], "ROW") {
-                tokens[at].token = Token::make_keyword("TUPLE");
-            } else if is_word(&tokens[at], "ARRAY") {
-                tokens[at + 1].token = Token::Lt;
-                tokens[last].token = Token::Gt;
+/// `0x1F`, `0o17` and `0b101`, also with `_` between the digits, become the numbers that they are: `sqlparser` reads bytes, and a zero with an alias.
+fn with_radix_numbers(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(mut token) = rest.next() {
+        let word = match rest.peek() {
+            Some(TokenWithSpan { token: Token::Word(word), span }) if word.quote_style.is_none() && span.start == token.span.end => {
+                word.value.as_str()
+            }
+            _ => "",
+        };
+        let number = match &token.token {
+            Token::Number(zero, false) if zero == "0" => match word.as_bytes().first() {
+                Some(b'o' | b'O') => whole_number(&word[1..], 8),
+                Some(b'b' | b'B') => whole_number(&word[1..], 2),
+                Some(b'x' | b'X') => whole_number(&word[1..], 16),
+                _ => None,
+            },
+            // Bytes are written within quotes, which makes them longer.
+            Token::HexStringLiteral(digits)
+                if u64::try_from(digits.len() + 2) == Ok(token.span.end.column.saturating_sub(token.span.start.column)) =>
+            {
+                whole_number(&format!("{digits}{word}"), 16)
+            }
+            _ => None,
+        };
+        if let Some(number) = number {
+            token.token = Token::Number(number, false);
+            if !word.is_empty() {
+                rest.next();
             }
         }
+        out.push(token);
     }
-    tokens
+    out
 }
 
-/// Where the type stands in the parentheses that open at `start`: behind their last `AS`.
-fn type_of_cast(tokens: &[TokenWithSpan], start: usize) -> Option<(usize, usize)> {
-    let end = closing(tokens, start)?;
-    let mut depth = 0_usize;
-    let mut found = None;
-    for (at, token) in tokens.iter().enumerate().take(end).skip(start) {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
-            Token::Word(_) if depth == 1 && is_word(token, "AS") => found = Some((at + 1, end)),
-            _ => {}
-        }
-    }
-    found
+/// The decimal digits of a number. What is too large is said when it is planned.
+fn whole_number(digits: &str, radix: u32) -> Option<String> {
+    u128::from_str_radix(&digits.replace('_', ""), radix).ok().map(|number| number.to_string())
 }
 
 /// `TRIM(LEADING FROM a)`, where `sqlparser` misses what is trimmed, becomes `ltrim(a)`.
@@ -150,8 +158,9 @@ fn select_all_from() -> [Token; 3] {
 fn with_parentheses(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut inserts: HashMap<usize, Insert> = HashMap::new();
     for at in (0..tokens.len()).filter(|&at| is_word(&tokens[at], "VALUES")) {
-        // Where a value is expected, `sqlparser` takes `(VALUES` for the call of a function.
-        if let Some(end) = at.checked_sub(1).and_then(|before| closing(&tokens, before)) {
+        // Where a value is expected, `sqlparser` takes `(VALUES` for the call of a function. Behind `AS` only a query can stand, and a recursive one must stay what it is.
+        let is_named = at.checked_sub(2).is_some_and(|before| is_word(&tokens[before], "AS"));
+        if let Some(end) = at.checked_sub(1).and_then(|before| closing(&tokens, before)).filter(|_| !is_named) {
             inserts.entry(at).or_default().query = true;
             inserts.entry(end).or_default().closing += 1;
         }
@@ -263,22 +272,10 @@ mod tests {
             ("select * from (values 1, f(2, 3)) as t(x)", "select * from ( SELECT * FROM ( values ( 1 ) , ( f ( 2 , 3 ) ) ) ) as t ( x )"),
             ("select 1 in (values 1, 2 limit 1)", "select 1 in ( SELECT * FROM ( values ( 1 ) , ( 2 ) limit 1 ) )"),
             ("values (select (values 1)) + 1;", "values ( ( select ( SELECT * FROM ( values ( 1 ) ) ) ) + 1 ) ;"),
+            ("with r(n) as (values 1 union all select n from r) table r", "with r ( n ) as ( values ( 1 ) union all select n from r ) table r"),
             ("insert (a) values (1) when not matched then", "insert ( a ) values ( 1 ) when not matched then"),
             ("values case (a) when 1 then 2 end", "values ( case ( a ) when 1 then 2 end )"),
             ("insert into t values array[1, 2], array[]", "insert into t values ( array [ 1 , 2 ] ) , ( array [ ] )"),
-        ] {
-            assert_eq!(rewritten(sql), expected);
-        }
-    }
-
-    #[test]
-    fn types_of_casts() {
-        for (sql, expected) in [
-            ("cast(x as array(row(a integer, b array(varchar))))", "cast ( x as array < TUPLE ( a integer , b array < varchar > ) > )"),
-            ("try_cast(cast(a as b) as map(varchar, row(x date)))", "try_cast ( cast ( a as b ) as map ( varchar , TUPLE ( x date ) ) )"),
-            ("cast(array(select 1) as varchar)", "cast ( array ( select 1 ) as varchar )"),
-            ("cast(row(1, 2) as row(a decimal(3, 1)))", "cast ( row ( 1 , 2 ) as TUPLE ( a decimal ( 3 , 1 ) ) )"),
-            ("cast(x as", "cast ( x as"),
         ] {
             assert_eq!(rewritten(sql), expected);
         }
@@ -315,6 +312,11 @@ mod tests {
             rewritten("select trim(leading from a), trim(both 'x' from trim(both from b))"),
             "select ltrim ( a ) , trim ( both 'x' from trim ( b ) )"
         );
+    }
+
+    #[test]
+    fn numbers_have_radixes() {
+        assert_eq!(rewritten("select 0x1F, 0XFF_ff, 0b101, 0B1_1, 0o17, x'1F', 0 b, 0"), "select 31 , 65535 , 5 , 3 , 15 , X'1F' , 0 b , 0");
     }
 
     #[test]

@@ -88,14 +88,19 @@ fn alias_of(expression: &Expr, position: usize, relations: &HashSet<String>, see
     }
     let name = match expression {
         Expr::Identifier(column) => normalized(column),
-        // Columns of different tables may share their last part: only the whole name twice is a repetition.
+        // Columns of different tables may share their last part.
         Expr::CompoundIdentifier(parts) => parts.iter().map(normalized).collect::<Vec<_>>().join("."),
         _ => return Some(format!("{MARK}_col{position}")),
     };
-    if seen.insert(name.clone()) {
-        return None;
-    }
-    Some(repeated(name.rsplit('.').next().unwrap_or(&name), position))
+    let last = name.rsplit('.').next().unwrap_or(&name);
+    let is_there = match expression {
+        // One with the name of its table and one without it may be the same.
+        Expr::Identifier(_) => seen.iter().any(|other| other.rsplit('.').next() == Some(last)),
+        _ => seen.contains(last) || seen.contains(&name),
+    };
+    let alias = is_there.then(|| repeated(last, position));
+    seen.insert(name);
+    alias
 }
 
 /// The field that an item takes out of a row. DataFusion would name it by the way to it.

@@ -8,6 +8,7 @@ use nunatak_catalog::spec::Type;
 use nunatak_core::Location;
 
 use super::changes::Change;
+use super::like_text::LikeText;
 use crate::files::OptionValue;
 
 /// A statement.
@@ -146,6 +147,25 @@ pub enum Statement {
         /// The property.
         name: String,
     },
+    /// `START TRANSACTION [ISOLATION LEVEL level] [READ ONLY | READ WRITE]`.
+    StartTransaction(TransactionModes),
+    /// `COMMIT [WORK]`.
+    Commit,
+    /// `ROLLBACK [WORK]`.
+    Rollback,
+    /// `SET ROLE role [IN catalog]`.
+    SetRole {
+        /// The role.
+        role: Role,
+        /// The catalog whose role it is; the whole server's without it.
+        catalog: Option<String>,
+    },
+    /// `SET SESSION AUTHORIZATION user`.
+    SetAuthorization(String),
+    /// `RESET SESSION AUTHORIZATION`.
+    ResetAuthorization,
+    /// `SET PATH [catalog.]schema, ...`: where functions of users are looked for.
+    SetPath(Vec<ast::ObjectName>),
     /// `SET TIME ZONE 'zone'`; `None` for `LOCAL`.
     SetTimeZone(Option<String>),
     /// `PREPARE name FROM statement`.
@@ -171,6 +191,52 @@ pub enum Statement {
         /// What is asked.
         part: DescribedPart,
     },
+}
+
+/// What a transaction is begun with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionModes {
+    /// How much of what others commit meanwhile may be seen.
+    pub isolation: IsolationLevel,
+    /// Whether it only reads.
+    pub read_only: bool,
+}
+
+/// The levels of the SQL standard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IsolationLevel {
+    /// `READ UNCOMMITTED`, which is the default as in Trino.
+    #[default]
+    ReadUncommitted,
+    /// `READ COMMITTED`.
+    ReadCommitted,
+    /// `REPEATABLE READ`.
+    RepeatableRead,
+    /// `SERIALIZABLE`.
+    Serializable,
+}
+
+impl IsolationLevel {
+    /// Its name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "READ UNCOMMITTED",
+            Self::ReadCommitted => "READ COMMITTED",
+            Self::RepeatableRead => "REPEATABLE READ",
+            Self::Serializable => "SERIALIZABLE",
+        }
+    }
+}
+
+/// The role that a session takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All that the user has.
+    All,
+    /// None of them.
+    None,
+    /// One of them.
+    Named(String),
 }
 
 /// A prepared statement that is run.
@@ -207,6 +273,8 @@ pub struct Explain {
     pub analyze: bool,
     /// Whether more is shown.
     pub verbose: bool,
+    /// Whether it is only told that the statement can be planned: `EXPLAIN (TYPE VALIDATE)`.
+    pub validate: bool,
     /// The statement.
     pub statement: Box<Statement>,
 }
@@ -330,28 +398,28 @@ pub enum Show {
     /// `SHOW CATALOGS [LIKE p]`.
     Catalogs {
         /// The pattern.
-        like: Option<String>,
+        like: Option<LikeText>,
     },
     /// `SHOW SCHEMAS [FROM catalog] [LIKE p]`.
     Schemas {
         /// The catalog.
         catalog: Option<String>,
         /// The pattern.
-        like: Option<String>,
+        like: Option<LikeText>,
     },
     /// `SHOW TABLES [FROM schema] [LIKE p]`.
     Tables {
         /// The schema.
         schema: Option<ast::ObjectName>,
         /// The pattern.
-        like: Option<String>,
+        like: Option<LikeText>,
     },
     /// `SHOW COLUMNS FROM t [LIKE p]`, `DESCRIBE t`.
     Columns {
         /// The table.
         table: ast::ObjectName,
         /// The pattern.
-        like: Option<String>,
+        like: Option<LikeText>,
     },
     /// `SHOW CREATE TABLE t`.
     CreateTable(ast::ObjectName),
@@ -362,11 +430,36 @@ pub enum Show {
     /// `SHOW SESSION [LIKE p]`.
     Session {
         /// The pattern.
-        like: Option<String>,
+        like: Option<LikeText>,
     },
-    /// `SHOW FUNCTIONS [LIKE p]`.
+    /// `SHOW GRANTS [ON t]`.
+    Grants {
+        /// The table, or the whole catalog.
+        table: Option<ast::ObjectName>,
+    },
+    /// `SHOW ROLES`, `SHOW CURRENT ROLES` and `SHOW ROLE GRANTS`, each `[FROM catalog]`.
+    Roles {
+        /// Which of them.
+        of: RolesOf,
+        /// The catalog; the whole server without it.
+        catalog: Option<String>,
+    },
+    /// `SHOW FUNCTIONS [FROM schema] [LIKE p]`.
     Functions {
+        /// The schema whose functions of users are shown; those of the server without it.
+        schema: Option<ast::ObjectName>,
         /// The pattern.
-        like: Option<String>,
+        like: Option<LikeText>,
     },
+}
+
+/// Whose roles are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolesOf {
+    /// All that there are.
+    All,
+    /// Those that the session has taken.
+    Session,
+    /// Those that the user was given.
+    User,
 }

@@ -3,10 +3,12 @@
 //! A client asks with filters. The name of a catalog is a constant in its part of a query, so that others are not asked, and filters on schemas and tables reach the
 //! listings below.
 
-use nunatak_core::{Code, Error};
+use nunatak_core::{Code, Error, Result};
 
 use super::information_schema::COMMENTS;
+use super::listed_properties::{ANALYZE_PROPERTIES, ListedProperty, SCHEMA_PROPERTIES, TABLE_PROPERTIES};
 use super::names::{INFORMATION_SCHEMA, QualifiedName, SYSTEM};
+use super::system_tables::{RUNTIME_QUERIES, RUNTIME_TASKS, RUNTIME_TRANSACTIONS};
 use crate::error::suggest;
 
 /// A text column without a value, and one of numbers.
@@ -33,9 +35,24 @@ const TABLES: &[(&str, &[&str])] = &[
             "udts",
         ],
     ),
-    ("metadata", &["catalogs", "materialized_views", "table_comments"]),
-    ("runtime", &["nodes"]),
+    (
+        "metadata",
+        &[
+            "analyze_properties",
+            "catalogs",
+            "column_properties",
+            "materialized_view_properties",
+            "materialized_views",
+            "schema_properties",
+            "table_comments",
+            "table_properties",
+        ],
+    ),
+    ("runtime", &["nodes", "queries", "tasks", "transactions"]),
 ];
+
+/// The columns of the lists of properties.
+const PROPERTY_COLUMNS: [&str; 5] = ["catalog_name", "property_name", "default_value", "type", "description"];
 
 /// A type: its name, JDBC's number of it, and the size and the radix that JDBC has for it.
 type JdbcType = (&'static str, i64, Option<i64>, Option<i64>);
@@ -149,6 +166,11 @@ pub(super) fn query(catalogs: &[&str], name: &QualifiedName) -> Option<String> {
         ("metadata", "table_comments") => of_each(&|catalog, listing| {
             format!("SELECT {catalog} AS catalog_name, table_schema AS schema_name, table_name, comment FROM {listing}.\"{COMMENTS}\"")
         }),
+        ("metadata", "schema_properties") => of_each(&|catalog, _| properties(catalog, SCHEMA_PROPERTIES)),
+        ("metadata", "table_properties") => of_each(&|catalog, _| properties(catalog, TABLE_PROPERTIES)),
+        ("metadata", "analyze_properties") => of_each(&|catalog, _| properties(catalog, ANALYZE_PROPERTIES)),
+        // There are none.
+        ("metadata", "column_properties" | "materialized_view_properties") => nothing(&empty(&PROPERTY_COLUMNS)),
         // There are none.
         ("metadata", "materialized_views") => format!(
             "{} WHERE false",
@@ -164,8 +186,37 @@ pub(super) fn query(catalogs: &[&str], name: &QualifiedName) -> Option<String> {
                  lower(state) AS state FROM {catalog}.{SYSTEM}.nodes"
             )
         }
+        ("runtime", "queries") => of_server(catalogs, RUNTIME_QUERIES)?,
+        ("runtime", "tasks") => of_server(catalogs, RUNTIME_TASKS)?,
+        ("runtime", "transactions") => of_server(catalogs, RUNTIME_TRANSACTIONS)?,
         _ => return None,
     })
+}
+
+/// The rows of a table that is the same in the schema `system` of each catalog.
+fn of_server(catalogs: &[&str], table: &str) -> Option<String> {
+    Some(format!("SELECT * FROM {}.{SYSTEM}.{}", quoted(catalogs.first()?), quoted(table)))
+}
+
+/// The schemas that the catalog has, sorted.
+pub fn system_schemas() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().map(|(schema, _)| *schema)
+}
+
+/// The tables of one of them, sorted. Errors: `SCHEMA_NOT_FOUND`.
+pub fn system_schema_tables(schema: &str) -> Result<&'static [&'static str]> {
+    let found = TABLES.iter().find(|(known, _)| *known == schema);
+    found.map(|(_, tables)| *tables).ok_or_else(|| schema_not_found(schema))
+}
+
+/// The properties of a catalog, as rows.
+fn properties(catalog: &str, properties: &[ListedProperty]) -> String {
+    let row = |property: &ListedProperty| {
+        let values = [property.name, property.default, property.data_type, property.about].map(literal).join(", ");
+        format!("({catalog}, {values})")
+    };
+    let rows: Vec<String> = properties.iter().map(row).collect();
+    format!("SELECT * FROM (VALUES {}) AS t({})", rows.join(", "), PROPERTY_COLUMNS.map(quoted).join(", "))
 }
 
 /// The error for a table that is none of these.
@@ -175,11 +226,13 @@ pub(super) fn not_found(name: &QualifiedName) -> Error {
             let missing = Error::new(Code::TableNotFound, format!("table '{SYSTEM}.{schema}.{}' does not exist", name.table));
             suggest(missing.with_hint(format!("there are {}", tables.join(", "))), &name.table, tables.iter().copied())
         }
-        None => {
-            let missing = Error::new(Code::SchemaNotFound, format!("schema '{SYSTEM}.{}' does not exist", name.schema));
-            suggest(missing.with_hint("there are jdbc, metadata and runtime"), &name.schema, TABLES.iter().map(|(schema, _)| *schema))
-        }
+        None => schema_not_found(&name.schema),
     }
+}
+
+fn schema_not_found(schema: &str) -> Error {
+    let missing = Error::new(Code::SchemaNotFound, format!("schema '{SYSTEM}.{schema}' does not exist"));
+    suggest(missing.with_hint("there are jdbc, metadata and runtime"), schema, system_schemas())
 }
 
 fn literal(text: &str) -> String {
@@ -226,16 +279,17 @@ fn columns(catalog: &str, listing: &str) -> String {
     let scope = empty(&["scope_catalog", "scope_schema", "scope_table", "#source_data_type", "is_autoincrement", "is_generatedcolumn"]);
     format!(
         "SELECT {catalog} AS table_cat, table_schema AS table_schem, table_name, column_name, \
-         CASE {numbers} WHEN data_type LIKE 'decimal(%' THEN 3 WHEN data_type LIKE 'timestamp(%zone' THEN 2014 WHEN data_type LIKE 'timestamp(%' THEN 93 \
-         WHEN data_type LIKE 'time(%' THEN 92 WHEN data_type LIKE 'array(%' THEN 2003 ELSE 2000 END AS data_type, data_type AS type_name, \
-         CASE {sizes} WHEN data_type LIKE 'decimal(%' THEN {precision} WHEN data_type LIKE 'timestamp(%zone' THEN 56 + {digits} \
-         WHEN data_type LIKE 'timestamp(%' THEN 22 + {digits} WHEN data_type LIKE 'time(%' THEN 9 + {digits} END AS column_size, \
-         0 AS buffer_length, \
+         CAST(CASE {numbers} WHEN data_type LIKE 'decimal(%' THEN 3 WHEN data_type LIKE 'timestamp(%zone' THEN 2014 \
+         WHEN data_type LIKE 'timestamp(%' THEN 93 WHEN data_type LIKE 'time(%' THEN 92 WHEN data_type LIKE 'array(%' THEN 2003 ELSE 2000 END AS bigint) \
+         AS data_type, data_type AS type_name, \
+         CAST(CASE {sizes} WHEN data_type LIKE 'decimal(%' THEN {precision} WHEN data_type LIKE 'timestamp(%zone' THEN 56 + {digits} \
+         WHEN data_type LIKE 'timestamp(%' THEN 22 + {digits} WHEN data_type LIKE 'time(%' THEN 9 + {digits} END AS bigint) AS column_size, \
+         CAST(0 AS bigint) AS buffer_length, \
          CASE WHEN data_type LIKE 'decimal(%' THEN {scale} WHEN data_type LIKE 'time%' THEN {digits} END AS decimal_digits, \
-         CASE {radixes} WHEN data_type LIKE 'decimal(%' THEN 10 END AS num_prec_radix, \
-         CASE is_nullable WHEN 'NO' THEN 0 ELSE 1 END AS nullable, comment AS remarks, {rest}, \
-         CASE WHEN data_type IN ('varchar', 'varbinary') THEN 2147483647 END AS char_octet_length, ordinal_position, is_nullable, {scope} \
-         FROM {listing}.columns"
+         CAST(CASE {radixes} WHEN data_type LIKE 'decimal(%' THEN 10 END AS bigint) AS num_prec_radix, \
+         CAST(CASE is_nullable WHEN 'NO' THEN 0 ELSE 1 END AS bigint) AS nullable, comment AS remarks, {rest}, \
+         CAST(CASE WHEN data_type IN ('varchar', 'varbinary') THEN 2147483647 END AS bigint) AS char_octet_length, \
+         ordinal_position, is_nullable, {scope} FROM {listing}.columns"
     )
 }
 
@@ -246,9 +300,11 @@ fn types() -> String {
     let texts = empty(&["literal_prefix", "literal_suffix", "create_params"]);
     let sql = empty(&["#sql_data_type", "#sql_datetime_sub"]);
     format!(
-        "SELECT type_name, data_type, \"precision\", {texts}, 1 AS nullable, false AS case_sensitive, 3 AS searchable, CAST(NULL AS boolean) AS \
-         unsigned_attribute, false AS fixed_prec_scale, CAST(NULL AS boolean) AS auto_increment, {NO_TEXT} AS local_type_name, 0 AS minimum_scale, \
-         0 AS maximum_scale, {sql}, num_prec_radix FROM (VALUES {}) AS t(type_name, data_type, \"precision\", num_prec_radix)",
+        "SELECT type_name, CAST(data_type AS bigint) AS data_type, CAST(\"precision\" AS bigint) AS \"precision\", {texts}, \
+         CAST(1 AS bigint) AS nullable, false AS case_sensitive, CAST(3 AS bigint) AS searchable, CAST(NULL AS boolean) AS unsigned_attribute, \
+         false AS fixed_prec_scale, CAST(NULL AS boolean) AS auto_increment, {NO_TEXT} AS local_type_name, CAST(0 AS bigint) AS minimum_scale, \
+         CAST(0 AS bigint) AS maximum_scale, {sql}, CAST(num_prec_radix AS bigint) AS num_prec_radix \
+         FROM (VALUES {}) AS t(type_name, data_type, \"precision\", num_prec_radix)",
         rows.join(", ")
     )
 }

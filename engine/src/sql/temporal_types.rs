@@ -1,22 +1,21 @@
 //! `TIME` and `TIMESTAMP` in queries, and the types of literals: times count microseconds, as the columns of tables do, where nothing else is written. DataFusion would count
 //! nanoseconds, which reach from 1677 to 2262 only. Times of day of both units are compared by nanoseconds, which DataFusion would not do at all.
 //!
-//! Also types that DataFusion has no names for (`uuid`, `varbinary`, `map(...)`, `row(...)`), and intervals that are multiplied and divided.
+//! Also types that DataFusion has no names for (`uuid`, `varbinary`; those with parts are in `cast_types`), and intervals that are multiplied and divided.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields, TimeUnit};
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, FieldRef, TimeUnit};
+use datafusion::common::DFSchema;
 use datafusion::common::datatype::DataTypeExt;
-use datafusion::common::{DFSchema, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
-use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, ExactNumberInfo, TimezoneInfo, TypedString, Value};
+use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo, TimezoneInfo, TypedString, Value};
 
-use super::names::normalized;
-use crate::functions::array_numbers::argument_types;
+use super::cast_types;
+use super::times::UTC;
 use crate::functions::interval_scale;
-use crate::functions::rename_fields::cast_by_position;
 use crate::functions::text_cast::{UUID, is_text, written_out};
 
 /// The precision of a literal with more digits than microseconds have.
@@ -31,71 +30,42 @@ pub(crate) struct TemporalTypes;
 
 impl TypePlanner for TemporalTypes {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
-        let data_type = match sql_type {
-            ast::DataType::Timestamp(None, zone) => {
-                let zoned = matches!(zone, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz);
-                DataType::Timestamp(TimeUnit::Microsecond, zoned.then(|| "UTC".into()))
-            }
-            ast::DataType::Time(None | Some(6), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Microsecond),
-            ast::DataType::Time(Some(NANOSECONDS), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Nanosecond),
-            other => match other_type(other) {
-                Some(data_type) => data_type,
-                None => return Ok(None),
-            },
-        };
-        Ok(Some(data_type.into_nullable_field_ref()))
+        Ok(planned(sql_type, UTC)?.map(DataTypeExt::into_nullable_field_ref))
     }
 }
 
-/// The type that values of a written one have where DataFusion knows none.
-fn other_type(sql_type: &ast::DataType) -> Option<DataType> {
-    Some(match sql_type {
-        ast::DataType::Uuid => UUID,
-        ast::DataType::Varbinary(_) => DataType::Binary,
-        ast::DataType::Map(key, value) => {
-            let pair = Fields::from(vec![Field::new("key", type_within(key)?, false), Field::new("value", type_within(value)?, true)]);
-            DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair), false)), false)
-        }
-        // A row: see `rewrite`.
-        ast::DataType::Tuple(fields) => {
-            let field = |(place, field): (usize, &ast::StructField)| {
-                let name = field.field_name.as_ref().map_or_else(|| format!("c{place}"), normalized);
-                Some(Field::new(name, type_within(&field.field_type)?, true))
-            };
-            DataType::Struct(fields.iter().enumerate().map(field).collect::<Option<Fields>>()?)
-        }
-        _ => return None,
-    })
+/// The same where a moment with time zone has that of a session.
+#[derive(Debug)]
+pub(super) struct SessionTypes(pub(super) Arc<str>);
+
+impl TypePlanner for SessionTypes {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
+        Ok(planned(sql_type, &self.0)?.map(DataTypeExt::into_nullable_field_ref))
+    }
 }
 
-/// The same for types within rows and maps, which DataFusion does not see.
-fn type_within(sql_type: &ast::DataType) -> Option<DataType> {
-    use ast::DataType as Sql;
-    Some(match sql_type {
-        Sql::Boolean | Sql::Bool => DataType::Boolean,
-        Sql::TinyInt(_) => DataType::Int8,
-        Sql::SmallInt(_) => DataType::Int16,
-        Sql::Int(_) | Sql::Integer(_) => DataType::Int32,
-        Sql::BigInt(_) => DataType::Int64,
-        Sql::Real => DataType::Float32,
-        Sql::Double(_) | Sql::DoublePrecision => DataType::Float64,
-        Sql::Decimal(ExactNumberInfo::None) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
-        Sql::Decimal(ExactNumberInfo::Precision(digits)) => DataType::Decimal128(u8::try_from(*digits).ok()?, 0),
-        Sql::Decimal(ExactNumberInfo::PrecisionAndScale(digits, scale)) => {
-            DataType::Decimal128(u8::try_from(*digits).ok()?, i8::try_from(*scale).ok()?)
+/// The type that values of a written one have; `None` where DataFusion finds it. Errors: a type with parts that is none.
+pub(super) fn planned(sql_type: &ast::DataType, zone: &str) -> Result<Option<DataType>> {
+    if let Some(data_type) = cast_types::planned(sql_type, zone)? {
+        return Ok(Some(data_type));
+    }
+    Ok(Some(match sql_type {
+        ast::DataType::Timestamp(None, is_zoned) => {
+            let is_zoned = matches!(is_zoned, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz);
+            DataType::Timestamp(TimeUnit::Microsecond, is_zoned.then(|| zone.into()))
         }
-        Sql::Varchar(_) | Sql::String(_) | Sql::Text => DataType::Utf8,
-        Sql::Date => DataType::Date32,
-        Sql::Timestamp(Some(0..=6), zone) => return type_within(&Sql::Timestamp(None, *zone)),
-        Sql::Array(ArrayElemTypeDef::AngleBracket(element)) => DataType::new_list(type_within(element)?, true),
-        other => TemporalTypes.plan_type_field(other).ok()??.data_type().clone(),
-    })
+        ast::DataType::Time(None | Some(6), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Microsecond),
+        ast::DataType::Time(Some(NANOSECONDS), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Nanosecond),
+        ast::DataType::Uuid => UUID,
+        ast::DataType::Varbinary(_) => DataType::Binary,
+        _ => return Ok(None),
+    }))
 }
 
 impl ExprPlanner for TemporalTypes {
-    /// Comparisons, and arrays with what is put there by `||`, have to have a type before any rule sees them.
+    /// Comparisons have to have a type before any rule sees them.
     fn plan_binary_op(&self, expression: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        use ast::BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Multiply, NotEq, StringConcat};
+        use ast::BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Multiply, NotEq};
         let RawBinaryExpr { op, mut left, mut right } = expression;
         let scaled = match op {
             Multiply => interval_scale::times(&left, &right, schema).or_else(|| interval_scale::times(&right, &left, schema)),
@@ -105,10 +75,8 @@ impl ExprPlanner for TemporalTypes {
         if let Some(scaled) = scaled {
             return Ok(PlannerResult::Planned(scaled));
         }
-        match op {
-            StringConcat => (left, right) = concatenated(left, right, schema)?,
-            Eq | NotEq | Lt | LtEq | Gt | GtEq => (left, right) = compared(left, right, schema),
-            _ => {}
+        if matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
+            (left, right) = compared(left, right, schema);
         }
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
     }
@@ -127,23 +95,6 @@ fn compared(left: Expr, right: Expr, schema: &DFSchema) -> (Expr, Expr) {
         (cast(left, right_type), right)
     } else {
         (left, right)
-    }
-}
-
-/// Both sides of `||`, cast where one is an array and the other has, or is, a value of another type than its elements.
-fn concatenated(left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
-    let types = [left.get_type(schema)?, right.get_type(schema)?];
-    let is_list = types.each_ref().map(|data_type| matches!(data_type, DataType::List(_)));
-    let function = match is_list {
-        [true, true] => "array_concat",
-        [true, false] => "array_append",
-        [false, true] => "array_prepend",
-        [false, false] => return Ok((left, right)),
-    };
-    let Some(alike) = argument_types(function, &types) else { return Ok((left, right)) };
-    match alike.as_slice() {
-        [of_left, of_right] => Ok((cast_by_position(left, of_left, schema)?, cast_by_position(right, of_right, schema)?)),
-        _ => internal_err!("'||' has two sides"),
     }
 }
 
@@ -168,7 +119,11 @@ pub(super) fn type_literal(literal: &mut TypedString) {
             }
         }
         ast::DataType::Time(precision, _) if precision.is_none() && digits > 6 => *precision = Some(NANOSECONDS),
-        ast::DataType::Decimal(size @ ExactNumberInfo::None) => *size = decimal_size(text),
+        ast::DataType::Decimal(size @ ExactNumberInfo::None) => {
+            // As in `1_000`.
+            *text = text.replace('_', "");
+            *size = decimal_size(text);
+        }
         _ => {}
     }
 }
@@ -208,6 +163,14 @@ mod tests {
             assert_eq!(decimal_size(text), ExactNumberInfo::PrecisionAndScale(digits, scale), "{text}");
         }
         assert_eq!([decimal_size("1e3"), decimal_size(&"1".repeat(39))], [ExactNumberInfo::None, ExactNumberInfo::None]);
+    }
+
+    #[test]
+    fn decimals_are_written_without_marks_between_digits() {
+        let parsed = Parser::new(&GenericDialect {}).try_with_sql("DECIMAL '-1_000.50'").unwrap().parse_expr().unwrap();
+        let ast::Expr::TypedString(mut literal) = parsed else { panic!("this is no literal") };
+        type_literal(&mut literal);
+        assert_eq!(literal.to_string(), "DECIMAL(6,2) '-1000.50'");
     }
 
     #[test]

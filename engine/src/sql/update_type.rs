@@ -1,5 +1,6 @@
 //! What statements that change something are called: Trino's clients show it, and take it for the sign that no rows come.
 
+use datafusion::sql::sqlparser::ast::{self, ObjectName};
 use nunatak_catalog::evolution::ColumnChange;
 
 use super::changes::Change;
@@ -37,9 +38,65 @@ impl Statement {
             Self::SetSession { .. } => "SET SESSION",
             Self::ResetSession { .. } => "RESET SESSION",
             Self::SetTimeZone(_) => "SET TIME ZONE",
+            Self::StartTransaction(_) => "START TRANSACTION",
+            Self::Commit => "COMMIT",
+            Self::Rollback => "ROLLBACK",
+            Self::SetRole { .. } => "SET ROLE",
+            Self::SetAuthorization(_) => "SET SESSION AUTHORIZATION",
+            Self::ResetAuthorization => "RESET SESSION AUTHORIZATION",
+            Self::SetPath(_) => "SET PATH",
             Self::Prepare { .. } => "PREPARE",
             Self::Deallocate { .. } => "DEALLOCATE",
         })
+    }
+
+    /// Whether it changes tables, views or schemas of a catalog: what a transaction cannot have in it. Plans of such statements count too, as in Trino.
+    pub fn writes(&self) -> bool {
+        match self {
+            Self::Explain(explain) => explain.statement.writes(),
+            // Which catalogs there are is nothing of a catalog's own, and procedures are refused in another way.
+            Self::Call(_)
+            | Self::CreateCatalog(_)
+            | Self::DropCatalog { .. }
+            | Self::Use(_)
+            | Self::SetSession { .. }
+            | Self::ResetSession { .. }
+            | Self::SetTimeZone(_)
+            | Self::StartTransaction(_)
+            | Self::Commit
+            | Self::Rollback
+            | Self::SetRole { .. }
+            | Self::SetAuthorization(_)
+            | Self::ResetAuthorization
+            | Self::SetPath(_)
+            | Self::Prepare { .. }
+            | Self::Deallocate { .. } => false,
+            other => other.update_type().is_some(),
+        }
+    }
+
+    /// The name of what it changes, where it has one.
+    pub fn target(&self) -> Option<&ObjectName> {
+        match self {
+            Self::Explain(explain) => explain.statement.target(),
+            Self::Insert(insert) => match insert.as_ref() {
+                ast::Statement::Insert(ast::Insert { table: ast::TableObject::TableName(name), .. }) => Some(name),
+                _ => None,
+            },
+            Self::Change(change) => change.target().ok(),
+            Self::CreateTable(create) => Some(&create.name),
+            Self::Execute(execute) => Some(&execute.table),
+            Self::CopyInto(copy) => Some(&copy.table),
+            Self::DropTable { name, .. }
+            | Self::RenameTable { name, .. }
+            | Self::AlterTable { name, .. }
+            | Self::CreateView { name, .. }
+            | Self::RenameView { name, .. }
+            | Self::CommentOnView { name, .. }
+            | Self::DropView { name, .. }
+            | Self::Analyze { name, .. } => Some(name),
+            _ => None,
+        }
     }
 }
 
@@ -51,6 +108,7 @@ fn table_change(change: &TableChange) -> &'static str {
             ColumnChange::Rename { .. } => "RENAME COLUMN",
             ColumnChange::Retype { .. } => "SET COLUMN TYPE",
             ColumnChange::MakeOptional { .. } => "DROP NOT NULL",
+            ColumnChange::Document { .. } => "COMMENT",
             _ => "ALTER TABLE",
         },
         TableChange::Comment(_) => "COMMENT",

@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use nunatak_core::{Code, Error};
 use prost::Message;
+use serde::Serialize;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
@@ -68,6 +69,11 @@ impl Service {
             }
             "GetSessionOptions" => Ok(caller.answer(one(Self::get_session_options(caller).encode_to_vec()))),
             "CloseSession" => Ok(Caller::farewell(one(self.close_session(caller).await.encode_to_vec()))),
+            peers::LIST => json(&self.coordinator.queries_here()),
+            peers::KILL => {
+                let to_kill: peers::ToKill = serde_json::from_slice(&action.body).map_err(|error| unreadable(&action, &error))?;
+                json(&self.coordinator.kill_here(&to_kill.id, &caller.owner.user, &to_kill.message))
+            }
             other => Err(refusal(other)),
         }
     }
@@ -139,6 +145,12 @@ fn decode<M: Message + Default>(action: &Action) -> Result<M, Status> {
 
 fn unreadable(action: &Action, cause: &dyn std::fmt::Display) -> Status {
     status::malformed(format!("the request of the action {} cannot be read: {cause}", action.r#type))
+}
+
+/// An answer for another coordinator.
+fn json(value: &impl Serialize) -> Result<Response<ResultStream>, Status> {
+    let unwritable = |error: serde_json::Error| status::of(&Error::internal("an answer cannot be written as JSON").with_source(error), None);
+    serde_json::to_vec(value).map(|body| Response::new(one(body))).map_err(unwritable)
 }
 
 fn one(body: Vec<u8>) -> ResultStream {

@@ -115,7 +115,7 @@ impl Carried {
     /// The same, unchecked: to be compared with.
     pub(super) fn claimed_session(&self) -> Session {
         let Self { user, catalog, schema, properties, .. } = self.clone();
-        Session { user, catalog, schema, properties, prepared: None }
+        Session { user, catalog, schema, properties, ..Session::new("", "", None) }
     }
 
     /// Puts values to its parameters in the place of those that it has.

@@ -48,6 +48,7 @@ use self::encode::DataStream;
 use self::executions::Executions;
 use self::headers::Headers;
 use self::metadata::Metadata;
+pub(crate) use self::peers::{kill_at, queries_at};
 use self::prepared::PreparedStatements;
 use self::seal::Seal;
 use self::sessions::{Caller, Sessions};

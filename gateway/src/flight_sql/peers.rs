@@ -4,9 +4,16 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures::future::join_all;
+use nunatak_coordinator::query::{Kill, ListedQuery};
+use nunatak_core::Error;
 use prost::Message;
-use tonic::metadata::{MetadataMap, MetadataValue};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
@@ -70,6 +77,47 @@ async fn cancel_at(address: &str, info: &FlightInfo, metadata: &MetadataMap) -> 
     let result = results.message().await?.ok_or_else(|| Status::internal("an answer without a result"))?;
     let result = CancelFlightInfoResult::decode(result.body).map_err(|error| Status::internal(error.to_string()))?;
     Ok(result.status())
+}
+
+/// What lists the queries of a coordinator, and what ends one of them. Only coordinators ask so.
+pub(super) const LIST: &str = "ListQueries";
+pub(super) const KILL: &str = "KillQuery";
+
+/// The largest list of queries that is taken.
+const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A query that is to be ended.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ToKill {
+    pub(super) id: String,
+    pub(super) message: String,
+}
+
+/// The queries of the coordinator at `address`.
+pub(crate) async fn queries_at(address: &str) -> Result<Vec<ListedQuery>, Error> {
+    ask(address, Request::new(Action::new(LIST, Bytes::new()))).await
+}
+
+/// Ends one of these, for a user.
+pub(crate) async fn kill_at(address: &str, id: &str, user: &str, message: &str) -> Result<Kill, Error> {
+    let to_kill = ToKill { id: id.to_owned(), message: message.to_owned() };
+    let body = serde_json::to_vec(&to_kill).map_err(|error| Error::internal("a query that is to be ended cannot be named").with_source(error))?;
+    let mut request = Request::new(Action::new(KILL, body));
+    let basic = format!("Basic {}", STANDARD.encode(format!("{user}:")));
+    let basic = MetadataValue::<Ascii>::try_from(basic).map_err(|error| Error::internal("a user cannot be named").with_source(error))?;
+    request.metadata_mut().insert("authorization", basic);
+    ask(address, request).await
+}
+
+/// The one result of an action, which is JSON.
+async fn ask<T: DeserializeOwned>(address: &str, request: Request<Action>) -> Result<T, Error> {
+    let failed = |why: String| Error::new(nunatak_core::Code::RemoteTaskError, format!("the coordinator at {address} cannot be asked: {why}"));
+    let channel = connect(address).await.map_err(|error| failed(error.to_string()))?;
+    let mut client = FlightServiceClient::new(channel).max_decoding_message_size(LIST_BYTES_MAX);
+    let mut results = client.do_action(request).await.map_err(|status| failed(status.message().to_owned()))?.into_inner();
+    let result = results.message().await.map_err(|status| failed(status.message().to_owned()))?;
+    let result = result.ok_or_else(|| failed("there is no answer".to_owned()))?;
+    serde_json::from_slice(&result.body).map_err(|error| failed(error.to_string()))
 }
 
 async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> {

@@ -36,8 +36,15 @@ pub(super) fn apply(stored: &mut StoredSession, change: &SessionChange) {
             }
             stored.schema = Some(schema.clone());
         }
-        // Sessions here keep none: the protocol has prepared statements of its own.
-        SessionChange::Prepare { .. } | SessionChange::Deallocate { .. } => {}
+        // Sessions here keep none: the protocol has prepared statements of its own. The rest is refused, or changes nothing.
+        SessionChange::Prepare { .. }
+        | SessionChange::Deallocate { .. }
+        | SessionChange::StartTransaction { .. }
+        | SessionChange::EndTransaction
+        | SessionChange::SetRole { .. }
+        | SessionChange::SetAuthorization { .. }
+        | SessionChange::ResetAuthorization
+        | SessionChange::SetPath { .. } => {}
     }
 }
 

@@ -103,7 +103,7 @@ impl Service {
     async fn submit(&self, statement: Statement) -> Result<Running, Status> {
         let Statement { sql, session, owner, parameters } = statement;
         let Owner { user, .. } = &owner;
-        let submitted = self.coordinator.submit(Request { sql, session, parameters }).await;
+        let submitted = self.coordinator.submit(Request { sql, session, parameters, is_listed: false }).await;
         let mut running = submitted.map_err(|error| status::failed(&error, user, None))?;
         let changes = std::mem::take(&mut running.session_changes);
         if !changes.is_empty() {

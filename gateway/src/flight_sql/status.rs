@@ -17,7 +17,7 @@ pub(super) const QUERY_ID_KEY: &str = "nunatak-query-id";
 /// The gRPC code of an error's code.
 fn grpc_code(code: Code) -> GrpcCode {
     match code {
-        Code::UserCanceled => GrpcCode::Cancelled,
+        Code::UserCanceled | Code::AdministrativelyKilled => GrpcCode::Cancelled,
         Code::PermissionDenied => GrpcCode::PermissionDenied,
         Code::NotSupported => GrpcCode::Unimplemented,
         Code::NotFound
@@ -27,7 +27,8 @@ fn grpc_code(code: Code) -> GrpcCode {
         | Code::SchemaNotFound
         | Code::TableNotFound
         | Code::ColumnNotFound
-        | Code::ProcedureNotFound => GrpcCode::NotFound,
+        | Code::ProcedureNotFound
+        | Code::RoleNotFound => GrpcCode::NotFound,
         Code::AlreadyExists | Code::SchemaAlreadyExists | Code::TableAlreadyExists | Code::ColumnAlreadyExists => GrpcCode::AlreadyExists,
         other => match other.kind() {
             Kind::User => GrpcCode::InvalidArgument,

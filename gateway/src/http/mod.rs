@@ -56,6 +56,7 @@ fn router(state: State) -> Router {
         .route("/v1/statement/{*path}", any(trino::serve))
         .route("/v1/query", any(trino::serve))
         .route("/v1/query/{*path}", any(trino::serve))
+        .route("/v1/spooled/{*path}", any(trino::serve))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/iceberg", any(iceberg::serve))

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::follow::{self, Follower};
+use super::patience;
 use super::servers::{Servers, is_lease_lost};
 use super::{LEADER, MEMBERS};
 
@@ -69,7 +70,8 @@ impl<V: Value> Mirror<V> {
             is_live: AtomicBool::new(true),
             leader: super::prefix(etcd, MEMBERS) + LEADER,
         });
-        let revision = follow::list(&*mirror).await?;
+        let follower = mirror.as_ref();
+        let revision = patience::until_answered(etcd, || follow::list(follower)).await?;
         tokio::spawn(follow::follow(Arc::downgrade(&mirror), revision));
         Ok(mirror)
     }
@@ -96,6 +98,11 @@ impl<V: Value> Mirror<V> {
 
     /// A value as it is now, which etcd is asked for.
     pub(super) async fn get(&self, name: &str) -> Result<Option<V>> {
+        Ok(self.read(name).await?.and_then(|pair| self.value(&pair)))
+    }
+
+    /// The pair of a key as it is now, if it is there.
+    async fn read(&self, name: &str) -> Result<Option<KeyValue>> {
         let key = self.key_of(name);
         let what = format!("read one of the {}", self.what);
         let mut found = self
@@ -105,8 +112,7 @@ impl<V: Value> Mirror<V> {
                 async move { client.get(key, None).await }
             })
             .await?;
-        let pair = found.take_kvs().into_iter().next();
-        Ok(pair.and_then(|pair| self.value(&pair)))
+        Ok(found.take_kvs().into_iter().next())
     }
 
     /// Asks etcd for something that only a server with a majority behind it can tell.
@@ -117,16 +123,7 @@ impl<V: Value> Mirror<V> {
 
     /// Removes a value that is there and cannot be read, so that nobody here has seen it. Gives whether there was one.
     pub(super) async fn delete_unreadable(&self, name: &str) -> Result<bool> {
-        let key = self.key_of(name);
-        let what = format!("read one of the {}", self.what);
-        let mut found = self
-            .servers
-            .call(&what, |mut client| {
-                let key = key.clone();
-                async move { client.get(key, None).await }
-            })
-            .await?;
-        match found.take_kvs().into_iter().next() {
+        match self.read(name).await? {
             Some(pair) if V::read(&pair).is_err() => self.delete(name, pair.mod_revision()).await,
             _ => Ok(false),
         }

@@ -5,12 +5,13 @@
 //! members of what it sees. While etcd cannot be reached the members stay as they were last known: nobody is gone because etcd is away. Executors need no other folder.
 //!
 //! What coordinators share lies beside it: `catalogs/NAME` ([`catalogs`]), `sessions/ID` and `claims/TICKET` ([`sessions`]), `secrets/NAME` ([`secrets`]), and
-//! `maintenance/NUMBER` ([`journal`]). A [`mirror`] has the values of such keys.
+//! `maintenance/NUMBER` ([`journal`]). A [`mirror`] has the values of such keys. A process that starts before etcd answers waits for it ([`patience`]).
 
 mod catalogs;
 pub(crate) mod follow;
 mod journal;
 mod mirror;
+mod patience;
 mod registration;
 mod secrets;
 mod servers;
@@ -61,7 +62,8 @@ pub struct EtcdState {
 impl EtcdState {
     /// Connects, lists the members, and watches them as long as the state is referred to. Must be called within a Tokio runtime.
     ///
-    /// Errors: `CLUSTER_STATE_UNAVAILABLE` if no server answers, `CONFIGURATION_INVALID` if they refuse the user or certificates cannot be read.
+    /// Errors: `CLUSTER_STATE_UNAVAILABLE` if no server answers for [`Etcd::start_wait`], `CONFIGURATION_INVALID` if they refuse the user or certificates, or these
+    /// cannot be read.
     pub async fn start(etcd: &Etcd) -> Result<Arc<Self>> {
         Self::with_lease(etcd, LEASE).await
     }
@@ -77,7 +79,8 @@ impl EtcdState {
             membership: watch::Sender::default(),
             prefix,
         });
-        let revision = follow::list(&*state).await?;
+        let follower = state.as_ref();
+        let revision = patience::until_answered(etcd, || follow::list(follower)).await?;
         tokio::spawn(follow::follow(Arc::downgrade(&state), revision));
         Ok(state)
     }

@@ -8,6 +8,7 @@ use nunatak_core::expiring::lock;
 use nunatak_core::{Code, Error, Result};
 
 use super::mirror::{Mirror, Value};
+use super::patience;
 use crate::HandleKey;
 
 /// The name of the key of handles.
@@ -34,13 +35,14 @@ impl Secrets {
     pub(super) async fn start(etcd: &Etcd) -> Result<Self> {
         let mirror = Mirror::<HandleKey>::start(etcd, "secrets").await?;
         // Of several coordinators that begin at once one makes it, and all have that one.
-        mirror.put(HANDLES, &HandleKey::generate(), None, None).await?;
+        let generated = HandleKey::generate();
+        patience::until_answered(etcd, || mirror.put(HANDLES, &generated, None, None)).await?;
         let unreadable = || {
             let message = format!("the key '{}' in etcd has no secret that can be read", super::prefix(etcd, "secrets/") + HANDLES);
             Error::new(Code::ConfigurationInvalid, message)
                 .with_hint("delete it: another one is made then, and clients ask for their statements again")
         };
-        let handles = mirror.get(HANDLES).await?.ok_or_else(unreadable)?;
+        let handles = patience::until_answered(etcd, || mirror.get(HANDLES)).await?.ok_or_else(unreadable)?;
         Ok(Self { mirror, handles: Mutex::new(handles) })
     }
 

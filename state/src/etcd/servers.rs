@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
 /// Codes of gRPC, by their numbers.
+const CANCELLED: i32 = 1;
 const INVALID_ARGUMENT: i32 = 3;
 const NOT_FOUND: i32 = 5;
 const PERMISSION_DENIED: i32 = 7;
@@ -79,13 +81,13 @@ impl Servers {
 
     /// Has `work` done by the first server that can; `what` says in words what that is.
     ///
-    /// Errors: `CLUSTER_STATE_UNAVAILABLE` if none can, `CONFIGURATION_INVALID` if one refuses.
+    /// Errors: `CLUSTER_STATE_UNAVAILABLE` if none can, `CONFIGURATION_INVALID` if one refuses what we say, or all refuse our certificate or we theirs.
     pub(super) async fn call<T, F, W>(&self, what: &str, work: F) -> Result<T>
     where
         F: Fn(Client) -> W,
         W: Future<Output = std::result::Result<T, ClientError>>,
     {
-        let mut failures = Vec::new();
+        let (mut failures, mut refusals) = (Vec::new(), 0);
         // Once more than there are servers: a connection that was good before may have ended.
         for _ in 0..=self.endpoints.len() {
             let (number, client) = self.client().await;
@@ -101,18 +103,22 @@ impl Servers {
                 Err(Failure::Client(error)) if is_final(&error) => return Err(self.refused(what, number, &error)),
                 Err(failure) => {
                     debug!(server = self.endpoints[number], %failure, "a server of etcd fails");
+                    refusals += usize::from(matches!(&failure, Failure::Client(error) if is_tls_refusal(error)));
                     failures.push((number, failure.to_string()));
                     self.turn_away_from(number).await;
                 }
             }
         }
+        let is_encrypted = self.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
+        let code = if is_encrypted && refusals == failures.len() { Code::ConfigurationInvalid } else { Code::ClusterStateUnavailable };
         failures.sort_unstable();
         failures.dedup_by_key(|(number, _)| *number);
         let each: Vec<String> = failures.iter().map(|(number, why)| format!("{} ({why})", self.endpoints[*number])).collect();
-        let error = Error::new(Code::ClusterStateUnavailable, format!("etcd cannot be reached to {what}: {}", each.join(", ")));
-        Err(match self.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
-            true => error
-                .with_hint("a server that does not take the certificate of etcd.cert, or misses one, only ends the connection: its log tells why"),
+        let error = Error::new(code, format!("etcd cannot be reached to {what}: {}", each.join(", ")));
+        Err(match is_encrypted {
+            true => error.with_hint(
+                "see etcd.ca and etcd.cert; a server that does not take the certificate of etcd.cert, or misses one, may only end the connection: its log tells why",
+            ),
             false => error,
         })
     }
@@ -163,6 +169,9 @@ impl Servers {
             }
             (Some(INVALID_ARGUMENT | UNAUTHENTICATED), None) => {
                 invalid(format!("etcd at {server} wants to know the user: {why}")).with_hint("name one by etcd.user and etcd.password")
+            }
+            (None, _) if is_unusable(error) => {
+                invalid(format!("etcd at {server} cannot be connected to: {why}")).with_hint("see etcd.endpoints, etcd.ca, etcd.cert and etcd.key")
             }
             _ => Error::new(Code::ClusterStateUnavailable, format!("etcd at {server} does not {what}: {why}")),
         }
@@ -215,8 +224,30 @@ fn is_final(error: &ClientError) -> bool {
             matches!(code(error), Some(INVALID_ARGUMENT | NOT_FOUND | PERMISSION_DENIED | FAILED_PRECONDITION | OUT_OF_RANGE | UNAUTHENTICATED))
         }
         ClientError::LeaseKeepAliveError(_) => true,
-        _ => false,
+        other => is_unusable(other),
     }
+}
+
+/// Whether no connection can be made of what the configuration says, such as a key that is not that of its certificate.
+fn is_unusable(error: &ClientError) -> bool {
+    matches!(error, ClientError::TransportError(_) | ClientError::InvalidArgs(_) | ClientError::InvalidUri(_))
+}
+
+/// Whether the server and we do not agree on TLS. One that does not take our certificate says so only after we have taken its own, and often no more than the end of the connection
+/// is seen of that.
+fn is_tls_refusal(error: &ClientError) -> bool {
+    let ClientError::GRpcStatus(status) = error else { return false };
+    // What a server has answered has no cause here.
+    let mut cause = status.source();
+    let is_unanswered = cause.is_some();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            // What rustls says: of the server's certificate, or of what the server says of ours.
+            return error.kind() == io::ErrorKind::InvalidData;
+        }
+        cause = error.source();
+    }
+    is_unanswered && code(error) == Some(CANCELLED)
 }
 
 impl fmt::Display for Failure {

@@ -4,6 +4,7 @@
 //! What a session has is asked of etcd at each call, since another coordinator may have changed it a moment ago. While etcd is away what was seen last holds: nobody can
 //! have changed it. Sessions that begin meanwhile are known to this process alone; the others refuse their tokens.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -49,6 +50,8 @@ pub struct EtcdSessions {
     claims: String,
     /// The lease to which claims are bound, and when it was granted.
     claim_lease: tokio::sync::Mutex<Option<(i64, Instant)>>,
+    /// Whether the last claim has failed.
+    has_failed_to_claim: AtomicBool,
 }
 
 /// A session with what is to be known for changing it.
@@ -79,6 +82,7 @@ impl EtcdSessions {
             failed: Mutex::default(),
             claims: super::prefix(etcd, "claims/"),
             claim_lease: tokio::sync::Mutex::default(),
+            has_failed_to_claim: AtomicBool::default(),
         })
     }
 
@@ -176,6 +180,20 @@ impl EtcdSessions {
         let lease = self.grant(CLAIM_TTL + CLAIM_TTL / CLAIM_LEASE_PART).await?;
         *current = Some((lease, asked));
         Ok(lease)
+    }
+
+    /// Whether etcd grants a lease for claims again, after one has failed: an etcd without space answers, and takes nothing.
+    async fn takes_claims(&self) -> bool {
+        if !self.has_failed_to_claim.load(Ordering::Relaxed) {
+            return true;
+        }
+        let granted = self.ask_for(PROBE_WAIT, async {
+            *self.claim_lease.lock().await = None;
+            self.claim_lease().await
+        });
+        let takes_claims = granted.await.is_ok();
+        self.has_failed_to_claim.store(!takes_claims, Ordering::Relaxed);
+        takes_claims
     }
 
     async fn make_claim(&self, ticket: Uuid) -> Result<bool> {
@@ -282,13 +300,15 @@ impl SessionStore for EtcdSessions {
     }
 
     async fn claim(&self, ticket: Uuid) -> Result<bool> {
-        self.ask(self.make_claim(ticket)).await
+        let claimed = self.ask(self.make_claim(ticket)).await;
+        self.has_failed_to_claim.store(claimed.is_err(), Ordering::Relaxed);
+        claimed
     }
 
     /// Etcd is asked, since it takes the watch some seconds to notice that it has stopped to answer: what cannot be claimed then stays with this coordinator. Whoever has
     /// stopped, or has lost the others, cannot answer this question.
     async fn can_claim(&self) -> bool {
-        self.shared.is_live() && self.ask_for(PROBE_WAIT, self.shared.probe()).await.is_ok()
+        self.shared.is_live() && self.ask_for(PROBE_WAIT, self.shared.probe()).await.is_ok() && self.takes_claims().await
     }
 
     fn since(&self) -> Option<SystemTime> {

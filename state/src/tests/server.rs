@@ -70,6 +70,7 @@ impl EtcdServer {
             ca: None,
             cert: None,
             key: None,
+            start_wait: Duration::ZERO,
         }
     }
 }

@@ -23,6 +23,7 @@ public final class TrinoCheck {
         CHECKS.put("many_rows", TrinoCheck::manyRows);
         CHECKS.put("cancel", TrinoCheck::cancel);
         CHECKS.put("errors", TrinoCheck::errors);
+        CHECKS.put("transactions", TrinoCheck::transactions);
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -199,18 +200,28 @@ public final class TrinoCheck {
             equal(47, error.getErrorCode());
             contains("line 1:8", List.of(error.getMessage()));
         }
-        try {
+    }
+
+    /// What reads works in a transaction, what writes is refused in it, and after a rollback both work again.
+    private static void transactions(Connection connection) throws SQLException {
+        try (Statement statement = connection.createStatement()) {
+            statement.execute("CREATE TABLE jdbc.committed (a bigint)");
             connection.setAutoCommit(false);
-            connection.createStatement().executeQuery("SELECT 1");
-            throw new AssertionError("a transaction was begun");
-        } catch (SQLException error) {
-            equal(13, error.getErrorCode());
-        } finally {
-            try {
-                connection.setAutoCommit(true);
-            } catch (SQLException none) {
-                // No transaction was begun, so that none can be ended.
+            connection.setTransactionIsolation(Connection.TRANSACTION_SERIALIZABLE);
+            for (int turn = 0; turn < 2; turn++) {
+                equal(List.of("0"), column(statement.executeQuery("SELECT count(*) AS n FROM jdbc.committed"), "n"));
+                connection.commit();
             }
+            try {
+                statement.execute("INSERT INTO jdbc.committed VALUES (1)");
+                throw new AssertionError("it was written within a transaction");
+            } catch (SQLException error) {
+                equal(25, error.getErrorCode());
+            }
+            connection.rollback();
+            equal(List.of("0"), column(statement.executeQuery("SELECT count(*) AS n FROM jdbc.committed"), "n"));
+            connection.setAutoCommit(true);
+            equal(1, statement.executeUpdate("INSERT INTO jdbc.committed VALUES (1)"));
         }
     }
 

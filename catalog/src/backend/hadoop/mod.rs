@@ -5,6 +5,7 @@
 //! Java does it), by a conditional put on S3. There are no views, and a table keeps its name, since that is its place.
 
 mod known_tables;
+mod overtaken;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use moka::future::Cache;
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::{Code, Error, Result, Retry};
 
 use self::known_tables::KnownTables;
 use self::versions::VersionFile;
@@ -203,12 +204,21 @@ impl HadoopCatalog {
             Ok(Created::New) => Ok(true),
             // A request that is sent again after its answer was lost finds the file that it made itself.
             Ok(Created::Existed) => Ok(self.storage.read_if_there(location).await?.is_some_and(|found| found == bytes)),
-            Err(error) if error.code() == Code::StorageAccessDenied || error.code() == Code::NotSupported => Err(CommitError::Failed(error)),
+            Err(error) if is_refusal(&error) => Err(CommitError::Failed(error)),
             Err(error) => match self.storage.read_if_there(location).await {
                 Ok(Some(found)) => Ok(found == bytes),
                 _ => Err(CommitError::Unknown(error)),
             },
         }
+    }
+}
+
+/// Whether a file was surely not made: nobody lets us, or there is no room for it.
+fn is_refusal(error: &Error) -> bool {
+    match error.code() {
+        Code::StorageAccessDenied | Code::NotSupported => true,
+        Code::IcebergFilesystemError => error.retry() == Retry::Never,
+        _ => false,
     }
 }
 
@@ -335,10 +345,17 @@ impl Catalog for HadoopCatalog {
     }
 
     async fn stage_location(&self, name: &TableName) -> Result<String> {
+        // Before anything is written: other names are those of places in other tables.
+        check_part(&name.table, "table")?;
+        check_folder(&name.table)?;
         self.check_schema(&name.namespace).await?;
         let folder = self.table_folder(name);
         self.check_folder_is_free(name, &folder).await?;
         Ok(folder)
+    }
+
+    fn stages_apart(&self) -> bool {
+        false
     }
 
     fn check_location(&self, name: &TableName, location: &str) -> Result<()> {
@@ -366,15 +383,19 @@ impl Catalog for HadoopCatalog {
         }
         self.check_folder_is_free(name, &folder).await?;
         let location = versions::location_of(&folder, 1, metadata_file::is_packed(&metadata)?);
-        match self.make_version(&location, &metadata).await {
-            Ok(true) => {}
+        let made = match self.make_version(&location, &metadata).await {
+            Ok(true) => overtaken::publish(&self.storage, name, &folder, 1, &location, &metadata).await,
             Ok(false) => return Err(table_exists(name)),
+            Err(error) => Err(error),
+        };
+        match made {
+            Ok(()) => {}
+            Err(CommitError::Conflict(_)) => return Err(table_exists(name)),
             Err(CommitError::Unknown(error)) => {
                 return Err(Error::new(Code::CommitStateUnknown, format!("table '{name}' may have been made or not")).with_source(error));
             }
             Err(error) => return Err(error.into_error()),
         }
-        versions::set_hint(&self.storage, &folder, 1).await;
         Ok(Table::new(name.clone(), Arc::new(metadata), Some(location), Arc::clone(&self.storage)))
     }
 
@@ -406,7 +427,7 @@ impl Catalog for HadoopCatalog {
         if !self.make_version(&location, &built.metadata).await? {
             return Err(CommitError::Conflict(update::conflict(name)));
         }
-        versions::set_hint(&self.storage, &folder, current.version + 1).await;
+        overtaken::publish(&self.storage, name, &folder, current.version + 1, &location, &built.metadata).await?;
         let table = Table { metadata: Arc::new(built.metadata), metadata_location: Some(location), ..base.clone() };
         metadata_file::delete_expired(self, &table, &built.expired_metadata_logs).await;
         Ok(table)

@@ -70,13 +70,14 @@ pub(super) async fn set_hint(storage: &Storage, table_folder: &str, version: u64
     }
 }
 
-async fn hint(storage: &Storage, table_folder: &str) -> Result<Option<u64>> {
+/// The version that the hint names, if there is one that names any.
+pub(super) async fn hint(storage: &Storage, table_folder: &str) -> Result<Option<u64>> {
     let bytes = storage.read_if_there(&format!("{}/{HINT}", metadata_folder(table_folder))).await?;
     Ok(bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok()))
 }
 
 /// The file of a version, however it is packed.
-async fn find(storage: &Storage, table_folder: &str, version: u64) -> Result<Option<VersionFile>> {
+pub(super) async fn find(storage: &Storage, table_folder: &str, version: u64) -> Result<Option<VersionFile>> {
     let look = |ending: &'static str| async move {
         let location = format!("{}/v{version}{ending}", metadata_folder(table_folder));
         let tag = storage.tag(&location).await?;
@@ -87,7 +88,7 @@ async fn find(storage: &Storage, table_folder: &str, version: u64) -> Result<Opt
 }
 
 /// The highest version that lies in the folder.
-async fn listed(storage: &Storage, table_folder: &str) -> Result<Option<u64>> {
+pub(super) async fn listed(storage: &Storage, table_folder: &str) -> Result<Option<u64>> {
     let Some(content) = storage.list_folder(&metadata_folder(table_folder)).await? else { return Ok(None) };
     Ok(content.files.iter().filter_map(|name| version_of(name)).max())
 }

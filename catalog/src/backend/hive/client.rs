@@ -13,6 +13,7 @@ use super::method::{self, ExceptionKind, Method};
 use super::options::Options;
 use super::unusable::{Unusable, Why};
 use super::value::{Fields, Value};
+use super::waiting::Waiting;
 
 /// A connection that was not used for so long is not trusted: something between us and the metastore may have forgotten it.
 const IDLE_MAX: Duration = Duration::from_secs(120);
@@ -115,8 +116,13 @@ impl Client {
         operation: &str,
         arguments: &Arc<Fields>,
     ) -> Result<Fields, Fault> {
-        let call = self.call_once(method, operation, Arc::clone(arguments));
-        let Some(deadline) = deadline else { return call.await };
+        let Some(deadline) = deadline else {
+            // Who gives up a change does not know whether it is made; its thread makes it, and the connection stays good.
+            return self.call_once(method, operation, Arc::clone(arguments), Waiting::default()).await;
+        };
+        // Dropped with this call, wherever it is given up.
+        let (waiting, _waiter) = Waiting::until(deadline);
+        let call = self.call_once(method, operation, Arc::clone(arguments), waiting);
         tokio::time::timeout_at(deadline.into(), call).await.unwrap_or_else(|_| {
             let servers: Vec<_> = self.0.options.servers.iter().map(|server| format!("'{server}'")).collect();
             let noun = if servers.len() == 1 { "metastore" } else { "metastores" };
@@ -126,13 +132,12 @@ impl Client {
         })
     }
 
-    async fn call_once(&self, method: &'static Method, operation: &str, arguments: Arc<Fields>) -> Result<Fields, Fault> {
+    async fn call_once(&self, method: &'static Method, operation: &str, arguments: Arc<Fields>, waiting: Waiting) -> Result<Fields, Fault> {
         let gone = || Fault::Refused(Error::internal("nobody may call the metastore any more"));
         let permit = Arc::clone(&self.0.permits).acquire_owned().await.map_err(|_| gone())?;
         let (shared, what) = (Arc::clone(&self.0), operation.to_owned());
-        // The thread ends the call also when nobody waits for it any more, and the connection stays good.
         let called = tokio::task::spawn_blocking(move || {
-            let outcome = shared.call(method, &what, &arguments);
+            let outcome = shared.call(method, &what, &arguments, &waiting);
             drop(permit);
             outcome
         });
@@ -141,9 +146,9 @@ impl Client {
 }
 
 impl Shared {
-    fn call(&self, method: &'static Method, operation: &str, arguments: &Fields) -> Result<Fields, Fault> {
-        let Idle { mut connection, server, .. } = self.connection(operation)?;
-        let answer = connection.call(method, arguments).map_err(|broken| self.broken(server, operation, broken))?;
+    fn call(&self, method: &'static Method, operation: &str, arguments: &Fields, waiting: &Waiting) -> Result<Fields, Fault> {
+        let Idle { mut connection, server, .. } = self.connection(operation, waiting)?;
+        let answer = connection.call(method, arguments, waiting).map_err(|broken| self.broken(server, operation, broken))?;
         self.idle.lock().push(Idle { connection, server, since: Instant::now() });
         match answer {
             Answer::Result(fields) => Ok(fields),
@@ -152,9 +157,9 @@ impl Shared {
     }
 
     /// A connection that was kept, or a new one.
-    fn connection(&self, operation: &str) -> Result<Idle, Fault> {
+    fn connection(&self, operation: &str, waiting: &Waiting) -> Result<Idle, Fault> {
         loop {
-            let Some(mut idle) = self.idle.lock().pop() else { return self.connect(operation) };
+            let Some(mut idle) = self.idle.lock().pop() else { return self.connect(operation, waiting) };
             if idle.since.elapsed() < IDLE_MAX && idle.connection.is_alive() {
                 return Ok(idle);
             }
@@ -162,13 +167,13 @@ impl Shared {
     }
 
     /// Connects to the server that answered last, or else to the next one that does.
-    fn connect(&self, operation: &str) -> Result<Idle, Fault> {
+    fn connect(&self, operation: &str, waiting: &Waiting) -> Result<Idle, Fault> {
         let servers = &self.options.servers;
         let first = self.server.load(Ordering::Relaxed);
         let mut failures = Vec::with_capacity(servers.len());
         for turn in 0..servers.len() {
             let server = (first + turn) % servers.len();
-            match self.introduced(&servers[server]) {
+            match self.introduced(&servers[server], waiting) {
                 Ok(connection) => {
                     self.server.store(server, Ordering::Relaxed);
                     return Ok(Idle { connection, server, since: Instant::now() });
@@ -190,12 +195,12 @@ impl Shared {
     }
 
     /// A connection on which we have said who we are, by a ticket or else in words, and what is to hold for it. A metastore that takes nobody's word for it (with Kerberos) ends it here.
-    fn introduced(&self, server: &Server) -> Result<Connection, Unusable> {
-        let mut connection = Connection::open(server, &self.options)?;
+    fn introduced(&self, server: &Server, waiting: &Waiting) -> Result<Connection, Unusable> {
+        let mut connection = Connection::open(server, &self.options, waiting)?;
         let unusable = |broken: &Broken| Unusable::new(if matches!(broken, Broken::Late) { Why::Away } else { Why::Strange }, reason(broken));
         if self.options.kerberos.is_none() {
             let arguments = Fields::new().with(1, self.options.user.as_str()).with(2, Value::texts([]));
-            match connection.call(&method::SET_UGI, &arguments) {
+            match connection.call(&method::SET_UGI, &arguments, waiting) {
                 Ok(Answer::Result(_) | Answer::Exception(ExceptionKind::UnknownMethod, _)) => {}
                 Ok(Answer::Exception(_, message)) => return Err(Unusable::new(Why::Away, said(&message))),
                 Err(broken) => return Err(unusable(&broken)),
@@ -203,7 +208,7 @@ impl Shared {
         }
         let arguments = Fields::new().with(1, COLUMNS_BY_POSITION.0).with(2, COLUMNS_BY_POSITION.1);
         // A metastore that knows no such thing, or does not let us, may still take whatever we do.
-        connection.call(&method::SET_META_CONF, &arguments).map_err(|broken| unusable(&broken))?;
+        connection.call(&method::SET_META_CONF, &arguments, waiting).map_err(|broken| unusable(&broken))?;
         Ok(connection)
     }
 
@@ -316,8 +321,45 @@ mod tests {
         let fault = client.call(&method::GET_ALL_DATABASES, "list schemas", Fields::new()).await.unwrap_err();
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         assert!(fault.into_error().message().ends_with(" of catalog 'prod' does not answer in time"));
-        // The thread that waits for the answer ends with the server's connection.
-        drop(listener);
+    }
+
+    /// How long a call's connection lives whose server takes it and then does what `served` does.
+    fn lives(listener: std::net::TcpListener, served: fn(&mut std::net::TcpStream)) -> std::thread::JoinHandle<Duration> {
+        std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let begun = Instant::now();
+            served(&mut stream);
+            begun.elapsed()
+        })
+    }
+
+    #[tokio::test]
+    async fn no_thread_outlives_a_call_that_is_given_up() {
+        fn say_nothing(stream: &mut std::net::TcpStream) {
+            std::io::copy(stream, &mut std::io::sink()).unwrap();
+        }
+        // An answer that goes on: a name of so many letters, one after the other.
+        fn say_little(stream: &mut std::net::TcpStream) {
+            use std::io::Write;
+            stream.write_all(&[0x80, 1, 0, 2, 0, 0x0f, 0xff, 0xff]).unwrap();
+            while stream.write_all(b"a").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        type Served = fn(&mut std::net::TcpStream);
+        let cases: [(Served, bool); 4] = [(say_nothing, false), (say_nothing, true), (say_little, false), (say_little, true)];
+        for (served, is_dropped) in cases {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let options = Options::new(&format!("thrift://{}", listener.local_addr().unwrap()), &BTreeMap::new()).unwrap();
+            let read_time = if is_dropped { options.read_time } else { Duration::from_millis(300) };
+            let client = Client::new("prod", Options { read_time, ..options });
+            let server = lives(listener, served);
+            let call = client.call(&method::GET_ALL_DATABASES, "list schemas", Fields::new());
+            let answer = tokio::time::timeout(Duration::from_millis(if is_dropped { 300 } else { 5_000 }), call).await;
+            assert_eq!(answer.is_err(), is_dropped);
+            let lived = server.join().unwrap();
+            assert!(lived < Duration::from_secs(2), "{lived:?}");
+        }
     }
 
     #[test]

@@ -10,8 +10,9 @@ use super::method::{ExceptionKind, Method};
 use super::options::Options;
 use super::sasl::Agreed;
 use super::socket::Socket;
-use super::unusable::{Unusable, Why};
+use super::unusable::Unusable;
 use super::value::{Fields, Value};
+use super::waiting::Waiting;
 
 /// An answer that is longer than this is none that we asked for.
 const ANSWER_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -58,7 +59,7 @@ enum Stream {
 }
 
 impl Stream {
-    fn socket(&self) -> &Socket {
+    fn socket(&mut self) -> &mut Socket {
         match self {
             Self::Bare(socket) => socket,
             Self::Agreed(agreed) => agreed.socket(),
@@ -122,17 +123,17 @@ pub(super) enum Broken {
 
 impl Connection {
     /// Connects to a metastore, and agrees with it upon TLS and Kerberos where the options want them.
-    pub(super) fn open(server: &Server, options: &Options) -> Result<Self, Unusable> {
+    pub(super) fn open(server: &Server, options: &Options, waiting: &Waiting) -> Result<Self, Unusable> {
         // Whom no ticket is to be had for is not connected to.
-        let ticket = options.kerberos.as_ref().map(|kerberos| kerberos.tickets.get(&kerberos.service, &server.host).map(|ticket| (kerberos, ticket)));
-        let ticket = ticket.transpose()?;
-        let socket = Socket::open(server, options.timeouts, options.tls.as_ref())?;
+        let ticket = match &options.kerberos {
+            Some(kerberos) => Some((kerberos, kerberos.tickets.get(&kerberos.service, &server.host, waiting)?)),
+            None => None,
+        };
+        let socket = Socket::open(server, options.timeouts.connect, waiting, options.tls.as_ref())?;
         let stream = match ticket {
             Some((kerberos, ticket)) => Stream::Agreed(Box::new(Agreed::new(socket, &ticket, &kerberos.protections)?)),
             None => Stream::Bare(socket),
         };
-        let waits = stream.socket().wait_for_answers(options.timeouts);
-        waits.map_err(|error| Unusable::new(Why::Away, error.to_string()))?;
         Ok(Self { reader: BufReader::new(stream), calls: 0, answer_timeout: options.timeouts.answer })
     }
 
@@ -142,15 +143,18 @@ impl Connection {
     }
 
     /// Makes a call. After anything but an answer the connection is of no more use.
-    pub(super) fn call(&mut self, method: &Method, arguments: &Fields) -> Result<Answer, Broken> {
+    pub(super) fn call(&mut self, method: &Method, arguments: &Fields, waiting: &Waiting) -> Result<Answer, Broken> {
         self.calls = self.calls.wrapping_add(1);
         let request = self.request(method, arguments).map_err(|error| Broken::Unsent(error.to_string()))?;
         let began = Instant::now();
+        let answer_timeout = self.answer_timeout;
+        let is_late = || began.elapsed() >= answer_timeout || waiting.is_over();
         let stream = self.reader.get_mut();
+        stream.socket().wait(answer_timeout, waiting);
         let sent = stream.write_all(&request).and_then(|()| stream.flush());
-        sent.map_err(|error| Broken::Ended(error.to_string()))?;
+        sent.map_err(|error| if is_late() { Broken::Late } else { Broken::Ended(error.to_string()) })?;
         self.answer(method).map_err(|error| match error {
-            thrift::Error::Transport(_) if began.elapsed() >= self.answer_timeout => Broken::Late,
+            thrift::Error::Transport(_) if is_late() => Broken::Late,
             thrift::Error::Transport(error) => Broken::Ended(error.message),
             thrift::Error::Protocol(error) => Broken::Nonsense(error.message),
             other => Broken::Nonsense(other.to_string()),

@@ -80,6 +80,13 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    /// Where it is not given back, since its writer has come to grief, it is at least not kept for ever.
+    fn drop(&mut self) {
+        self.heartbeats.abort();
+    }
+}
+
 fn request(client: &Client, table: &TableName, agent: &str) -> Fields {
     let component = Fields::new().with(1, EXCLUSIVE).with(2, OF_TABLE).with(3, table.namespace.as_str()).with(4, table.table.as_str());
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| String::from("localhost"));

@@ -19,6 +19,7 @@ mod tickets;
 mod unusable;
 mod value;
 mod views;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -99,8 +99,8 @@ impl Agreed {
     }
 
     /// The socket.
-    pub(super) fn socket(&self) -> &Socket {
-        &self.socket
+    pub(super) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
     }
 
     fn receive_frame(&mut self) -> io::Result<Vec<u8>> {

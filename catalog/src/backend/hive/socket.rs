@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nunatak_core::{Code, Error, Result, Retry};
 use rustls::crypto::ring;
@@ -10,8 +11,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::connection::{Server, Timeouts};
+use super::connection::Server;
 use super::unusable::{Unusable, Why};
+use super::waiting::{LOOK, Waiting};
 
 /// The property that names certificates that are trusted.
 pub(super) const CA_CERTIFICATE: &str = "hive.ca-certificate";
@@ -19,15 +21,57 @@ pub(super) const CA_CERTIFICATE: &str = "hive.ca-certificate";
 /// A socket. What reads and writes blocks its thread.
 pub(super) enum Socket {
     /// As it is.
-    Plain(TcpStream),
+    Plain(Patient),
     /// With TLS on it.
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<StreamOwned<ClientConnection, Patient>>),
+}
+
+/// A stream that is waited for so long at a time, and no longer than anybody waits for the call.
+pub(super) struct Patient {
+    stream: TcpStream,
+    wait: Duration,
+    waiting: Waiting,
+}
+
+impl Patient {
+    /// Does `work`, which a time limit of the stream interrupts, as long as it is waited for. `limit` sets that.
+    fn patiently<T>(
+        &mut self,
+        limit: fn(&TcpStream, Option<Duration>) -> io::Result<()>,
+        mut work: impl FnMut(&mut TcpStream) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let begun = Instant::now();
+        loop {
+            let left = self.wait.saturating_sub(begun.elapsed());
+            limit(&self.stream, Some(self.waiting.at_most(left.min(LOOK))?))?;
+            match work(&mut self.stream) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) && begun.elapsed() < self.wait => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.patiently(TcpStream::set_read_timeout, |stream| stream.read(buffer))
+    }
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.patiently(TcpStream::set_write_timeout, |stream| stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 impl Socket {
-    /// Connects to a server. Until [`Self::wait_for_answers`] nothing is waited for longer than for a connection.
-    pub(super) fn open(server: &Server, timeouts: Timeouts, tls: Option<&Arc<ClientConfig>>) -> std::result::Result<Self, Unusable> {
-        let mut stream = connect(server, timeouts).map_err(|error| Unusable::new(Why::Away, error.to_string()))?;
+    /// Connects to a server. Until [`Self::wait`] nothing is waited for longer than `wait`, as for a connection.
+    pub(super) fn open(server: &Server, wait: Duration, waiting: &Waiting, tls: Option<&Arc<ClientConfig>>) -> std::result::Result<Self, Unusable> {
+        let mut stream = connect(server, wait, waiting).map_err(|error| Unusable::new(Why::Away, error.to_string()))?;
         let Some(tls) = tls else { return Ok(Self::Plain(stream)) };
         let name =
             ServerName::try_from(server.host.clone()).map_err(|_| Unusable::new(Why::Untrusted, "has a name that stands in no certificate"))?;
@@ -38,10 +82,13 @@ impl Socket {
         Ok(Self::Tls(Box::new(StreamOwned::new(connection, stream))))
     }
 
-    /// From now on answers of the metastore are waited for.
-    pub(super) fn wait_for_answers(&self, timeouts: Timeouts) -> io::Result<()> {
-        self.tcp().set_read_timeout(Some(timeouts.answer))?;
-        self.tcp().set_write_timeout(Some(timeouts.answer))
+    /// From now on so long is waited for what is read or written, as long as somebody waits.
+    pub(super) fn wait(&mut self, wait: Duration, waiting: &Waiting) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_mut(),
+        };
+        (stream.wait, stream.waiting) = (wait, waiting.clone());
     }
 
     /// Whether it looks as if the other side still had it: nothing has come, and it has not ended.
@@ -50,7 +97,7 @@ impl Socket {
             return false;
         }
         let is_quiet = match self {
-            Self::Plain(stream) => stream.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+            Self::Plain(stream) => stream.stream.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
             Self::Tls(stream) => has_no_data(stream),
         };
         self.tcp().set_nonblocking(false).is_ok() && is_quiet
@@ -58,8 +105,8 @@ impl Socket {
 
     fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref(),
+            Self::Plain(stream) => &stream.stream,
+            Self::Tls(stream) => &stream.get_ref().stream,
         }
     }
 }
@@ -89,15 +136,13 @@ impl Write for Socket {
     }
 }
 
-fn connect(server: &Server, timeouts: Timeouts) -> io::Result<TcpStream> {
+fn connect(server: &Server, wait: Duration, waiting: &Waiting) -> io::Result<Patient> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
     for address in (server.host.as_str(), server.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, timeouts.connect) {
+        match TcpStream::connect_timeout(&address, waiting.at_most(wait)?) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(timeouts.connect))?;
-                stream.set_write_timeout(Some(timeouts.connect))?;
-                return Ok(stream);
+                return Ok(Patient { stream, wait, waiting: waiting.clone() });
             }
             Err(error) => failure = error,
         }
@@ -106,9 +151,9 @@ fn connect(server: &Server, timeouts: Timeouts) -> io::Result<TcpStream> {
 }
 
 /// What comes between answers, keys for later connections above all, is TLS's own.
-fn has_no_data(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> bool {
+fn has_no_data(stream: &mut StreamOwned<ClientConnection, Patient>) -> bool {
     loop {
-        match stream.conn.read_tls(&mut stream.sock) {
+        match stream.conn.read_tls(&mut stream.sock.stream) {
             Ok(0) => return false,
             Ok(_) => match stream.conn.process_new_packets() {
                 Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
@@ -162,7 +207,6 @@ fn invalid(what: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::time::Duration;
 
     use super::*;
 
@@ -175,13 +219,12 @@ mod tests {
             plain.write_all(b"\x80\x01\x00\x02 no TLS, but something else").unwrap();
             drop(listener.accept().unwrap());
         });
-        let timeouts = Timeouts { connect: Duration::from_secs(5), answer: Duration::from_secs(5) };
         let tls = tls(&format!("{}/src/backend/hive/mod.rs", env!("CARGO_MANIFEST_DIR"))).unwrap_err();
         assert!(tls.code() == Code::ConfigurationInvalid && tls.message().contains("there is no certificate in it"), "{tls}");
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions().unwrap();
         let config = Arc::new(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
         for _ in 0..2 {
-            let Err(unusable) = Socket::open(&server, timeouts, Some(&config)) else { panic!("it speaks no TLS") };
+            let Err(unusable) = Socket::open(&server, Duration::from_secs(5), &Waiting::default(), Some(&config)) else { panic!("it speaks no TLS") };
             assert_eq!(unusable.why, Why::Strange, "{}", unusable.what);
         }
         answers.join().unwrap();

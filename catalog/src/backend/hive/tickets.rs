@@ -12,6 +12,7 @@ use krb5::{CacheError, CacheName, ClientError, Credentials, KdcClient, Keytab, K
 use parking_lot::Mutex;
 
 use super::unusable::{Unusable, Why};
+use super::waiting::Waiting;
 use crate::kerberos::Identity;
 
 /// A ticket that we keep is not used when it runs out so soon.
@@ -43,11 +44,11 @@ impl Tickets {
     }
 
     /// A ticket for a service such as `hive/_HOST@EXAMPLE.ORG` on a host.
-    pub(super) fn get(&self, service: &str, host: &str) -> Result<Credentials, Unusable> {
+    pub(super) fn get(&self, service: &str, host: &str, waiting: &Waiting) -> Result<Credentials, Unusable> {
         let config = configuration()?;
         let service = service_principal(service, host, &config)?;
-        let granting = self.granting(&config)?;
-        let client = self.client(&config, &granting.client.realm)?;
+        let granting = self.granting(&config, waiting)?;
+        let client = self.client(&config, &granting.client.realm, waiting)?;
         client.service_ticket(&granting, &service).map_err(|error| {
             // It may be one that the KDC does not know any more.
             *self.granting.lock() = None;
@@ -73,16 +74,16 @@ impl Tickets {
     }
 
     /// The ticket that others are got with.
-    fn granting(&self, config: &Krb5Conf) -> Result<Credentials, Unusable> {
+    fn granting(&self, config: &Krb5Conf, waiting: &Waiting) -> Result<Credentials, Unusable> {
         if let (Some(keytab), None) = (&self.identity.keytab, &self.identity.cache) {
-            return self.by_keytab(keytab, config);
+            return self.by_keytab(keytab, config, waiting);
         }
         let missing = match self.cached(config) {
             Ok(found) => return Ok(found),
             Err(missing) => missing,
         };
         match self.identity.keytab.clone().or_else(client_keytab) {
-            Some(keytab) => self.by_keytab(&keytab, config),
+            Some(keytab) => self.by_keytab(&keytab, config, waiting),
             None => Err(missing),
         }
     }
@@ -109,13 +110,13 @@ impl Tickets {
     }
 
     /// The one that we have got before, or a new one.
-    fn by_keytab(&self, path: &str, config: &Krb5Conf) -> Result<Credentials, Unusable> {
+    fn by_keytab(&self, path: &str, config: &Krb5Conf, waiting: &Waiting) -> Result<Credentials, Unusable> {
         if let Some(kept) = self.granting.lock().as_ref().filter(|kept| !kept.is_expired_at(now() + LEFT_MIN_SECONDS)) {
             return Ok(kept.clone());
         }
         let keytab = keytab(path)?;
         let principal = self.principal_of(&keytab, path, config)?;
-        let got = self.client(config, &principal.realm)?.login_with_keytab(&principal, &keytab);
+        let got = self.client(config, &principal.realm, waiting)?.login_with_keytab(&principal, &keytab);
         let got = got.map_err(|error| unusable(&error, &format!("there is no ticket for {principal} to be had with '{path}'")))?;
         *self.granting.lock() = Some(got.clone());
         Ok(got)
@@ -130,9 +131,10 @@ impl Tickets {
         Principal::parse_in_realm(&first.principal, &first.realm).map_err(|error| Unusable::new(Why::Misconfigured, error.to_string()))
     }
 
-    fn client(&self, config: &Krb5Conf, realm: &str) -> Result<KdcClient, Unusable> {
+    fn client(&self, config: &Krb5Conf, realm: &str, waiting: &Waiting) -> Result<KdcClient, Unusable> {
         let client = KdcClient::from_config(config, realm).map_err(|error| Unusable::new(Why::NoKdc, error.to_string()))?;
-        Ok(client.with_timeout(self.timeout))
+        let timeout = waiting.at_most(self.timeout).map_err(|error| Unusable::new(Why::NoKdc, error.to_string()))?;
+        Ok(client.with_timeout(timeout))
     }
 }
 
@@ -220,7 +222,7 @@ mod tests {
             assert_eq!(tickets(cache).cached(&config).unwrap_err().why, why, "{cache}");
         }
         let config = Krb5Conf::parse("[libdefaults]\n dns_lookup_kdc = false\n").unwrap();
-        assert_eq!(tickets("FILE:/nowhere").client(&config, "A.ORG").unwrap_err().why, Why::NoKdc);
+        assert_eq!(tickets("FILE:/nowhere").client(&config, "A.ORG", &Waiting::default()).unwrap_err().why, Why::NoKdc);
         let refused = |code| unusable(&ClientError::Kdc { code, text: None }, "no ticket").why;
         assert_eq!(
             [refused(KRB_AP_ERR_SKEW), refused(KDC_ERR_S_PRINCIPAL_UNKNOWN), refused(24)],

@@ -17,6 +17,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::http::{Fault, Http, Request, flag, invalid};
+use crate::shared_failure::SharedFailure;
 
 /// The properties that say who we are (Java: `AuthProperties`, `OAuth2Properties`); headers are beside them.
 pub(crate) const PROPERTIES: [&str; 11] = [
@@ -59,6 +60,8 @@ pub(crate) struct OAuth2 {
     wanted: Vec<(&'static str, String)>,
     exchanges: bool,
     token: Mutex<Option<Token>>,
+    /// Why there is no other one.
+    failure: SharedFailure,
 }
 
 #[derive(Clone)]
@@ -133,6 +136,7 @@ impl Auth {
             wanted,
             exchanges: renews && flag(properties, "token-exchange-enabled", true)?,
             token: Mutex::new(token),
+            failure: SharedFailure::default(),
         })))
     }
 
@@ -156,6 +160,7 @@ impl Auth {
 impl OAuth2 {
     async fn authorization(&self, http: &Http, refused: Option<&HeaderValue>) -> Result<HeaderValue> {
         // One asks for all.
+        let wanted = Instant::now();
         let mut token = self.token.lock().await;
         if let Some(known) = token.as_ref() {
             let value = secret(&format!("Bearer {}", known.value), "token")?;
@@ -166,7 +171,7 @@ impl OAuth2 {
         let renewed = match (&self.credential, token.as_ref()) {
             (None, Some(known)) if self.exchanges && refused.is_none() => self.exchanged(http, known).await,
             (None, Some(known)) => Ok(Token { renewed_at: None, ..known.clone() }),
-            _ => self.asked_for(http).await,
+            _ => self.failure.share(wanted, self.asked_for(http)).await,
         }?;
         let value = secret(&format!("Bearer {}", renewed.value), "token")?;
         *token = Some(renewed);

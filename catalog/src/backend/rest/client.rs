@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use nunatak_core::config::without_password;
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::{Code, Error, Result, Retry};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use serde::Serialize;
@@ -150,6 +150,17 @@ impl Reply<'_> {
     /// The error that it is.
     pub(crate) fn failure(&self) -> Fault {
         self.http.failure(&self.request, &self.answer)
+    }
+
+    /// The error that it is of one table or view. A server that speaks the protocol, and says that it fails there, is up: nothing follows for the others.
+    pub(crate) fn failure_of_one(&self) -> Error {
+        let error = self.failure().into_error();
+        if !self.answer.is_failure_of_server() || error.code() != Code::CatalogUnavailable {
+            return error;
+        }
+        Error::new(Code::IcebergCatalogError, error.message())
+            .with_hint("the log of that server may tell more; run the statement again")
+            .with_retry(Retry::Query)
     }
 
     /// `missing`, if it says that there is no such thing, else the error that it is.

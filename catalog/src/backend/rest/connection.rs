@@ -126,7 +126,7 @@ impl Connection {
         match reply.answer.status {
             status if status.is_success() => Ok(true),
             _ if reply.answer.is_missing() => Ok(false),
-            _ => Err(reply.failure().into_error()),
+            _ => Err(reply.failure_of_one()),
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nunatak_core::{Code, Error, Result, Retry};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+/// How often a request is sent on.
+const REDIRECTIONS_MAX: usize = 5;
 /// How long is waited for a connection, by the property `rest.client.connection-timeout-ms`.
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// How long is waited for an answer, by the property `rest.client.socket-timeout-ms`.
@@ -124,6 +127,11 @@ impl Http {
         let mut builder = Client::builder()
             .connect_timeout(millis("rest.client.connection-timeout-ms", CONNECT_TIMEOUT_MS)?)
             .timeout(millis("rest.client.socket-timeout-ms", REQUEST_TIMEOUT_MS)?)
+            // A change that was sent elsewhere by another status would only be a question there, whose answer looks like that of a change that was made.
+            .redirect(Policy::custom(|to| match to.status().as_u16() {
+                307 | 308 if to.previous().len() <= REDIRECTIONS_MAX => to.follow(),
+                _ => to.stop(),
+            }))
             .user_agent(concat!("nunatak/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = properties.get("rest.ca-certificate") {
             for certificate in certificates(path)? {
@@ -236,6 +244,13 @@ impl Http {
             .with_hint("see that the catalog's uri is that of an Iceberg REST catalog, and not of something before it")
     }
 
+    fn elsewhere(&self, request: &Request, status: u16, answer: &Answer) -> Error {
+        let to = answer.headers.get(LOCATION).and_then(|to| Url::parse(to.to_str().ok()?).ok());
+        let to = to.map(|to| format!(" to '{}'", shown(&to))).unwrap_or_default();
+        self.error(Code::IcebergCatalogError, request, &format!("sends its clients elsewhere{to} (status {status})"))
+            .with_hint("set the catalog's uri to the address that it is at")
+    }
+
     /// What an answer says.
     ///
     /// Errors: `ICEBERG_CATALOG_ERROR` for one that is no JSON of that kind.
@@ -264,6 +279,7 @@ impl Http {
                 .with_hint("ask who runs that catalog for the right to do it"),
             429 => self.unavailable(request, &format!("has too much to do{why}")),
             406 | 501 => self.error(Code::NotSupported, request, &format!("does not support it{why}")),
+            status @ 300..=399 => self.elsewhere(request, status, answer),
             status @ 500..=599 => self.unavailable(request, &format!("failed with status {status}{why}")),
             400 | 404 | 405 | 409 | 422 if said.is_some() => self.error(Code::IcebergCatalogError, request, &format!("refused it{why}")),
             status => self.nonsense(request, &format!("status {status} with '{}'", answer.excerpt())),
@@ -313,6 +329,11 @@ impl Answer {
 
     fn error_model(&self) -> Option<ErrorModel> {
         serde_json::from_slice::<ErrorAnswer>(&self.body).ok().map(|answer| answer.error)
+    }
+
+    /// Whether the server itself, and nothing in front of it, says that it fails or has too much to do.
+    pub(crate) fn is_failure_of_server(&self) -> bool {
+        matches!(self.status.as_u16(), 429 | 500..=599) && self.error_model().is_some()
     }
 
     fn excerpt(&self) -> String {
@@ -439,6 +460,9 @@ mod tests {
             assert!(matches!(failure_of(&second), Fault::Lost(_)), "{status}");
         }
         assert!(answer(503, "").is_retried(false) && answer(502, "").is_retried(true) && !answer(502, "").is_retried(false));
+        let model = r#"{"error": {"message": "no such luck"}}"#;
+        assert!(answer(500, model).is_failure_of_server() && answer(503, model).is_failure_of_server() && !answer(404, model).is_failure_of_server());
+        assert!(!answer(500, "oops").is_failure_of_server() && !answer(502, "").is_failure_of_server());
         assert!(!answer(404, "<html>").is_missing() && answer(404, r#"{"error": {}}"#).is_missing());
     }
 

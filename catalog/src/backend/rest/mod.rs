@@ -17,6 +17,7 @@ mod views;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -36,6 +37,7 @@ use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, ViewFile, metadata_wei
 use crate::commit::CommitError;
 use crate::commit::attempts::LOOKS_AFTER;
 use crate::messages::{NamespaceChange, NewNamespace, levels};
+use crate::shared_failure::SharedFailure;
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate, ViewMetadata};
 use crate::storage::{Location, Storage, StorageProperties, Storages};
 use crate::table::{Table, TableName, View};
@@ -68,6 +70,8 @@ pub struct RestCatalog {
     /// As the configuration alone has it.
     storage: Arc<Storage>,
     connection: OnceCell<Connection>,
+    /// Why there is none yet.
+    unconnected: SharedFailure,
     /// Tables by name, with the tag by which the server says that nothing has changed.
     tables: Cache<TableName, Tagged>,
     places: Places,
@@ -98,8 +102,8 @@ impl RestCatalog {
             .max_capacity(METADATA_CACHE_BYTES_MAX)
             .weigher(|name: &TableName, kept: &Tagged| metadata_weight(&name.table, &kept.table.metadata))
             .build();
-        let (connection, places) = (OnceCell::new(), Places::default());
-        Ok(Self { name, uri, warehouse, properties, storages, storage, connection, tables, places })
+        let (connection, unconnected, places) = (OnceCell::new(), SharedFailure::default(), Places::default());
+        Ok(Self { name, uri, warehouse, properties, storages, storage, connection, unconnected, tables, places })
     }
 
     /// Looks, after a lost answer, whether a namespace is there, or is not there if that is what is `expected`.
@@ -161,7 +165,8 @@ impl RestCatalog {
 
     /// The server, which is asked for its configuration once it answers.
     async fn connection(&self) -> Result<&Connection> {
-        let open = || Connection::open(&self.name, &self.uri, self.warehouse.as_deref(), &self.properties);
+        let wanted = Instant::now();
+        let open = || self.unconnected.share(wanted, Connection::open(&self.name, &self.uri, self.warehouse.as_deref(), &self.properties));
         self.connection.get_or_try_init(open).await
     }
 }
@@ -290,7 +295,7 @@ impl Catalog for RestCatalog {
                 self.tables.invalidate(name).await;
                 return Ok(None);
             }
-            _ => return Err(reply.failure().into_error()),
+            _ => return Err(reply.failure_of_one()),
         }
         let table = self.table(connection, name, reply.parsed()?, None)?;
         match reply.tag() {
@@ -330,13 +335,13 @@ impl Catalog for RestCatalog {
 
     async fn create_table(&self, name: &TableName, metadata: TableMetadata) -> Result<Table> {
         let created = self.create(name, metadata).await;
-        self.places.forget().await;
+        self.places.forget();
         created
     }
 
     async fn register_table(&self, name: &TableName, metadata_location: &str) -> Result<Table> {
         let registered = self.register(name, metadata_location).await;
-        self.places.forget().await;
+        self.places.forget();
         registered
     }
 
@@ -370,7 +375,7 @@ impl Catalog for RestCatalog {
 
     async fn rename_table(&self, from: &TableName, to: &TableName) -> Result<()> {
         let renamed = self.rename("tables/rename", from, to, table_not_found(from)).await;
-        self.places.forget().await;
+        self.places.forget();
         self.tables.invalidate(from).await;
         renamed
     }

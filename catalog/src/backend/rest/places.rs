@@ -1,6 +1,7 @@
 //! Where the tables of a catalog lie: found out for those that ask who else may have files at a place, and remembered for a while.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -19,10 +20,17 @@ const KEPT: Duration = Duration::from_secs(60);
 
 /// What is remembered.
 #[derive(Default)]
-pub(super) struct Places(Mutex<Option<Found>>);
+pub(super) struct Places {
+    /// Held by the one who asks for all.
+    kept: Mutex<Option<Found>>,
+    /// How often it came out of date.
+    changes: AtomicU64,
+}
 
 struct Found {
     at: Instant,
+    /// After so many changes.
+    changes: u64,
     places: Arc<Vec<Place>>,
 }
 
@@ -37,8 +45,9 @@ pub(super) struct Place {
 impl Places {
     /// Where all tables lie.
     pub(super) async fn all(&self, connection: &Connection) -> Result<Arc<Vec<Place>>> {
-        let mut kept = self.0.lock().await;
-        if let Some(found) = kept.as_ref().filter(|found| found.at.elapsed() < KEPT) {
+        let mut kept = self.kept.lock().await;
+        let changes = self.changes.load(Ordering::Acquire);
+        if let Some(found) = kept.as_ref().filter(|found| found.at.elapsed() < KEPT && found.changes == changes) {
             return Ok(Arc::clone(&found.places));
         }
         let mut names = Vec::new();
@@ -50,13 +59,13 @@ impl Places {
         let asked: Vec<_> = names.into_iter().map(|name| find(connection, name)).collect();
         let places: Vec<Option<Place>> = stream::iter(asked).buffer_unordered(CALLS_MAX).try_collect().await?;
         let places = Arc::new(places.into_iter().flatten().collect::<Vec<_>>());
-        *kept = Some(Found { at: Instant::now(), places: Arc::clone(&places) });
+        *kept = Some(Found { at: Instant::now(), changes, places: Arc::clone(&places) });
         Ok(places)
     }
 
-    /// What is remembered is out of date.
-    pub(super) async fn forget(&self) {
-        *self.0.lock().await = None;
+    /// What is remembered is out of date, and so is what somebody finds out now. Nobody waits for that: of many tables it takes a while.
+    pub(super) fn forget(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
     }
 }
 

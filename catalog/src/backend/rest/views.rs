@@ -40,7 +40,7 @@ impl RestCatalog {
             return Ok(None);
         }
         if !reply.answer.status.is_success() {
-            return Err(reply.failure().into_error());
+            return Err(reply.failure_of_one());
         }
         parsed(name, &reply).map(Some)
     }

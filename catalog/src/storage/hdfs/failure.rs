@@ -110,6 +110,10 @@ impl Failure {
         }
     }
 
+    fn is_safe_mode(&self) -> bool {
+        matches!(&self.error, HdfsError::RPCError(class, _) | HdfsError::FatalRPCError(class, _) if class == SAFE_MODE)
+    }
+
     /// Whether the same can succeed in a moment.
     pub(super) fn is_transient(&self) -> bool {
         matches!(self.kind(), Kind::Unreachable | Kind::DataNodes)
@@ -137,13 +141,19 @@ impl Failure {
                 .with_hint("get one with kinit, or set hdfs.kerberos.principal and hdfs.kerberos.keytab"),
             Kind::Denied => Error::new(Code::StorageAccessDenied, format!("storage refused access to '{location}': {self}"))
                 .with_hint("check the owner and mode of the file and its folders, and who we are: hdfs.user, or the ticket"),
+            Kind::Unreachable if self.is_safe_mode() => {
+                Error::new(Code::StorageUnavailable, format!("storage of '{location}' takes no changes now: {self}"))
+                    .with_hint("safe mode ends by itself when enough DataNodes have told of their blocks, unless somebody has entered it: hdfs dfsadmin -safemode get")
+                    .with_retry(Retry::Task)
+            }
             Kind::Unreachable => Error::new(Code::StorageUnavailable, format!("storage of '{location}' cannot be reached: {self}"))
                 .with_hint("see that its NameNode is up and active; one that wants Kerberos hangs up if hadoop.security.authentication is not set")
                 .with_retry(Retry::Task),
             Kind::DataNodes => Error::new(Code::StorageUnavailable, format!("no DataNode serves '{location}': {self}"))
                 .with_hint("see that its DataNodes are up, and can be reached from here")
                 .with_retry(Retry::Task),
-            Kind::NoSpace => Error::new(Code::IcebergFilesystemError, format!("there is no space left for '{location}': {self}")),
+            Kind::NoSpace => Error::new(Code::IcebergFilesystemError, format!("there is no space left for '{location}': {self}"))
+                .with_hint("raise the quota (hdfs dfsadmin -setQuota, -setSpaceQuota), or delete what is not needed below that folder"),
             Kind::NotSupported => Error::new(Code::NotSupported, format!("file '{location}' is of a kind that is not supported: {self}")),
             Kind::Configuration => Error::new(Code::ConfigurationInvalid, format!("storage of '{location}' is not configured: {self}"))
                 .with_hint("name a host and port, or say where the name service is: hdfs.config-dir, or dfs.ha.namenodes.NAME and its addresses"),
@@ -225,6 +235,8 @@ mod tests {
         let server = Arc::from("nn:1");
         assert!(Failure::own(&server, io::ErrorKind::ConnectionRefused, "connection refused").is_transient());
         assert!(failure(SAFE_MODE, "").is_transient());
+        let safe = failure(SAFE_MODE, "").describe("hdfs://nn:1/a").unwrap();
+        assert!(safe.code() == Code::StorageUnavailable && safe.message().contains("takes no changes now"), "{safe}");
         assert!(!failure(ACCESS_CONTROL, "").is_transient());
         assert!(!Failure::new(&server, HdfsError::NoSASLMechanism).is_transient());
     }

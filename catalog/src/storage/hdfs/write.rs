@@ -4,6 +4,7 @@
 //! `hdfs-native` goes on without a DataNode that fails within a block, but not where the first one of a new block cannot be reached. As long as we still have what was
 //! written, we write it again.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -108,7 +109,8 @@ impl Writing {
     async fn again(&mut self, mut failure: Failure, close: bool) -> Result<(), Failure> {
         let mut waits = self.connection.waits_to_write();
         loop {
-            let Some(kept) = self.kept.chunks().filter(|_| failure.is_transient()) else { return Err(failure) };
+            // One that could not even be begun was tried for long enough.
+            let Some(kept) = self.kept.chunks().filter(|_| failure.is_transient() && self.open.is_some()) else { return Err(failure) };
             self.discard().await;
             if !waits.pass().await {
                 return Err(failure);
@@ -141,20 +143,24 @@ impl Writing {
         if self.open.is_some() {
             return Ok(());
         }
-        let (target, tried) = (&self.target, Mutex::new(Vec::new()));
+        let (target, uncertain) = (&self.target, Arc::new(Mutex::new(BTreeSet::new())));
         let created = self.connection.call_for(Purpose::Writers, |client| {
             // Another one each time: the one before may be there without our knowing.
-            let path = temporary(target);
-            tried.lock().push(path.clone());
-            async move { client.create(&path, WriteOptions::default()).await.map(|writer| (path, writer)) }
+            let (path, uncertain) = (temporary(target), Arc::clone(&uncertain));
+            uncertain.lock().insert(path.clone());
+            async move {
+                let created = client.create(&path, WriteOptions::default()).await;
+                // What a NameNode has answered is certain.
+                if matches!(created, Ok(_) | Err(HdfsError::RPCError(..))) {
+                    uncertain.lock().remove(&path);
+                }
+                created.map(|writer| (path, writer))
+            }
         });
         let created = created.await;
-        let of_use = created.as_ref().ok().map(|(path, _)| path.clone());
-        let tried = tried.into_inner();
-        if created.as_ref().map_or_else(Failure::is_transient, |_| tried.len() > 1) {
-            for path in tried.into_iter().filter(|path| Some(path) != of_use.as_ref()) {
-                delete_once(&self.connection, path).await;
-            }
+        let left = std::mem::take(&mut *uncertain.lock());
+        for path in left {
+            delete_once(&self.connection, path).await;
         }
         let (path, writer) = created?;
         self.open = Some(Open { path, writer: Some(writer) });

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use ballista_core::config::BallistaConfig;
-use ballista_core::execution_plans::UnresolvedShuffleExec;
 use datafusion::common::JoinType;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::physical_expr::{LexOrdering, OrderingRequirements};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, PartitionMode};
@@ -17,8 +15,9 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
-use datafusion::physical_plan::{ChildrenPropertiesMode, Distribution, ExecutionPlan, ExecutionPlanProperties, Partitioning, ReplaceChildrenOptions};
+use datafusion::physical_plan::{ChildrenPropertiesMode, Distribution, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
 
+use super::super::cuts::{cut_into_stages, sorted};
 use super::super::own_buffers::{copied, has_views};
 
 /// The plan as Ballista can cut it into stages.
@@ -104,45 +103,6 @@ fn divided(input: &Arc<dyn ExecutionPlan>, required: &Distribution) -> Result<Op
     }
     let divided = RepartitionExec::try_new(Arc::clone(input), required.clone().create_partitioning(partitions))?;
     Ok(Some(Arc::new(divided)))
-}
-
-/// The input, in the order that is required; `None` if it is so by itself.
-fn sorted(input: &Arc<dyn ExecutionPlan>, required: OrderingRequirements) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let OrderingRequirements::Hard(alternatives) = required else { return Ok(None) };
-    let cut = cut_into_stages(Arc::clone(input))?;
-    for order in &alternatives {
-        if cut.equivalence_properties().ordering_satisfy_requirement(order.clone())? {
-            return Ok(None);
-        }
-    }
-    let sort = |order| SortExec::new(LexOrdering::from(order), Arc::clone(input)).with_preserve_partitioning(true);
-    Ok(alternatives.into_iter().next().map(|order| Arc::new(sort(order)) as Arc<dyn ExecutionPlan>))
-}
-
-/// The last stage of a plan: what comes from other stages is known by its columns and its partitions only.
-fn cut_into_stages(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let of_stage = |plan: &Arc<dyn ExecutionPlan>, partitioning: Partitioning| -> Arc<dyn ExecutionPlan> {
-        Arc::new(UnresolvedShuffleExec::new(0, plan.schema(), partitioning))
-    };
-    plan.transform_down(|plan| {
-        if let Some(repartition) = plan.downcast_ref::<RepartitionExec>()
-            && matches!(repartition.partitioning(), Partitioning::Hash(..))
-        {
-            return Ok(Transformed::new(of_stage(&plan, repartition.partitioning().clone()), true, TreeNodeRecursion::Jump));
-        }
-        if plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>() {
-            return Ok(Transformed::new(of_stage(&plan, Partitioning::UnknownPartitioning(1)), true, TreeNodeRecursion::Jump));
-        }
-        match plan.downcast_ref::<HashJoinExec>() {
-            Some(join) if *join.partition_mode() == PartitionMode::CollectLeft && !join.left().is::<UnresolvedShuffleExec>() => {
-                let children = vec![of_stage(join.left(), Partitioning::UnknownPartitioning(1)), Arc::clone(join.right())];
-                let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-                plan.replace_children(children, options).map(Transformed::yes)
-            }
-            _ => Ok(Transformed::no(plan)),
-        }
-    })
-    .data()
 }
 
 /// Gives nested loop joins that emit rows of their left side a single task.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
+use async_trait::async_trait;
 use chrono::{Timelike, Utc};
 use futures::TryStreamExt;
 use nunatak_catalog::properties::flag;
@@ -107,12 +108,13 @@ async fn no_longer_leads(coordinator: &Coordinator, term: u64) {
     }
 }
 
+#[async_trait]
 impl SystemTables for Journal {
     fn names(&self) -> &[&'static str] {
         &["maintenance"]
     }
 
-    fn table(&self, catalog: &str, name: &str) -> Option<Result<RecordBatch>> {
+    async fn table(&self, catalog: &str, name: &str) -> Option<Result<RecordBatch>> {
         (name == "maintenance").then(|| self.rows(catalog))
     }
 }
@@ -227,7 +229,7 @@ impl Keeper {
         let limit = if need.rewrites() { format!("(bytes_max => '{}B')", budget_bytes.min(STEP_BYTES_MAX)) } else { String::new() };
         let sql = format!("ALTER TABLE {} EXECUTE {}{limit}", quoted.join("."), need.procedure);
         info!(table = %name, procedure = need.procedure, reason = need.reason, "table is put in order");
-        let request = Request { sql, session: self.coordinator.default_session(USER), parameters: None };
+        let request = Request { sql, session: self.coordinator.default_session(USER), parameters: None, is_listed: false };
         let running = self.coordinator.submit(request).await?;
         let entry = self.coordinator.journal.begin(Entry::new(catalog.name(), name, need, &running.id), term).await;
         let outcome = running.rows.try_collect::<Vec<_>>().await;

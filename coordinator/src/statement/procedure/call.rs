@@ -17,15 +17,36 @@ const OF_CATALOG: [&str; 2] = ["register_table", "unregister_table"];
 /// The procedure that is about no table.
 const FLUSH: &str = "flush_metadata_cache";
 
+/// The procedure that is about a query.
+const KILL: [&str; 3] = [SYSTEM, "runtime", "kill_query"];
+
 /// The schema in which procedures are.
 const SYSTEM: &str = "system";
 
 /// Whether a call gives no rows: it changes which tables there are, or what is known of them.
 pub(in crate::statement) fn changes_catalog(call: &Call) -> bool {
-    parts(&call.name).last().is_some_and(|name| name == FLUSH || OF_CATALOG.contains(&name.as_str()))
+    is_kill(call) || parts(&call.name).last().is_some_and(|name| name == FLUSH || OF_CATALOG.contains(&name.as_str()))
+}
+
+/// Whether it is `CALL system.runtime.kill_query(...)`, in the catalog `system`.
+fn is_kill(call: &Call) -> bool {
+    parts(&call.name) == KILL
+}
+
+/// Ends a query by its id, wherever it runs.
+async fn kill(context: &StatementContext, call: Call) -> Result<Outcome> {
+    let mut arguments = Arguments::new("kill_query", call.arguments);
+    let (id, message) = (arguments.text("query_id"), arguments.text("message"));
+    let id = id.ok_or_else(|| arguments.missing("query_id"))?;
+    arguments.end()?;
+    context.queries.kill(&id, &context.session.user, &message.unwrap_or_default()).await?;
+    Ok(Outcome::done())
 }
 
 pub(in crate::statement) async fn call(context: StatementContext, call: Call) -> Result<Outcome> {
+    if is_kill(&call) {
+        return kill(&context, call).await;
+    }
     let (catalog, procedure) = resolve(&context, &call.name)?;
     let mut arguments = Arguments::new(&procedure, call.arguments);
     if procedure == FLUSH {

@@ -183,14 +183,24 @@ fn joined(mut join: Join) -> Result<LogicalPlan> {
     misfits::check_set_join(&join)?;
     for (left, right) in &mut join.on {
         let types = [left.get_type(join.left.schema())?, right.get_type(join.right.schema())?];
-        let Some(common) = common_type(&types) else { continue };
+        let zoned = zoned_key(&types);
+        let Some(common) = common_type(&types).or_else(|| zoned.cloned()) else { continue };
         for ((key, data_type), input) in [left, right].into_iter().zip(&types).zip([&join.left, &join.right]) {
-            if takes(&common, data_type) {
+            if takes(&common, data_type) || zoned.is_some_and(|zoned| zoned != data_type) {
                 *key = cast_by_position(std::mem::take(key), &common, input.schema())?;
             }
         }
     }
     Ok(LogicalPlan::Join(join))
+}
+
+/// The type of the two keys that is one of moments with a time zone, if the other is one of those without: DataFusion compares what clocks show of both.
+fn zoned_key(types: &[DataType; 2]) -> Option<&DataType> {
+    use DataType::Timestamp;
+    match types {
+        [zoned @ Timestamp(_, Some(_)), Timestamp(_, None)] | [Timestamp(_, None), zoned @ Timestamp(_, Some(_))] => Some(zoned),
+        _ => None,
+    }
 }
 
 /// A union whose columns have the types of all of its inputs. Before, they have those of the first.

@@ -11,6 +11,7 @@ async fn value(sql: &str) -> String {
     config.options_mut().sql_parser.parse_float_as_decimal = true;
     let state = SessionStateBuilder::new().with_config(config).with_default_features().with_analyzer_rules(super::super::analyzer_rules()).build();
     let context = SessionContext::new_with_state(state);
+    nunatak_functions::scalars().iter().for_each(|function| context.register_udf(function.as_ref().clone()));
     array_numbers::all().iter().for_each(|function| context.register_udf(function.as_ref().clone()));
     let (tenth, real) = (Float64Array::from(vec![0.1]), Float32Array::from(vec![0.1]));
     // The first moment of the year 9999, and the last of the year 0.

@@ -78,7 +78,7 @@ impl Listing {
     async fn comment_of(&self, relation: &Relation) -> Result<Option<Option<String>>> {
         match relation.kind {
             RelationKind::Table => {
-                let table = listed_table(self.catalog.as_ref(), &relation.name).await?;
+                let table = listed_table(self.context.health(), &self.catalog, &relation.name).await?;
                 Ok(table.map(|table| table.metadata.properties().get(COMMENT).cloned()))
             }
             RelationKind::View => Ok(self.view(&relation.name).await?.map(|view| view.comment)),
@@ -87,14 +87,15 @@ impl Listing {
 
     /// A view; `None` if it is gone by now or cannot be read.
     async fn view(&self, name: &TableName) -> Result<Option<View>> {
-        self.catalog.load_view(name).await.or_else(|error| left_out(self.catalog.as_ref(), name, error))
+        let loaded = self.context.health().one(&self.catalog, self.catalog.load_view(name)).await;
+        loaded.or_else(|error| left_out(self.catalog.as_ref(), name, error))
     }
 
     /// The columns of a table or view; none if it is gone by now or cannot be read.
     async fn columns_of(&self, relation: &Relation) -> Result<Vec<Column>> {
         match relation.kind {
             RelationKind::Table => {
-                let table = listed_table(self.catalog.as_ref(), &relation.name).await?;
+                let table = listed_table(self.context.health(), &self.catalog, &relation.name).await?;
                 let fields = table.iter().flat_map(|table| table.metadata.current_schema().as_struct().fields());
                 Ok(fields
                     .map(|field| Column {
@@ -121,12 +122,13 @@ impl Listing {
 
     /// The columns that a view has now. It is planned by itself, so that a listing pins no snapshots.
     async fn columns_of_view(&self, view: View) -> Result<Vec<Column>> {
-        let schema = Planner::new(&self.context, self.session.clone()).view_schema(view).await?;
+        let schema = Planner::new(&self.context, self.session.clone()).view_schema(view.clone()).await?;
         let schema = arrow_to_iceberg_schema(&schema)?;
         let fields = schema.as_struct().fields().iter();
         let column = |field: &NestedFieldRef| {
             let (name, data_type) = (field.name.clone(), trino_column_type(field));
-            Column { name, is_required: false, data_type, comment: None }
+            let comment = view.column_comment(&name).map(str::to_owned);
+            Column { name, is_required: false, data_type, comment }
         };
         Ok(fields.map(column).collect())
     }

@@ -4,6 +4,7 @@
 //! known only by loading (`loaded.rs`). Whatever is not asked for is not loaded.
 
 mod loaded;
+mod roles;
 mod wanted;
 
 use std::sync::Arc;
@@ -20,15 +21,18 @@ use nunatak_catalog::{Catalog, TableName};
 use nunatak_core::{Code, Error, Result};
 use tokio::sync::Mutex;
 
+use self::roles::Roles;
 use self::wanted::Wanted;
 use super::listing::{self, Relation, RelationKind};
 use super::names::{INFORMATION_SCHEMA, QualifiedName, SYSTEM};
 use super::planner::PlannerSession;
+use crate::catalog_health::CatalogHealth;
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, into_datafusion, suggest};
 
 /// The tables there are.
-pub const INFORMATION_TABLES: [&str; 4] = ["columns", "schemata", "tables", "views"];
+pub const INFORMATION_TABLES: [&str; 8] =
+    ["applicable_roles", "columns", "enabled_roles", "roles", "schemata", "table_privileges", "tables", "views"];
 
 /// The comments of tables and views, for the catalog `system`: a table that no listing names.
 pub(super) const COMMENTS: &str = "$comments";
@@ -59,6 +63,9 @@ pub(super) fn table(
         "tables" => (Kind::Tables, &["table_catalog", "table_schema", "table_name", "table_type"]),
         "views" => (Kind::Views, &["table_catalog", "table_schema", "table_name", "view_definition"]),
         "columns" => (Kind::Columns, &loaded::COLUMNS),
+        "table_privileges" => return nothing(&PRIVILEGES),
+        // No catalog has roles, which Trino says in the same way.
+        roles @ ("applicable_roles" | "enabled_roles" | "roles") => return Ok(Arc::new(Roles::new(&catalog_roles(roles), catalog.name()))),
         COMMENTS => (Kind::Comments, &["table_catalog", "table_schema", "table_name", "comment"]),
         other => {
             let missing = Error::new(Code::TableNotFound, format!("table '{INFORMATION_SCHEMA}.{other}' does not exist"));
@@ -69,6 +76,35 @@ pub(super) fn table(
     let fields: Vec<_> = columns.iter().map(|name| Field::new(*name, data_type(name), true)).collect();
     let listing = Listing { context: Arc::clone(context), session: session.clone(), catalog: Arc::clone(catalog), is_of_all };
     Ok(Arc::new(InformationTable { kind, schema: Arc::new(Schema::new(fields)), listing, gathered: Mutex::default() }))
+}
+
+/// The columns of `table_privileges`.
+const PRIVILEGES: [&str; 10] = [
+    "grantor",
+    "grantor_type",
+    "grantee",
+    "grantee_type",
+    "table_catalog",
+    "table_schema",
+    "table_name",
+    "privilege_type",
+    "is_grantable",
+    "with_hierarchy",
+];
+
+/// A table without rows.
+fn nothing(columns: &[&str]) -> Result<Arc<dyn TableProvider>> {
+    let schema = text_schema(columns);
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![]]).map_err(from_datafusion)?))
+}
+
+fn text_schema(columns: &[&str]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect::<Vec<_>>()))
+}
+
+/// The columns of a table of roles.
+fn catalog_roles(table: &str) -> Vec<&'static str> {
+    if table == "applicable_roles" { vec!["grantee", "grantee_type", "role_name", "is_grantable"] } else { vec!["role_name"] }
 }
 
 /// Which table it is.
@@ -110,7 +146,7 @@ impl InformationTable {
         let columns = match self.columns(&wanted, with_texts).await {
             Ok(columns) => columns,
             Err(error) if self.listing.is_of_all => {
-                self.listing.context.health().leave_out(&self.listing.catalog, &error);
+                CatalogHealth::leave_out(self.listing.catalog.as_ref(), &error);
                 return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
             }
             Err(error) => return Err(error),
@@ -203,8 +239,12 @@ impl Listing {
 
     /// The schemas of the catalog that may have rows that are wanted.
     async fn schemas(&self, wanted: &Wanted) -> Result<Vec<String>> {
+        let named = wanted.values(SCHEMA_NAME);
+        if named.as_ref().is_some_and(|named| named.is_empty()) {
+            return Ok(Vec::new());
+        }
         let asked = async {
-            match wanted.values(SCHEMA_NAME) {
+            match named {
                 Some(named) if named.len() <= NAMED_MAX => listing::existing(self.catalog.as_ref(), named).await,
                 _ => self.catalog.namespace_names().await,
             }
@@ -224,7 +264,7 @@ impl Listing {
             return Ok(Vec::new());
         }
         let schemas = self.schemas(wanted).await?;
-        let mut relations = listing::relations(self.catalog.as_ref(), &schemas, kinds).await?;
+        let mut relations = listing::relations(self.context.health(), &self.catalog, &schemas, kinds).await?;
         wanted.keep(&mut relations, |relation| [&relation.name.namespace, &relation.name.table]);
         Ok(relations)
     }

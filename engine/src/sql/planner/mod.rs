@@ -5,6 +5,7 @@ mod insert;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNode;
@@ -27,20 +28,22 @@ use super::column_case::{self, ColumnNames, OutputNames};
 use super::hidden_columns::{self, HIDDEN_MARK};
 use super::listing::{self, RelationKind};
 use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, SYSTEM};
+use super::pinned::PinnedTables;
 use super::place::{Places, start_of};
 use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, SOURCES_CATALOG, VERSION_MARK, VersionExpression};
 use super::statement::{ColumnDefinition, Statement};
+use super::temporal_types::SessionTypes;
 use super::types::new_schema;
 use super::{
-    conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, select_items, system_catalog,
-    system_tables, values,
+    conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, select_items, spellings, system_catalog,
+    system_tables, table_samples, unnest, values,
 };
 use crate::computing::{computing, in_steps};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
 use crate::functions::rename_fields::cast_by_position;
-use crate::rules::{alike_rows, with_exact_casts};
+use crate::rules::{alike_rows, with_exact_casts, with_integers, with_integers_in};
 use crate::scan::types::table_schema;
 use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, ScanShape, metadata_table, table_changes};
 use crate::write::encode;
@@ -74,6 +77,12 @@ pub struct PlannerSession {
     pub partitions: Option<usize>,
     /// The branch on which tables with the property `write.wap.enabled` are read and changed.
     pub wap_branch: Branch,
+    /// The name of its time zone, as [`crate::sql::Zone`] gives it.
+    pub time_zone: String,
+    /// What `current_path` is.
+    pub path: String,
+    /// The tables that its transaction has read, if it is in one.
+    pub pinned: Option<PinnedTables>,
 }
 
 impl Planner {
@@ -87,17 +96,28 @@ impl Planner {
         if let Some(partitions) = session.partitions {
             config = config.with_target_partitions(partitions);
         }
+        config.options_mut().execution.time_zone = Some(session.time_zone.clone());
+        let types = SessionTypes(session.time_zone.as_str().into());
         // A name without a schema is refused before DataFusion sees it, so the default may be empty.
         config = config.with_default_catalog_and_schema(&session.catalog, session.schema.as_deref().unwrap_or_default());
-        let mut state =
-            SessionStateBuilder::new_from_existing(context.base().clone()).with_config(config).with_catalog_list(Arc::new(looked_up.clone())).build();
+        let mut state = SessionStateBuilder::new_from_existing(context.base().clone())
+            .with_config(config)
+            .with_catalog_list(Arc::new(looked_up.clone()))
+            .with_type_planner(Arc::new(types))
+            .build();
         // From here on "now" is one moment for the whole query.
         state.mark_start_execution();
         Self { context: Arc::clone(context), state, looked_up, session, view_depth, is_over_all: false }
     }
 
     fn session_names(&self) -> queries::SessionNames<'_> {
-        queries::SessionNames { user: &self.session.user, catalog: &self.session.catalog, schema: self.session.schema.as_deref() }
+        queries::SessionNames {
+            user: &self.session.user,
+            catalog: &self.session.catalog,
+            schema: self.session.schema.as_deref(),
+            time_zone: &self.session.time_zone,
+            path: &self.session.path,
+        }
     }
 
     /// The DataFusion session of this query.
@@ -119,6 +139,14 @@ impl Planner {
             Err(_) if !parameters.is_empty() => Ok(plan),
             analyzed => analyzed,
         }
+    }
+
+    /// The same for a query whose rows go to a client: its columns have the names that its text has for them, in their letters.
+    pub async fn plan_outward(&self, query: ast::Query) -> Result<LogicalPlan> {
+        let names = OutputNames::as_written(&query);
+        let has_names = !matches!(*query.body, ast::SetExpr::Values(_));
+        let plan = names.restore(self.plan_query(query).await?)?;
+        if has_names { Ok(plan) } else { column_case::unnamed(plan) }
     }
 
     /// A plan with the types of all expressions made alike where they have to be.
@@ -150,6 +178,8 @@ impl Planner {
             let LogicalPlan::Filter(Filter { predicate, .. }) = self.analyzed(filtered)? else {
                 return Err(Error::internal(format!("the condition '{filter}' became something else")));
             };
+            // Files are told apart by constants, not by what becomes one: a number may be cast.
+            let predicate = self.simplified(predicate, &schema)?;
             filters.push(self.state.create_physical_expr(predicate, &schema).map_err(from_datafusion)?);
         }
         let files = table.plan_files(filters).await?;
@@ -250,8 +280,16 @@ impl Planner {
         }
     }
 
-    /// The same; `None` if there is none.
+    /// The same; `None` if there is none. In a transaction it is as it was when that read it first.
     async fn load(&self, name: &QualifiedName) -> Result<Option<Table>> {
+        let Some(pinned) = &self.session.pinned else { return self.load_newest(name).await };
+        if let Some(table) = pinned.get(name) {
+            return Ok(Some(table));
+        }
+        Ok(self.load_newest(name).await?.map(|table| pinned.keep(name, table)))
+    }
+
+    async fn load_newest(&self, name: &QualifiedName) -> Result<Option<Table>> {
         let catalog = self.context.catalog(&name.catalog)?;
         let found = self.context.health().one(catalog, catalog.load_table(&name.in_catalog())).await?;
         // What has a `$` behind the `@` is a metadata table of a branch.
@@ -278,6 +316,7 @@ impl Planner {
 
     async fn planned(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
         conditions::flatten(&mut statement)?;
+        table_samples::take_out(&mut statement)?;
         let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
         queries::adapt(&mut statement, self.session_names())?;
         functions::check(&statement, &self.state)?;
@@ -286,15 +325,19 @@ impl Planner {
         let outputs = OutputNames::of(&statement);
         let names = ColumnNames::of(self.looked_up.schemas());
         names.respell_all(&mut statement);
+        spellings::unify(&mut statement, |name| names.contains(name));
         select_items::name_all(&mut statement);
         outer_names::qualify(&mut statement, |name| names.contains(name));
         if relations.want_hidden_columns() {
             hidden_columns::exclude(&mut statement, |name| self.hidden_columns(name))?;
         }
         join_using::set_apart(&mut statement, |name| self.columns(name));
+        unnest::set_apart(&mut statement);
         let places = Places::of(&statement);
         let statement = DataFusionStatement::Statement(Box::new(statement));
         let plan = self.state.statement_to_plan(statement).await.map_err(|error| places.add_to(from_datafusion(error)))?;
+        // What is wrong with types is said when the plan is analysed.
+        let plan = with_integers(plan.clone()).unwrap_or(plan);
         outputs.restore(plan)
     }
 
@@ -311,7 +354,9 @@ impl Planner {
             return Ok(None);
         }
         let nothing = DFSchema::empty();
-        let row = |row: &[ast::Expr]| row.iter().map(|value| self.expression(value, &nothing)).collect::<Result<Vec<Expr>>>();
+        let row = |row: &[ast::Expr]| {
+            row.iter().map(|value| with_integers_in(self.expression(value, &nothing)?).map_err(from_datafusion)).collect::<Result<Vec<Expr>>>()
+        };
         let Ok(rows) = values.rows.iter().map(|values| row(&values.content)).collect::<Result<Vec<_>>>() else { return Ok(None) };
         let plan = alike_rows(rows).and_then(LogicalPlanBuilder::values).and_then(LogicalPlanBuilder::build);
         match plan {
@@ -377,7 +422,7 @@ impl Planner {
             return information_schema::table(&self.context, &self.session, catalog, name, self.is_over_all);
         }
         if let Some(tables) = self.context.system_tables()
-            && let Some(table) = system_tables::table(tables.as_ref(), name)?
+            && let Some(table) = system_tables::table(tables.as_ref(), name).await?
         {
             return Ok(table);
         }
@@ -444,7 +489,7 @@ impl Planner {
     }
 
     fn timestamp_millis(&self, expression: &ast::Expr) -> Result<i64> {
-        match self.constant(expression, Some(&DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))))? {
+        match self.constant(expression, Some(&DataType::Timestamp(TimeUnit::Microsecond, Some(self.session.time_zone.as_str().into()))))? {
             // Not rounded: what is committed in the next millisecond is not there yet.
             ScalarValue::TimestampMicrosecond(Some(micros), _) => Ok(micros.div_euclid(1_000)),
             _ => Err(Error::new(Code::InvalidArguments, "FOR TIMESTAMP AS OF needs a timestamp that is not null")),
@@ -515,12 +560,28 @@ impl Planner {
             planned = cast_by_position(planned, data_type, schema.as_ref()).map_err(from_datafusion)?;
         }
         let planned = with_exact_casts(planned, &schema).map_err(from_datafusion)?;
-        let context =
-            SimplifyContext::builder().with_schema(schema).with_config_options(Arc::clone(self.state.config_options())).with_current_time().build();
-        match ExprSimplifier::new(context).simplify(planned).map_err(from_datafusion)? {
+        match self.simplified(planned, &schema)? {
             Expr::Literal(value, _) => Ok(value),
-            _ => Err(Error::new(Code::ExpressionNotConstant, format!("'{expression}' is not a constant"))),
+            other => {
+                let no_constant = || Error::new(Code::ExpressionNotConstant, format!("'{expression}' is not a constant"));
+                Err(self.failure(other, &schema).unwrap_or_else(no_constant))
+            }
         }
+    }
+
+    /// The error of an expression without columns that has none when it is simplified; `None` if it can be computed, or nothing here can do it.
+    fn failure(&self, expression: Expr, schema: &DFSchema) -> Option<Error> {
+        let computed = self.state.create_physical_expr(expression, schema).ok()?;
+        let one_row = RecordBatchOptions::new().with_row_count(Some(1));
+        let row = RecordBatch::try_new_with_options(Arc::new(datafusion::arrow::datatypes::Schema::empty()), Vec::new(), &one_row).ok()?;
+        computed.evaluate(&row).err().map(from_datafusion)
+    }
+
+    /// An expression with its constant parts computed.
+    fn simplified(&self, expression: Expr, schema: &Arc<DFSchema>) -> Result<Expr> {
+        let options = Arc::clone(self.state.config_options());
+        let context = SimplifyContext::builder().with_schema(Arc::clone(schema)).with_config_options(options).with_current_time().build();
+        ExprSimplifier::new(context).simplify(expression).map_err(from_datafusion)
     }
 
     async fn changes(&self, call: &ChangesCall) -> Result<Arc<dyn TableProvider>> {

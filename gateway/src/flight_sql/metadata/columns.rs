@@ -59,7 +59,8 @@ fn sql_type(data_type: &DataType) -> SqlType {
         | DataType::Decimal64(precision, scale)
         | DataType::Decimal128(precision, scale)
         | DataType::Decimal256(precision, scale) => (format!("decimal({precision},{scale})"), Some(i32::from(*precision)), Some(i32::from(*scale))),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ("varchar".to_owned(), Some(UNBOUNDED), None),
+        DataType::Utf8 | DataType::Utf8View => ("varchar".to_owned(), Some(UNBOUNDED), None),
+        DataType::LargeUtf8 => ("json".to_owned(), Some(UNBOUNDED), None),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => ("varbinary".to_owned(), Some(UNBOUNDED), None),
         DataType::FixedSizeBinary(length) => ("varbinary".to_owned(), Some(*length), None),
         DataType::Date32 | DataType::Date64 => ("date".to_owned(), Some(10), None),

@@ -43,17 +43,31 @@ pub(super) struct Answer {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// One object of both, with the rows, which are arrays separated by commas, between them.
-pub(super) fn body(head: &Head<'_>, rows: &[u8], tail: &Tail) -> Result<Bytes> {
+/// What stands between them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Data<'a> {
+    /// Nothing.
+    None,
+    /// Rows: arrays separated by commas.
+    Rows(&'a [u8]),
+    /// An object that describes segments of rows.
+    Segments(&'a [u8]),
+}
+
+/// One object of both, with the rows between them.
+pub(super) fn body(head: &Head<'_>, data: Data<'_>, tail: &Tail) -> Result<Bytes> {
     let unwritable = |error: serde_json::Error| Error::internal("an answer cannot be written as JSON").with_source(error);
     let mut out = serde_json::to_vec(head).map_err(unwritable)?;
     let tail = serde_json::to_vec(tail).map_err(unwritable)?;
     out.pop();
-    if !rows.is_empty() {
-        out.reserve(rows.len() + tail.len() + 16);
-        out.extend_from_slice(b",\"data\":[");
-        out.extend_from_slice(rows);
-        out.push(b']');
+    let (before, content, behind): (&[u8], &[u8], &[u8]) = match data {
+        Data::None | Data::Rows([]) => (b"", b"", b""),
+        Data::Rows(rows) => (b",\"data\":[", rows, b"]"),
+        Data::Segments(object) => (b",\"data\":", object, b""),
+    };
+    out.reserve(content.len() + tail.len() + 16);
+    for part in [before, content, behind] {
+        out.extend_from_slice(part);
     }
     out.push(b',');
     out.extend_from_slice(&tail[1..]);
@@ -70,8 +84,10 @@ mod tests {
         let head = Head { id: "q", info_uri: "i".to_owned(), next_uri: None, columns: Some(&[]) };
         let stats = Stats::new(Phase::Finished, &Times::default(), None, 0);
         let tail = Tail { stats, error: None, warnings: [], update_type: Some("INSERT"), update_count: Some(2) };
-        for (rows, data) in [(&b""[..], None), (&b"[1],[2]"[..], Some(2))] {
-            let answer: serde_json::Value = serde_json::from_slice(&body(&head, rows, &tail).unwrap()).unwrap();
+        for (given, data) in
+            [(Data::None, None), (Data::Rows(b""), None), (Data::Rows(b"[1],[2]"), Some(2)), (Data::Segments(b"[{},{},{}]"), Some(3))]
+        {
+            let answer: serde_json::Value = serde_json::from_slice(&body(&head, given, &tail).unwrap()).unwrap();
             assert_eq!(
                 (answer["id"].as_str(), answer["updateCount"].as_i64(), answer["stats"]["state"].as_str()),
                 (Some("q"), Some(2), Some("FINISHED"))

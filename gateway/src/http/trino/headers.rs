@@ -6,32 +6,44 @@ use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, FORWARDED, HOST, ORIGIN
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nunatak_coordinator::query::SessionChange;
+use nunatak_coordinator::query::{InTransaction, SessionChange};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use uuid::Uuid;
 
 /// What form encoding, as Java has it, leaves as it is.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b' ');
 
+/// The catalog by which roles of the whole server are named.
+const SYSTEM: &str = "system";
+
 /// Clients that know times with any number of digits.
 const PARAMETRIC_DATETIME: &str = "PARAMETRIC_DATETIME";
+
+/// Clients that keep the path of their session.
+const PATH: &str = "PATH";
 
 /// What a client says with a statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) user: String,
+    /// Who has logged in to act for the user, if it is somebody else.
+    pub(super) acting_user: Option<String>,
     pub(super) source: Option<String>,
     pub(super) client_info: Option<String>,
     pub(super) catalog: Option<String>,
     pub(super) schema: Option<String>,
+    /// The time zone of a session whose properties say none.
+    pub(super) time_zone: Option<String>,
     /// Session properties, by lower-case name.
     pub(super) properties: BTreeMap<String, String>,
     /// The texts of prepared statements.
     pub(super) prepared: BTreeMap<String, String>,
-    /// The transaction that it believes to be in.
-    pub(super) transaction: Option<Uuid>,
-    /// A role other than all or none.
-    pub(super) role: Option<String>,
+    /// The transaction that it believes to be in, if it knows any.
+    pub(super) transaction: InTransaction,
+    /// What `SET PATH` has said, if it keeps that.
+    pub(super) path: Option<String>,
+    /// The encodings in which it takes spooled results, the best one first.
+    pub(super) encodings: Vec<String>,
     capabilities: BTreeSet<String>,
 }
 
@@ -42,6 +54,8 @@ pub(super) enum Refused {
     NoUser,
     /// It is from a web page.
     WebPage,
+    /// It is for a role that there is not.
+    Role(String),
     /// A header cannot be read.
     Malformed(String),
 }
@@ -65,23 +79,45 @@ pub(super) fn user(headers: &HeaderMap) -> Result<String, Refused> {
 
 /// Reads what a client says with a statement.
 pub(super) fn read(headers: &HeaderMap) -> Result<Sent, Refused> {
-    let transaction = text(headers, "x-trino-transaction-id").filter(|id| !id.eq_ignore_ascii_case("none"));
-    let transaction = transaction.map(|id| Uuid::try_parse(id).map_err(|_| Refused::Malformed(format!("Invalid UUID string: {id}")))).transpose()?;
+    let transaction = match text(headers, "x-trino-transaction-id") {
+        None => InTransaction::Never,
+        Some(none) if none.eq_ignore_ascii_case("none") => InTransaction::No,
+        Some(id) => InTransaction::Yes(Uuid::try_parse(id).map_err(|_| Refused::Malformed(format!("Invalid UUID string: {id}")))?),
+    };
     let properties = pairs(headers, "X-Trino-Session")?.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
-    let roles = pairs(headers, "X-Trino-Role")?;
+    check_roles(headers)?;
     let owned = |name| text(headers, name).map(str::to_owned);
+    let user = user(headers)?;
+    let capabilities: BTreeSet<String> = listed(headers, "x-trino-client-capabilities").map(str::to_owned).collect();
     Ok(Sent {
-        user: user(headers)?,
+        acting_user: owned("x-trino-original-user").filter(|original| *original != user),
+        user,
         source: owned("x-trino-source"),
         client_info: owned("x-trino-client-info"),
         catalog: owned("x-trino-catalog").map(|name| decoded(&name)),
         schema: owned("x-trino-schema").map(|name| decoded(&name)),
+        time_zone: owned("x-trino-time-zone"),
         properties,
         prepared: pairs(headers, "X-Trino-Prepared-Statement")?.into_iter().collect(),
         transaction,
-        role: roles.into_iter().map(|(_, role)| role).find(|role| !["ALL", "NONE"].contains(&role.as_str())),
-        capabilities: listed(headers, "x-trino-client-capabilities").map(str::to_owned).collect(),
+        path: owned("x-trino-path").or_else(|| capabilities.contains(PATH).then(String::new)),
+        encodings: listed(headers, "x-trino-query-data-encoding").map(str::to_lowercase).collect(),
+        capabilities,
     })
+}
+
+/// A role is `ALL`, `NONE` or `ROLE{name}`. There is none of a name; of those of catalogs it is no matter, as in Trino.
+fn check_roles(headers: &HeaderMap) -> Result<(), Refused> {
+    for (catalog, role) in pairs(headers, "X-Trino-Role")? {
+        let named = role.strip_prefix("ROLE{").and_then(|rest| rest.strip_suffix('}'));
+        match (role.as_str(), named) {
+            ("ALL" | "NONE", _) => {}
+            (_, Some(name)) if catalog == SYSTEM => return Err(Refused::Role(format!("Access Denied: Cannot set role {name}"))),
+            (_, Some(_)) => {}
+            _ => return Err(Refused::Malformed("Invalid X-Trino-Role header".to_owned())),
+        }
+    }
+    Ok(())
 }
 
 /// Whether an answer may be compressed.
@@ -134,6 +170,12 @@ pub(super) fn changes(changes: &[SessionChange]) -> Vec<(HeaderName, HeaderValue
             }
             SessionChange::Prepare { name, text } => add("x-trino-added-prepare", &format!("{}={}", encoded(name), encoded(text))),
             SessionChange::Deallocate { name } => add("x-trino-deallocated-prepare", &encoded(name)),
+            SessionChange::StartTransaction { id } => add("x-trino-started-transaction-id", &id.to_string()),
+            SessionChange::EndTransaction => add("x-trino-clear-transaction-id", "true"),
+            SessionChange::SetRole { catalog, role } => add("x-trino-set-role", &format!("{catalog}={role}")),
+            SessionChange::SetAuthorization { user } => add("x-trino-set-authorization-user", user),
+            SessionChange::ResetAuthorization => add("x-trino-reset-authorization-user", "true"),
+            SessionChange::SetPath { path } => add("x-trino-set-path", path),
         }
     }
     headers
@@ -198,21 +240,37 @@ mod tests {
             ("x-trino-session", "Execution_Mode=local,task_concurrency=4"),
             ("x-trino-prepared-statement", "a=SELECT+%3F+%2B+1,b=SELECT+1"),
             ("x-trino-client-capabilities", "PATH,PARAMETRIC_DATETIME"),
+            ("x-trino-time-zone", "Europe/Zurich"),
             ("x-trino-transaction-id", "NONE"),
             ("x-trino-role", "system=ALL"),
+            ("x-trino-query-data-encoding", "json+zstd, json"),
         ]))
         .unwrap();
         assert_eq!((sent.user.as_str(), sent.catalog.as_deref(), sent.schema.as_deref()), ("ada", Some("lake"), None));
         assert_eq!(sent.properties["execution_mode"], "local");
+        assert_eq!(sent.time_zone.as_deref(), Some("Europe/Zurich"));
         assert_eq!(sent.prepared["a"], "SELECT ? + 1");
-        assert!(sent.is_parametric() && sent.transaction.is_none() && sent.role.is_none());
+        assert_eq!(sent.encodings, ["json+zstd", "json"]);
+        assert!(sent.is_parametric() && sent.transaction == InTransaction::No && sent.acting_user.is_none());
+        let of = |name: &'static str, value: &'static str| read(&headers(&[("x-trino-user", "ada"), (name, value)]));
+        assert_eq!(
+            of("x-trino-path", "a, lake.b").map(|sent| (sent.path, sent.transaction)),
+            Ok((Some("a, lake.b".to_owned()), InTransaction::Never))
+        );
+        assert_eq!((sent.path, of("x-trino-source", "x").map(|sent| sent.path)), (Some(String::new()), Ok(None)));
+        assert_eq!(of("x-trino-original-user", "bob").map(|sent| sent.acting_user), Ok(Some("bob".to_owned())));
+        assert_eq!(of("x-trino-original-user", "ada").map(|sent| sent.acting_user), Ok(None));
+        assert!(of("x-trino-role", "lake=ROLE{admin},system=NONE").is_ok());
+        assert!(matches!(of("x-trino-role", "system=ROLE{admin}"), Err(Refused::Role(_))));
     }
 
     #[test]
     fn what_cannot_be_read_is_refused() {
         assert_eq!(read(&headers(&[])), Err(Refused::NoUser));
         assert_eq!(read(&headers(&[("authorization", "Basic YWRhOng=")])).map(|sent| sent.user), Ok("ada".to_owned()));
-        for (name, value) in [("x-trino-session", "junk"), ("x-trino-session", "a=b=c"), ("x-trino-transaction-id", "abc")] {
+        for (name, value) in
+            [("x-trino-session", "junk"), ("x-trino-session", "a=b=c"), ("x-trino-transaction-id", "abc"), ("x-trino-role", "system=admin")]
+        {
             assert!(matches!(read(&headers(&[("x-trino-user", "ada"), (name, value)])), Err(Refused::Malformed(_))), "{name}: {value}");
         }
         assert_eq!(user(&headers(&[("x-trino-user", "ada"), ("origin", "https://example.org")])), Err(Refused::WebPage));
@@ -241,6 +299,8 @@ mod tests {
         assert_eq!(text(&[used]), "x-trino-set-catalog: lake; x-trino-set-schema: nyc");
         let set = SessionChange::SetProperty { name: "wap_branch".to_owned(), value: "a b".to_owned() };
         assert_eq!(text(&[set]), "x-trino-set-session: wap_branch=a+b");
+        let role = SessionChange::SetRole { catalog: "system".to_owned(), role: "ALL" };
+        assert_eq!(text(&[role, SessionChange::EndTransaction]), "x-trino-set-role: system=ALL; x-trino-clear-transaction-id: true");
     }
 
     #[test]

@@ -3,19 +3,23 @@
 //! A statement is sent, and its results are asked for page by page, each answer naming the address of the next. Nothing is kept of a client but its queries: its
 //! session comes with each statement, so that any coordinator takes it. The results of a query are at the coordinator that runs it.
 //!
-//! This file is the switch: addresses, who may ask, bodies and compression. [`query`] is a query's life, [`pages`] and [`values`] write rows.
+//! This file is the switch: addresses, who may ask, bodies and compression. [`query`] is a query's life, [`pages`] and [`values`] write rows, [`spooling`] has those that
+//! clients fetch from elsewhere.
 
 mod answer;
+mod door;
 mod errors;
 mod headers;
 mod pages;
 mod queries;
 mod query;
+mod spooling;
 mod stats;
 mod types;
 mod values;
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -26,27 +30,33 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use nunatak_coordinator::query::Coordinator;
+use nunatak_coordinator::query::{Coordinator, Kill, without_secrets};
 use nunatak_core::panics::caught_async;
 use nunatak_core::{Error, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use self::answer::{Answer, Head, Tail, body};
+use self::answer::{Answer, Data, Head, Tail, body};
+use self::door::TrinoDoor;
 use self::errors::QueryError;
 use self::headers::Refused;
 use self::queries::Queries;
 use self::query::{Query, Unanswered};
+use self::spooling::{Spooled, Spooling};
 use self::stats::{Phase, Stats, Times};
 use super::State;
 use crate::limits;
+
+/// The longest message for the client of a query that is killed.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// What the handlers of the protocol share. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Trino {
     coordinator: Coordinator,
     queries: Queries,
+    spooling: Option<Spooling>,
 }
 
 /// What a request asks for.
@@ -54,10 +64,14 @@ pub(super) struct Trino {
 enum Asked<'a> {
     Statement,
     Results { id: &'a str, slug: &'a str, token: u64 },
+    Heartbeat { id: &'a str, slug: &'a str },
     Cancel { id: &'a str, slug: &'a str },
+    Download(&'a str),
+    Acknowledge(&'a str),
     Queries,
     Query(&'a str),
-    Kill(&'a str),
+    Cancelled(&'a str),
+    Killed(&'a str),
     NotAllowed(&'static str),
     Nothing,
 }
@@ -66,7 +80,9 @@ impl Trino {
     /// Queries whose results nobody has asked for in `client_timeout` are cancelled.
     pub(super) fn start(coordinator: Coordinator, client_timeout: Duration, shutdown: CancellationToken) -> Self {
         let queries = Queries::start(coordinator.id(), client_timeout, shutdown);
-        Self { coordinator, queries }
+        coordinator.open(Arc::new(TrinoDoor(queries.clone())));
+        let spooling = Spooling::of(&coordinator);
+        Self { coordinator, queries, spooling }
     }
 }
 
@@ -97,14 +113,19 @@ fn asked<'a>(method: &Method, path: &'a str) -> Asked<'a> {
         (&["v1", "statement"], _) => Asked::NotAllowed("POST"),
         (&["v1", "statement", "queued" | "executing", id, slug, token], method) => match (token.parse(), method) {
             (Ok(token), "GET") => Asked::Results { id, slug, token },
+            (Ok(_), "HEAD") => Asked::Heartbeat { id, slug },
             (Ok(_), "DELETE") => Asked::Cancel { id, slug },
-            (Ok(_), _) => Asked::NotAllowed("GET,DELETE"),
+            (Ok(_), _) => Asked::NotAllowed("GET,HEAD,DELETE"),
             (Err(_), _) => Asked::Nothing,
         },
+        (&["v1", "spooled", "download", token], "GET") => Asked::Download(token),
+        (&["v1", "spooled", "ack", token], "GET") => Asked::Acknowledge(token),
+        (&["v1", "spooled", "download" | "ack", _], _) => Asked::NotAllowed("GET"),
         (&["v1", "query"], "GET") => Asked::Queries,
         (&["v1", "query"], _) => Asked::NotAllowed("GET"),
         (&["v1", "query", id], "GET") => Asked::Query(id),
-        (&["v1", "query", id], "DELETE") | (&["v1", "query", id, "killed" | "preempted"], "PUT") => Asked::Kill(id),
+        (&["v1", "query", id], "DELETE") => Asked::Cancelled(id),
+        (&["v1", "query", id, "killed" | "preempted"], "PUT") => Asked::Killed(id),
         (&["v1", "query", _], _) => Asked::NotAllowed("GET,DELETE"),
         _ => Asked::Nothing,
     }
@@ -114,6 +135,15 @@ async fn answer(trino: &Trino, asked: &Asked<'_>, uri: &Uri, headers: &HeaderMap
     match asked {
         Asked::Statement => statement(trino, headers, body).await,
         Asked::Results { id, slug, token } => results(trino, (*id, *slug, *token), uri, headers).await,
+        // Clients that fetch segments say so that they are still there.
+        Asked::Heartbeat { id, slug } => Ok(match trino.queries.get(id).filter(|query| query.has_slug(slug)) {
+            Some(query) => {
+                query.touch();
+                StatusCode::OK.into_response()
+            }
+            None => not_here(trino, id, uri),
+        }),
+        Asked::Download(token) | Asked::Acknowledge(token) => Ok(segment(trino, asked, token).await),
         Asked::Cancel { id, slug } => Ok(match trino.queries.get(id).filter(|query| query.has_slug(slug)) {
             Some(query) => {
                 query.cancel("its client wanted it");
@@ -126,7 +156,8 @@ async fn answer(trino: &Trino, asked: &Asked<'_>, uri: &Uri, headers: &HeaderMap
             Some(query) => json_response(&info(&query), headers),
             None => Ok(plain(StatusCode::GONE, "Error 410 Gone: HTTP 410 Gone")),
         }),
-        Asked::Kill(id) => of_user(headers, |user| {
+        Asked::Killed(id) => killed(trino, id, headers, body).await,
+        Asked::Cancelled(id) => of_user(headers, |user| {
             Ok(match trino.queries.get(id) {
                 // There are no administrators yet: who has sent it may end it.
                 Some(query) if query.sent.user != user => plain(StatusCode::FORBIDDEN, "Error 403 Forbidden: it is another user's query"),
@@ -141,6 +172,22 @@ async fn answer(trino: &Trino, asked: &Asked<'_>, uri: &Uri, headers: &HeaderMap
         Asked::NotAllowed(allowed) => Ok((StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, *allowed)]).into_response()),
         Asked::Nothing => Ok(plain(StatusCode::NOT_FOUND, "Error 404 Not Found: HTTP 404 Not Found")),
     }
+}
+
+/// Ends a query of any client of this coordinator. The body is the message for its client.
+async fn killed(trino: &Trino, id: &str, headers: &HeaderMap, body: Body) -> Result<Response> {
+    let message = match to_bytes(body, MESSAGE_BYTES_MAX).await {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "Error 413 Content Too Large: the message is too long")),
+    };
+    of_user(headers, |user| {
+        Ok(match trino.coordinator.kill_here(id, &user, &message) {
+            Kill::Done => StatusCode::NO_CONTENT.into_response(),
+            Kill::NotRunning => plain(StatusCode::CONFLICT, "Error 409 Conflict: it has ended"),
+            Kill::NotAllowed => plain(StatusCode::FORBIDDEN, "Error 403 Forbidden: it is another user's query"),
+            Kill::Unknown => plain(StatusCode::GONE, "Error 410 Gone: HTTP 410 Gone"),
+        })
+    })
 }
 
 /// Does something for whoever says who it is.
@@ -171,7 +218,7 @@ async fn statement(trino: &Trino, headers: &HeaderMap, sent_body: Body) -> Resul
         return Ok(plain(StatusCode::BAD_REQUEST, "Error 400 Bad Request: SQL statement is empty"));
     }
     let user = sent.user.clone();
-    let receipt = match trino.queries.create(&trino.coordinator, sql, sent) {
+    let receipt = match trino.queries.create(&trino.coordinator, trino.spooling.as_ref(), sql, sent) {
         Ok(query) => query.receipt(&base)?,
         Err(error) => {
             errors::log(&error, &user, None);
@@ -187,7 +234,7 @@ fn refused_statement(queries: &Queries, base: &str, error: &Error) -> Result<Ans
     let head = Head { id: &id, info_uri: format!("{base}/v1/query/{id}"), next_uri: None, columns: None };
     let stats = Stats::new(Phase::Failed, &Times::default(), None, 0);
     let tail = Tail { stats, error: Some(QueryError::new(error)), warnings: [], update_type: None, update_count: None };
-    Ok(Answer { body: body(&head, &[], &tail)?, headers: Vec::new() })
+    Ok(Answer { body: body(&head, Data::None, &tail)?, headers: Vec::new() })
 }
 
 /// Gives results. Who has the address of a query's results may have them: it has a secret in it.
@@ -201,6 +248,23 @@ async fn results(trino: &Trino, (id, slug, token): (&str, &str, u64), uri: &Uri,
         Ok(answer) => response(answer, headers),
         Err(Unanswered::Gone) => Ok(plain(StatusCode::GONE, "Error 410 Gone: HTTP 410 Gone")),
         Err(Unanswered::Unknown) => Ok(not_found()),
+    }
+}
+
+/// Gives a segment out, or deletes it. Its query may be one of another coordinator.
+async fn segment(trino: &Trino, asked: &Asked<'_>, token: &str) -> Response {
+    let Some(spooling) = &trino.spooling else {
+        return plain(StatusCode::NOT_FOUND, "Error 404 Not Found: results are not spooled here");
+    };
+    let Some(name) = spooling.open(token) else {
+        return plain(StatusCode::FORBIDDEN, "Error 403 Forbidden: the segment was not given out by this cluster");
+    };
+    if let Some(query) = trino.queries.get(name.query()) {
+        query.touch();
+    }
+    match asked {
+        Asked::Acknowledge(_) => spooling.acknowledge(&name).await,
+        _ => spooling.download(&name).await,
     }
 }
 
@@ -240,10 +304,12 @@ fn info(query: &Query) -> Value {
         },
         "state": query.phase().name(),
         "self": format!("/v1/query/{}", query.id),
-        "query": query.sql,
+        "query": without_secrets(&query.sql),
         "updateType": query.update_type(),
         "createTime": created.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         "queryStats": query.stats(),
+        "spooledEncoding": query.spooled.as_ref().map(Spooled::encoding),
+        "spooledSegments": query.spooled.as_ref().map(Spooled::written),
         "failureInfo": query.failure(),
     })
 }
@@ -273,6 +339,7 @@ fn refusal(why: &Refused) -> Response {
             (StatusCode::UNAUTHORIZED, [(CONTENT_TYPE, "text/plain"), (WWW_AUTHENTICATE, "Basic realm=\"Trino\"")], text).into_response()
         }
         Refused::WebPage => plain(StatusCode::FORBIDDEN, "Error 403 Forbidden: requests of web pages are not taken"),
+        Refused::Role(text) => plain(StatusCode::FORBIDDEN, &format!("Error 403 Forbidden: {text}")),
         Refused::Malformed(text) => plain(StatusCode::BAD_REQUEST, &format!("Error 400 Bad Request: {text}")),
     }
 }
@@ -318,11 +385,16 @@ mod tests {
         assert_eq!(of(Method::POST, "/v1/statement"), Asked::Statement);
         assert_eq!(of(Method::GET, "/v1/statement/queued/q/s/1"), Asked::Results { id: "q", slug: "s", token: 1 });
         assert_eq!(of(Method::DELETE, "/v1/statement/executing/q/s/7"), Asked::Cancel { id: "q", slug: "s" });
+        assert_eq!(of(Method::HEAD, "/v1/statement/executing/q/s/7"), Asked::Heartbeat { id: "q", slug: "s" });
+        assert_eq!(of(Method::GET, "/v1/spooled/download/t"), Asked::Download("t"));
+        assert_eq!(of(Method::GET, "/v1/spooled/ack/t"), Asked::Acknowledge("t"));
+        assert_eq!(of(Method::DELETE, "/v1/spooled/ack/t"), Asked::NotAllowed("GET"));
         assert_eq!(of(Method::GET, "/v1/statement"), Asked::NotAllowed("POST"));
         for path in ["/v1/statement/executing/q/s/-1", "/v1/statement/executing/q/s", "/v1/statement/other/q/s/1"] {
             assert_eq!(of(Method::GET, path), Asked::Nothing);
         }
-        assert_eq!(of(Method::DELETE, "/v1/query/q"), Asked::Kill("q"));
+        assert_eq!(of(Method::DELETE, "/v1/query/q"), Asked::Cancelled("q"));
+        assert_eq!(of(Method::PUT, "/v1/query/q/killed"), Asked::Killed("q"));
     }
 
     #[test]

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, Schema};
+use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use futures::StreamExt;
 use nunatak_coordinator::query::{RowStream, StatementKind};
 use nunatak_core::Result;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::spooling::{self, Encoding, Segment, Spooled};
 use super::types::Column;
 use super::values;
 use crate::limits;
@@ -20,9 +21,8 @@ use crate::limits;
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) columns: Arc<[Column]>,
-    /// Arrays in JSON, separated by commas.
-    pub(super) rows: Vec<u8>,
-    /// How many they are.
+    pub(super) content: Content,
+    /// How many rows they are.
     pub(super) count: u64,
     /// Whether no page comes behind it.
     pub(super) is_last: bool,
@@ -30,11 +30,38 @@ pub(super) struct Page {
     pub(super) update_count: Option<i64>,
 }
 
-/// Makes pages of rows and sends them, to the end or until nobody takes them any more.
-pub(super) async fn send(rows: RowStream, schema: &Schema, kind: StatementKind, parametric: bool, pages: &mpsc::Sender<Page>) -> Result<()> {
-    match kind {
-        StatementKind::Query => send_rows(rows, schema, parametric, pages).await,
-        StatementKind::Update => send_count(rows, schema, pages).await,
+/// The rows of a page.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Arrays in JSON, separated by commas.
+    Rows(Vec<u8>),
+    /// Those that are fetched in segments, and where they are.
+    Segments { encoding: Encoding, segments: Vec<Segment> },
+}
+
+impl Content {
+    /// About what it takes in an answer, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.len(),
+            Self::Segments { segments, .. } => segments.iter().map(Segment::answer_bytes).sum(),
+        }
+    }
+}
+
+/// Makes pages of rows and sends them, to the end or until nobody takes them any more. Rows of a query are spooled if their client takes that.
+pub(super) async fn send(
+    rows: RowStream,
+    schema: &SchemaRef,
+    kind: StatementKind,
+    parametric: bool,
+    spooled: Option<&Spooled>,
+    pages: &mpsc::Sender<Page>,
+) -> Result<()> {
+    match (kind, spooled) {
+        (StatementKind::Query, Some(spooled)) => spooling::send_rows(rows, schema, parametric, spooled, pages).await,
+        (StatementKind::Query, None) => send_rows(rows, schema, parametric, pages).await,
+        (StatementKind::Update, _) => send_count(rows, schema, pages).await,
     }
 }
 
@@ -42,11 +69,11 @@ async fn send_rows(mut rows: RowStream, schema: &Schema, parametric: bool, pages
     let first = rows.next().await.transpose()?;
     let schema = values::announced(schema, first.as_ref());
     let columns: Arc<[Column]> = schema.fields().iter().map(|field| Column::new(field, parametric)).collect();
-    let page = |rows, count, is_last| Page { columns: Arc::clone(&columns), rows, count, is_last, update_count: None };
+    let page = |rows, count, is_last| Page { columns: Arc::clone(&columns), content: Content::Rows(rows), count, is_last, update_count: None };
     let (mut written, mut count, mut flush_at) = (Vec::new(), 0, None);
     let mut next = first;
     while let Some(batch) = next.take() {
-        for piece in pieces(&batch) {
+        for piece in pieces(&batch, limits::ROWS_PAGE_BYTES) {
             values::write_rows(&piece, &schema, parametric, &mut written)?;
             count += piece.num_rows() as u64;
             if written.len() >= limits::ROWS_PAGE_BYTES {
@@ -96,19 +123,23 @@ async fn send_count(mut rows: RowStream, schema: &Schema, pages: &mpsc::Sender<P
         None => Arc::from([]),
     };
     let rows = changed.map(|count| format!("[{count}]").into_bytes()).unwrap_or_default();
-    let page = Page { columns, rows, count: u64::from(changed.is_some()), is_last: true, update_count: changed };
+    let page = Page { columns, content: Content::Rows(rows), count: u64::from(changed.is_some()), is_last: true, update_count: changed };
     let _ = pages.send(page).await;
     Ok(())
 }
 
-/// Cuts a batch, so that not all of a large one is there as JSON at once. It copies nothing.
-fn pieces(batch: &RecordBatch) -> Vec<RecordBatch> {
+/// Cuts a batch into pieces of about that size, so that not all of a large one is there as JSON at once. It copies nothing.
+pub(super) fn pieces(batch: &RecordBatch, piece_bytes: usize) -> Vec<RecordBatch> {
     let rows = batch.num_rows();
-    let bytes: usize =
-        batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())).sum();
-    let count = bytes.div_ceil(limits::ROWS_PAGE_BYTES).clamp(1, rows.max(1));
+    let count = bytes_of(batch).div_ceil(piece_bytes).clamp(1, rows.max(1));
     let length = rows.div_ceil(count).max(1);
     (0..rows).step_by(length).map(|offset| batch.slice(offset, length.min(rows - offset))).collect()
+}
+
+/// The size of rows that may be a part of larger arrays.
+pub(super) fn bytes_of(batch: &RecordBatch) -> usize {
+    let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()));
+    sizes.sum()
 }
 
 #[cfg(test)]
@@ -123,9 +154,16 @@ mod tests {
         RecordBatch::try_from_iter_with_nullable([("c", column, true)]).unwrap()
     }
 
-    async fn pages_of(batches: Vec<Result<RecordBatch>>, kind: StatementKind, schema: &Schema) -> (Result<()>, Vec<Page>) {
+    fn rows_of(page: &Page) -> String {
+        match &page.content {
+            Content::Rows(rows) => String::from_utf8_lossy(rows).into_owned(),
+            Content::Segments { .. } => "segments".to_owned(),
+        }
+    }
+
+    async fn pages_of(batches: Vec<Result<RecordBatch>>, kind: StatementKind, schema: &SchemaRef) -> (Result<()>, Vec<Page>) {
         let (sender, mut receiver) = mpsc::channel(100);
-        let outcome = send(stream::iter(batches).boxed(), schema, kind, true, &sender).await;
+        let outcome = send(stream::iter(batches).boxed(), schema, kind, true, None, &sender).await;
         drop(sender);
         let mut pages = Vec::new();
         while let Some(page) = receiver.recv().await {
@@ -138,12 +176,12 @@ mod tests {
     async fn large_results_have_several_pages_and_small_ones_one() {
         let texts = || batch(Arc::new(StringArray::from_iter_values((0..100_000).map(|n| format!("{n:0>50}")))));
         let (outcome, pages) = pages_of(vec![Ok(texts())], StatementKind::Query, &texts().schema()).await;
-        assert!(outcome.is_ok() && pages.len() > 2 && pages.iter().all(|page| page.rows.len() < 3 * limits::ROWS_PAGE_BYTES));
+        assert!(outcome.is_ok() && pages.len() > 2 && pages.iter().all(|page| page.content.bytes() < 3 * limits::ROWS_PAGE_BYTES));
         assert_eq!((pages.iter().map(|page| page.count).sum::<u64>(), pages.iter().filter(|page| page.is_last).count()), (100_000, 1));
         let numbers = batch(Arc::new(Int64Array::from(vec![1, 2])));
         for (batches, rows) in [(vec![Ok(numbers.clone()), Ok(numbers.clone())], "[1],[2],[1],[2]"), (vec![], "")] {
             let (_, pages) = pages_of(batches, StatementKind::Query, &numbers.schema()).await;
-            let texts: Vec<_> = pages.iter().map(|page| (String::from_utf8_lossy(&page.rows).into_owned(), page.is_last)).collect();
+            let texts: Vec<_> = pages.iter().map(|page| (rows_of(page), page.is_last)).collect();
             assert_eq!(texts, [(rows.to_owned(), true)]);
         }
     }
@@ -154,7 +192,7 @@ mod tests {
             let changed = batch(Arc::new(Int64Array::from(vec![count])));
             let schema = changed.schema();
             let (_, pages) = pages_of(vec![Ok(changed)], StatementKind::Update, &schema).await;
-            assert_eq!((pages[0].update_count, pages[0].columns.len(), &pages[0].rows[..]), (count, columns, rows.as_bytes()));
+            assert_eq!((pages[0].update_count, pages[0].columns.len(), rows_of(&pages[0])), (count, columns, rows.to_owned()));
         }
     }
 

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use nunatak_coordinator::query::{Coordinator, Session};
+use nunatak_coordinator::query::{Coordinator, Session, TIME_ZONE};
 use nunatak_core::{Code, Error, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::headers::Sent;
 use super::query::Query;
+use super::spooling::Spooling;
 use crate::limits;
 
 /// How often it is looked whose client is gone.
@@ -54,10 +55,10 @@ impl Queries {
         queries
     }
 
-    /// Takes a statement, whose query starts when its results are asked for.
+    /// Takes a statement, whose query starts when its results are asked for. They are spooled if its client takes that.
     ///
     /// Errors: `QUERY_QUEUE_FULL`, `QUERY_TEXT_TOO_LARGE`.
-    pub(super) fn create(&self, coordinator: &Coordinator, sql: String, sent: Sent) -> Result<Arc<Query>> {
+    pub(super) fn create(&self, coordinator: &Coordinator, spooling: Option<&Spooling>, sql: String, sent: Sent) -> Result<Arc<Query>> {
         if self.0.queries.len() >= limits::QUERIES_MAX {
             let error = Error::new(Code::QueryQueueFull, format!("there are {} queries already", limits::QUERIES_MAX));
             return Err(error.with_hint("run the statement again later"));
@@ -67,7 +68,9 @@ impl Queries {
             let maximum = limits::STATEMENT_CHARACTERS_MAX;
             return Err(Error::new(Code::QueryTextTooLarge, format!("the statement has {length} characters, more than the limit of {maximum}")));
         }
-        let query = Arc::new(Query::new(self.id(Utc::now()), sql, sent.clone(), session(coordinator, sent)));
+        let id = self.id(Utc::now());
+        let spooled = spooling.and_then(|spooling| spooling.result(&id, &sent.encodings));
+        let query = Arc::new(Query::new(id, sql, sent.clone(), session(coordinator, sent), spooled));
         self.0.queries.insert(query.id.clone(), Arc::clone(&query));
         Ok(query)
     }
@@ -111,7 +114,12 @@ fn session(coordinator: &Coordinator, sent: Sent) -> Session {
     }
     session.schema = sent.schema.or(session.schema);
     session.properties = sent.properties;
+    if let Some(zone) = sent.time_zone {
+        session.properties.entry(TIME_ZONE.to_owned()).or_insert(zone);
+    }
     session.prepared = Some(sent.prepared);
+    session.transaction = sent.transaction;
+    session.path = sent.path;
     session
 }
 

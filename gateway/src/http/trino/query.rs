@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderName, HeaderValue};
-use nunatak_coordinator::query::{Coordinator, Progress, Request, Running, Session};
+use nunatak_coordinator::query::{Coordinator, ListedQuery, Progress, Request, Running, Session, killed, millis, tasks, without_secrets};
 use nunatak_core::expiring::lock;
 use nunatak_core::id::QueryId;
 use nunatak_core::panics::caught_async;
@@ -16,16 +16,20 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::answer::{Answer, Head, Tail, body};
+use super::answer::{Answer, Data, Head, Tail, body};
 use super::errors::{self, QueryError};
 use super::headers::{self, Sent};
-use super::pages::{self, Page};
+use super::pages::{self, Content, Page};
+use super::spooling::{self, Spooled};
 use super::stats::{Phase, Stats, Times};
 use super::types::Column;
 use crate::limits;
 
 /// Pages that wait to be taken, besides the one that is being made.
 const PAGES_AHEAD: usize = 1;
+
+/// The same where their rows are in storage: a client can fetch several at a time.
+const SPOOLED_PAGES_AHEAD: usize = 4;
 
 /// A query.
 pub(super) struct Query {
@@ -36,6 +40,8 @@ pub(super) struct Query {
     pub(super) sql: String,
     pub(super) sent: Sent,
     session: Session,
+    /// Its rows, if they are spooled.
+    pub(super) spooled: Option<Spooled>,
     created: Instant,
     pub(super) created_at: SystemTime,
     cancelled: CancellationToken,
@@ -89,7 +95,7 @@ pub(super) enum Unanswered {
 }
 
 impl Query {
-    pub(super) fn new(id: String, sql: String, sent: Sent, session: Session) -> Self {
+    pub(super) fn new(id: String, sql: String, sent: Sent, session: Session, spooled: Option<Spooled>) -> Self {
         let now = Instant::now();
         Self {
             id,
@@ -97,6 +103,7 @@ impl Query {
             sql,
             sent,
             session,
+            spooled,
             created: now,
             created_at: SystemTime::now(),
             cancelled: CancellationToken::new(),
@@ -166,21 +173,63 @@ impl Query {
         if idle >= client_timeout && !phase.is_over() {
             self.cancel(&format!("nobody has asked for its results for {} s", idle.as_secs()));
         }
-        phase.is_over() && idle >= limits::RESULTS_KEPT
+        let is_forgotten = phase.is_over() && idle >= limits::RESULTS_KEPT;
+        if is_forgotten && phase == Phase::Failed {
+            self.discard();
+        }
+        is_forgotten
     }
 
     /// Ends it, if it has not ended: everything that runs for it is dropped.
     pub(super) fn cancel(&self, why: &str) {
         let id = &self.id;
-        self.fail(Error::new(Code::UserCanceled, format!("query {id} was cancelled: {why}")));
+        let has_ended_it = self.fail(Error::new(Code::UserCanceled, format!("query {id} was cancelled: {why}")));
         self.cancelled.cancel();
+        if has_ended_it {
+            self.discard();
+        }
+    }
+
+    /// The same, by somebody who says why.
+    pub(super) fn kill(&self, message: &str) {
+        self.fail(killed(message));
+        self.cancelled.cancel();
+    }
+
+    /// What all are told of it.
+    pub(super) fn listed(&self) -> ListedQuery {
+        let known = lock(&self.known);
+        let now = Instant::now();
+        let at = |moment: Instant| millis(self.created_at + moment.saturating_duration_since(self.created));
+        let lasted = |from: Instant, to: Instant| i64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(i64::MAX);
+        let started = known.started.or(known.ended);
+        let planned = known.accepted_at.or(known.ended).unwrap_or(now);
+        let state = known.phase.name();
+        ListedQuery {
+            id: self.id.clone(),
+            query_id: known.accepted.as_ref().map(|accepted| accepted.id.as_str().to_owned()),
+            state: state.to_owned(),
+            user: self.sent.user.clone(),
+            source: self.sent.source.clone(),
+            sql: without_secrets(&self.sql).to_owned(),
+            queued_ms: lasted(self.created, started.unwrap_or(now)),
+            planning_ms: started.map_or(0, |started| lasted(started, planned)),
+            created_ms: millis(self.created_at),
+            started_ms: known.started.map(at),
+            heartbeat_ms: Some(at(known.asked)),
+            ended_ms: known.ended.map(at),
+            error_type: known.failure.as_ref().map(|error| error.code().kind().name().to_owned()),
+            error_code: known.failure.as_ref().map(|error| error.code().name().to_owned()),
+            tasks: known.accepted.as_ref().map(|accepted| tasks(&accepted.progress.now(), state)).unwrap_or_default(),
+            ..ListedQuery::default()
+        }
     }
 
     /// The first answer, which has no number: it says where the next one is.
     pub(super) fn receipt(&self, base: &str) -> Result<Answer> {
         let head = Head { id: &self.id, info_uri: self.info_uri(base), next_uri: Some(self.next_uri(base, 1)), columns: None };
         let tail = Tail { stats: self.stats(), error: None, warnings: [], update_type: None, update_count: None };
-        Ok(Answer { body: body(&head, &[], &tail)?, headers: Vec::new() })
+        Ok(Answer { body: body(&head, Data::None, &tail)?, headers: Vec::new() })
     }
 
     fn info_uri(&self, base: &str) -> String {
@@ -192,7 +241,8 @@ impl Query {
         format!("{base}/v1/statement/{part}/{}/{}/{token}", self.id, self.slug)
     }
 
-    fn touch(&self) {
+    /// Notes that its client is there.
+    pub(super) fn touch(&self) {
         lock(&self.known).asked = Instant::now();
     }
 
@@ -241,15 +291,15 @@ impl Query {
     }
 
     fn write(&self, turn: &mut Turn, token: u64, page: Option<Page>, base: &str) -> Result<Answer> {
-        let mut rows = Vec::new();
+        let mut content = None;
         let mut is_small = true;
         if let Some(page) = page {
-            is_small = page.rows.len() <= limits::LAST_PAGE_BYTES_MAX;
+            is_small = page.content.bytes() <= limits::LAST_PAGE_BYTES_MAX;
             turn.is_complete = page.is_last;
             turn.columns = Some(page.columns);
             turn.update_count = page.update_count;
             lock(&self.known).rows += page.count;
-            rows = page.rows;
+            content = Some(page.content);
         }
         if turn.is_complete && is_small {
             self.finish();
@@ -260,9 +310,16 @@ impl Query {
             (known.phase, known.failure.as_ref().map(QueryError::new), headers)
         };
         // What failed has its columns, and none of its rows.
-        if phase == Phase::Failed {
-            rows.clear();
-        }
+        content = content.filter(|_| phase != Phase::Failed);
+        let segments;
+        let data = match &content {
+            Some(Content::Rows(rows)) => Data::Rows(rows),
+            Some(Content::Segments { encoding, segments: described }) if !described.is_empty() => {
+                segments = spooling::describe(*encoding, described, base)?;
+                Data::Segments(&segments)
+            }
+            Some(Content::Segments { .. }) | None => Data::None,
+        };
         turn.is_over = phase.is_over();
         let head = Head {
             id: &self.id,
@@ -277,7 +334,7 @@ impl Query {
             update_type: self.update_type(),
             update_count: turn.update_count.filter(|_| phase != Phase::Failed),
         };
-        Ok(Answer { body: body(&head, &rows, &tail)?, headers })
+        Ok(Answer { body: body(&head, data, &tail)?, headers })
     }
 
     /// All is well, unless it has failed meanwhile.
@@ -289,14 +346,25 @@ impl Query {
         }
     }
 
-    /// It has failed, unless it has ended before.
-    fn fail(&self, error: Error) {
+    /// It has failed, unless it has ended before. Whether it has ended now.
+    ///
+    /// Segments that were told of stay as long as the query is known: a client that does not find them would say that, and not why the query has failed.
+    fn fail(&self, error: Error) -> bool {
         let mut known = lock(&self.known);
-        if !known.phase.is_over() {
-            errors::log(&error, &self.sent.user, known.accepted.as_ref().map(|accepted| &accepted.id));
-            known.phase = Phase::Failed;
-            known.ended = Some(Instant::now());
-            known.failure = Some(error);
+        if known.phase.is_over() {
+            return false;
+        }
+        errors::log(&error, &self.sent.user, known.accepted.as_ref().map(|accepted| &accepted.id));
+        known.phase = Phase::Failed;
+        known.ended = Some(Instant::now());
+        known.failure = Some(error);
+        true
+    }
+
+    /// Deletes its segments, which nobody wants any more.
+    fn discard(&self) {
+        if let Some(spooled) = &self.spooled {
+            spooled.discard();
         }
     }
 
@@ -309,7 +377,7 @@ impl Query {
 
     /// Starts the task that runs it, and gives what that makes.
     fn start(self: &Arc<Self>, coordinator: Coordinator) -> mpsc::Receiver<Page> {
-        let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
+        let (sender, receiver) = mpsc::channel(if self.spooled.is_some() { SPOOLED_PAGES_AHEAD } else { PAGES_AHEAD });
         {
             let mut known = lock(&self.known);
             // It may have been cancelled just now.
@@ -335,16 +403,14 @@ impl Query {
     }
 
     async fn run(&self, coordinator: &Coordinator, pages: &mpsc::Sender<Page>) -> Result<()> {
-        if let Some(transaction) = self.sent.transaction {
-            return Err(Error::not_supported(format!("transaction {transaction} is not known: each statement is committed by itself")));
-        }
-        if let Some(role) = &self.sent.role {
-            return Err(Error::not_supported(format!("role '{role}' cannot be taken: roles are not supported yet")));
+        if let Some(acting) = &self.sent.acting_user {
+            let error = Error::new(Code::PermissionDenied, format!("user '{acting}' cannot act for user '{}'", self.sent.user));
+            return Err(error.with_hint("log in as the other user"));
         }
         for (name, value) in &self.session.properties {
             coordinator.check_session_property(name, value)?;
         }
-        let request = Request { sql: self.sql.clone(), session: self.session.clone(), parameters: None };
+        let request = Request { sql: self.sql.clone(), session: self.session.clone(), parameters: None, is_listed: true };
         let Running { id, kind, schema, rows, session_changes, update_type, progress } = coordinator.submit(request).await?;
         tracing::info!(query = %id, trino_id = %self.id, source = self.sent.source.as_deref().unwrap_or_default(), "query of a Trino client");
         {
@@ -355,6 +421,6 @@ impl Query {
             known.accepted_at = Some(Instant::now());
             known.accepted = Some(Accepted { id, update_type, progress, headers: headers::changes(&session_changes) });
         }
-        pages::send(rows, &schema, kind, self.sent.is_parametric(), pages).await
+        pages::send(rows, &schema, kind, self.sent.is_parametric(), self.spooled.as_ref(), pages).await
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
+use nunatak_coordinator::query::{TYPE_MARK, have_names};
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
@@ -22,7 +23,8 @@ pub(super) struct TrinoType {
 enum Argument {
     Long(i64),
     Type(TrinoType),
-    Field(String, TrinoType),
+    /// A field of a row, with its name if it has one.
+    Field(Option<String>, TrinoType),
 }
 
 /// A column as clients are told of it.
@@ -38,7 +40,7 @@ pub(super) struct Column {
 impl Column {
     /// The column of a field. Clients that are not `parametric` know times by names without digits.
     pub(super) fn new(field: &Field, parametric: bool) -> Self {
-        let type_signature = TrinoType::new(field.data_type(), parametric);
+        let type_signature = TrinoType::of_field(field, parametric);
         Self { name: field.name().clone(), type_name: type_signature.to_string(), type_signature }
     }
 }
@@ -57,8 +59,16 @@ impl TrinoType {
         Self::with(raw, digits)
     }
 
+    /// The type of a field, which may say more than Arrow's type.
+    fn of_field(field: &Field, parametric: bool) -> Self {
+        match field.metadata().get(TYPE_MARK).map(String::as_str) {
+            Some("uuid") => Self::plain("uuid"),
+            _ => Self::new(field.data_type(), parametric),
+        }
+    }
+
     fn new(data_type: &DataType, parametric: bool) -> Self {
-        let inner = |data_type: &DataType| Argument::Type(Self::new(data_type, parametric));
+        let inner = |field: &Field| Argument::Type(Self::of_field(field, parametric));
         match data_type {
             DataType::Boolean => Self::plain("boolean"),
             DataType::Int8 => Self::plain("tinyint"),
@@ -73,7 +83,8 @@ impl TrinoType {
             | DataType::Decimal256(precision, scale) => {
                 Self::with("decimal", [Argument::Long(i64::from(*precision)), Argument::Long(i64::from(*scale))])
             }
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::with("varchar", [Argument::Long(UNBOUNDED)]),
+            DataType::Utf8 | DataType::Utf8View => Self::with("varchar", [Argument::Long(UNBOUNDED)]),
+            DataType::LargeUtf8 => Self::plain("json"),
             DataType::FixedSizeBinary(16) => Self::plain("uuid"),
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Self::plain("varbinary"),
             DataType::Date32 | DataType::Date64 => Self::plain("date"),
@@ -82,15 +93,14 @@ impl TrinoType {
             DataType::Timestamp(unit, Some(_)) => Self::of_time("timestamp with time zone", *unit, parametric),
             DataType::Interval(IntervalUnit::YearMonth) => Self::plain("interval year to month"),
             DataType::Interval(_) | DataType::Duration(_) => Self::plain("interval day to second"),
-            DataType::List(element) | DataType::LargeList(element) | DataType::FixedSizeList(element, _) => {
-                Self::with("array", [inner(element.data_type())])
-            }
+            DataType::List(element) | DataType::LargeList(element) | DataType::FixedSizeList(element, _) => Self::with("array", [inner(element)]),
             DataType::Map(entries, _) => match entries.data_type() {
-                DataType::Struct(fields) => Self::with("map", fields.iter().map(|field| inner(field.data_type()))),
-                other => Self::with("map", [inner(other)]),
+                DataType::Struct(fields) => Self::with("map", fields.iter().map(|field| inner(field))),
+                _ => Self::with("map", [inner(entries)]),
             },
             DataType::Struct(fields) => {
-                let field = |field: &std::sync::Arc<Field>| Argument::Field(field.name().clone(), Self::new(field.data_type(), parametric));
+                let are_named = have_names(fields);
+                let field = |field: &FieldRef| Argument::Field(are_named.then(|| field.name().clone()), Self::of_field(field, parametric));
                 Self::with("row", fields.iter().map(field))
             }
             // Values of others are refused where they are written.
@@ -124,8 +134,9 @@ impl fmt::Display for TrinoType {
                 match argument {
                     Argument::Long(number) => write!(f, "{number}")?,
                     Argument::Type(inner) => write!(f, "{inner}")?,
-                    Argument::Field(name, inner) if is_plain(name) => write!(f, "{name} {inner}")?,
-                    Argument::Field(name, inner) => write!(f, "\"{}\" {inner}", name.replace('"', "\"\""))?,
+                    Argument::Field(None, inner) => write!(f, "{inner}")?,
+                    Argument::Field(Some(name), inner) if is_plain(name) => write!(f, "{name} {inner}")?,
+                    Argument::Field(Some(name), inner) => write!(f, "\"{}\" {inner}", name.replace('"', "\"\""))?,
                 }
             }
             f.write_str(")")?;
@@ -153,7 +164,8 @@ impl Serialize for TrinoType {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NamedType<'a> {
-    field_name: FieldName<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field_name: Option<FieldName<'a>>,
     type_signature: &'a TrinoType,
 }
 
@@ -176,7 +188,8 @@ impl Serialize for Argument {
             }
             Self::Field(name, inner) => {
                 argument.serialize_field("kind", "NAMED_TYPE")?;
-                argument.serialize_field("value", &NamedType { field_name: FieldName { name }, type_signature: inner })?;
+                argument
+                    .serialize_field("value", &NamedType { field_name: name.as_deref().map(|name| FieldName { name }), type_signature: inner })?;
             }
         }
         argument.end()
@@ -197,6 +210,13 @@ mod tests {
         serde_json::to_string(&TrinoType::new(data_type, parametric)).unwrap()
     }
 
+    #[test]
+    fn texts_that_are_uuids_are_told_so() {
+        let uuid = Field::new("u", DataType::Utf8, true).with_metadata([(TYPE_MARK.to_owned(), "uuid".to_owned())].into());
+        assert_eq!(TrinoType::of_field(&uuid, true).to_string(), "uuid");
+        assert_eq!(name(&DataType::List(Arc::new(uuid))), "array(uuid)");
+    }
+
     /// What Trino 476 answers with.
     #[test]
     fn names_and_signatures_are_those_of_trino() {
@@ -208,6 +228,7 @@ mod tests {
         assert_eq!(name(&DataType::Decimal128(9, 2)), "decimal(9, 2)");
         assert_eq!(name(&DataType::Interval(IntervalUnit::YearMonth)), "INTERVAL YEAR TO MONTH");
         assert_eq!(name(&DataType::Utf8), "varchar");
+        assert_eq!(json(&DataType::LargeUtf8, true), r#"{"rawType":"json","arguments":[]}"#);
         assert_eq!(json(&DataType::Utf8, true), r#"{"rawType":"varchar","arguments":[{"kind":"LONG","value":2147483647}]}"#);
         let fields = vec![Field::new("x", DataType::Int32, true), Field::new("A b", DataType::Float64, true)];
         let row = DataType::Struct(fields.into());
@@ -216,5 +237,9 @@ mod tests {
         assert_eq!(name(&list), "array(row(x integer, \"A b\" double))");
         let of_x = r#"{"kind":"NAMED_TYPE","value":{"fieldName":{"name":"x"},"typeSignature":{"rawType":"integer","arguments":[]}}}"#;
         assert!(json(&list, true).contains(of_x), "{}", json(&list, true));
+        let nameless = DataType::Struct(vec![Field::new("c0", DataType::Int32, true)].into());
+        assert_eq!(name(&nameless), "row(integer)");
+        let of_nothing = r#"{"kind":"NAMED_TYPE","value":{"typeSignature":{"rawType":"integer","arguments":[]}}}"#;
+        assert!(json(&nameless, true).contains(of_nothing), "{}", json(&nameless, true));
     }
 }

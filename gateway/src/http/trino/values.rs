@@ -1,10 +1,10 @@
 //! Rows as JSON, each value as Trino writes one of its type.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArrayType, UInt64Array};
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, DurationMicrosecondType,
@@ -15,7 +15,8 @@ use arrow::datatypes::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Duration, NaiveDate, TimeZone};
+use chrono::{Duration, NaiveDate};
+use nunatak_coordinator::query::Zone;
 use nunatak_core::{Code, Error, Result};
 use uuid::Uuid;
 
@@ -227,9 +228,63 @@ fn key(keys: &Writer<'_>, entry: usize, out: &mut Vec<u8>) -> Result<()> {
     keys(entry, out)?;
     if out.get(start) != Some(&b'"') {
         let written = String::from_utf8_lossy(&out.split_off(start)).into_owned();
-        text(out, &written);
+        text(out, &as_java_shows(&written));
     }
     Ok(())
+}
+
+/// What is written in JSON as Java shows it, which Trino makes keys of: `["a",1]` as `[a, 1]`, and `{"k":1e10}` as `{k=1.0E10}`.
+fn as_java_shows(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    let (mut rest, mut is_text) = (json, false);
+    while let Some(character) = rest.chars().next() {
+        if !is_text && (character.is_ascii_digit() || character == '-') {
+            let length = rest.bytes().take_while(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)).count();
+            let (number, behind) = rest.split_at(length);
+            shown.push_str(&number_of_java(number));
+            rest = behind;
+            continue;
+        }
+        let mut behind = rest.chars();
+        behind.next();
+        match character {
+            '"' => is_text = !is_text,
+            '\\' => shown.extend(escaped(&mut behind)),
+            ',' if !is_text => shown.push_str(", "),
+            ':' if !is_text => shown.push('='),
+            character => shown.push(character),
+        }
+        rest = behind.as_str();
+    }
+    shown
+}
+
+/// A number with an exponent where Java writes one.
+fn number_of_java(text: &str) -> Cow<'_, str> {
+    let is_float = text.contains(['.', 'e', 'E']);
+    let Some(value) = text.parse::<f64>().ok().filter(|_| is_float) else { return Cow::Borrowed(text) };
+    if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
+        return Cow::Owned(format!("{value:?}"));
+    }
+    let scientific = format!("{value:E}");
+    Cow::Owned(match scientific.split_once('E') {
+        Some((mantissa, exponent)) if !mantissa.contains('.') => format!("{mantissa}.0E{exponent}"),
+        _ => scientific,
+    })
+}
+
+/// The character that [`text`] has written behind a backslash.
+fn escaped(characters: &mut std::str::Chars<'_>) -> Option<char> {
+    match characters.next()? {
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        'u' => {
+            let digits: String = characters.by_ref().take(4).collect();
+            u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32)
+        }
+        other => Some(other),
+    }
 }
 
 /// Adds a value that stands in JSON as it is shown.
@@ -364,15 +419,11 @@ fn times_of_day(array: &ArrayRef, unit: TimeUnit, parametric: bool) -> Writer<'_
 fn timestamps<'a>(array: &'a ArrayRef, unit: TimeUnit, zone: Option<&'a str>, parametric: bool) -> Writer<'a> {
     let shown = shown_digits(unit, parametric);
     // A zone whose offsets are not known here is shown as the same moment in UTC.
-    let known: Option<Tz> = zone.filter(|zone| !is_utc(zone)).and_then(|zone| zone.parse().ok());
-    let name = match (zone, known) {
-        (Some(zone), Some(_)) => format!(" {zone}"),
-        (Some(_), None) => " UTC".to_owned(),
-        (None, _) => String::new(),
-    };
+    let zone = zone.map(|zone| Zone::parse(zone).unwrap_or_default());
+    let name = zone.map(|zone| format!(" {}", zone.name())).unwrap_or_default();
     let write = move |value: i64, out: &mut Vec<u8>| -> Result<()> {
         let mut nanos = to_nanos(value, unit, parametric);
-        if let Some(zone) = known {
+        if let Some(zone) = zone {
             nanos += offset_seconds(nanos, zone)? * NANOS_PER_SECOND;
         }
         let day = SECONDS_PER_DAY * NANOS_PER_SECOND;
@@ -387,16 +438,10 @@ fn timestamps<'a>(array: &'a ArrayRef, unit: TimeUnit, zone: Option<&'a str>, pa
     }
 }
 
-fn is_utc(zone: &str) -> bool {
-    ["UTC", "Z", "+00:00", "+00", "Etc/UTC", "GMT"].iter().any(|utc| utc.eq_ignore_ascii_case(zone))
-}
-
 /// How far a zone is before UTC at a moment.
-fn offset_seconds(nanos: i128, zone: Tz) -> Result<i128> {
-    let seconds = i64::try_from(nanos.div_euclid(NANOS_PER_SECOND)).map_err(|_| out_of_range())?;
-    let utc = DateTime::from_timestamp(seconds, 0).ok_or_else(out_of_range)?.naive_utc();
-    let local = zone.from_utc_datetime(&utc).naive_local();
-    Ok(i128::from((local - utc).num_seconds()))
+fn offset_seconds(nanos: i128, zone: Zone) -> Result<i128> {
+    let micros = i64::try_from(nanos.div_euclid(1_000)).map_err(|_| out_of_range())?;
+    zone.offset_seconds(micros).map(i128::from).map_err(|_| out_of_range())
 }
 
 fn months(out: &mut Vec<u8>, months: i64) -> Result<()> {
@@ -486,6 +531,8 @@ mod tests {
         );
         let zoned = TimestampMicrosecondArray::from(at[..1].to_vec()).with_timezone("+02:00");
         assert_eq!(json(zoned), r#"["2024-01-01 03:02:03.123456 +02:00"]"#);
+        let named = TimestampMicrosecondArray::from(at[..1].to_vec()).with_timezone("Asia/Kolkata");
+        assert_eq!(json(named), r#"["2024-01-01 06:32:03.123456 Asia/Kolkata"]"#);
     }
 
     #[test]
@@ -515,5 +562,12 @@ mod tests {
         map.values().append_null();
         map.append(true).unwrap();
         assert_eq!(json(map.finish()), r#"[{"7":null}]"#);
+    }
+
+    #[test]
+    fn keys_are_shown_as_by_java() {
+        assert_eq!(as_java_shows(r#"[1,null,"a, \"b\"\\\u0001",["x:y"],{"k":1.5}]"#), "[1, null, a, \"b\"\\\u{1}, [x:y], {k=1.5}]");
+        let shown = ["7", "-7", "1.0", "10000000.0", "-0.00015", "1e300", "1.5e-7", "-0.0", "100.25"].map(as_java_shows);
+        assert_eq!(shown, ["7", "-7", "1.0", "1.0E7", "-1.5E-4", "1.0E300", "1.5E-7", "-0.0", "100.25"]);
     }
 }

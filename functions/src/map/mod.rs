@@ -1,0 +1,4 @@
+//! Functions of maps.
+
+pub(crate) mod make;
+pub(crate) mod part;

@@ -1,0 +1,11 @@
+-- What dbt asks a Trino for, by the macros of dbt-trino (dbt/include/trino/macros/adapters.sql and catalog.sql), over a catalog `lake` and its schema `shop`.
+
+select distinct schema_name from "lake".INFORMATION_SCHEMA.schemata where schema_name = 'shop'; -- rows
+
+select count(*) from "lake".INFORMATION_SCHEMA.schemata where catalog_name = 'lake' and schema_name = 'shop'; -- rows
+
+select column_name, data_type from "lake".INFORMATION_SCHEMA.columns where table_catalog = 'lake' and table_schema = 'shop' and table_name = 'people'; -- rows
+
+select t.table_catalog as database, t.table_name as name, t.table_schema as schema, case when mv.name is not null then 'materialized_view' when t.table_type = 'BASE TABLE' then 'table' when t.table_type = 'VIEW' then 'view' else t.table_type end as table_type from "lake".INFORMATION_SCHEMA.tables t left join (select * from system.metadata.materialized_views where catalog_name = 'lake' and schema_name = 'shop') mv on mv.catalog_name = t.table_catalog and mv.schema_name = t.table_schema and mv.name = t.table_name where t.table_schema = 'shop'; -- rows
+
+with tables as (select table_catalog as "table_database", table_schema as "table_schema", table_name as "table_name", table_type as "table_type", null as "table_owner" from "lake".INFORMATION_SCHEMA.tables where table_schema != 'information_schema' and table_schema in ('shop')), columns as (select table_catalog as "table_database", table_schema as "table_schema", table_name as "table_name", column_name as "column_name", ordinal_position as "column_index", data_type as "column_type", comment as "column_comment" from "lake".INFORMATION_SCHEMA.columns where table_schema != 'information_schema' and table_schema in ('shop')), table_comment as (select catalog_name as "table_database", schema_name as "table_schema", table_name as "table_name", comment as "table_comment" from system.metadata.table_comments where catalog_name = 'lake' and schema_name != 'information_schema' and schema_name in ('shop')) select table_database, table_schema, table_name, table_type, table_owner, column_name, column_index, column_type, column_comment, table_comment from tables join columns using ("table_database", "table_schema", "table_name") join table_comment using ("table_database", "table_schema", "table_name") order by "column_index"; -- rows
