@@ -34,6 +34,7 @@ use nunatak_core::{Error, Result};
 use nunatak_engine::computing::{computing, in_steps};
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::from_datafusion;
+use nunatak_engine::rules::guarded;
 use nunatak_engine::scan::scan_bytes;
 use nunatak_engine::write::{IcebergWriteExec, WriteTarget, sampling, write_plan};
 use nunatak_state::{ClusterState, CoordinatorMember};
@@ -122,7 +123,7 @@ impl Execution {
             }
         };
         let plan = async {
-            let optimized = in_steps(async { state.optimize(logical) }).await?;
+            let optimized = in_steps(async { guarded(state.optimize(logical)?) }).await?;
             let plan = in_steps(state.query_planner().create_physical_plan(&optimized, &state)).await?;
             match target {
                 Some(target) => computing(|| write_plan(plan, target, &state)),
