@@ -40,26 +40,19 @@ const NEVER_FAIL: [&str; 20] = [
 
 /// An optimised plan in which no condition fails for rows of which the others decide.
 pub fn guarded(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|node| match node {
-        // Its conditions stand side by side.
-        LogicalPlan::TableScan(mut scan) => {
-            let filters = std::mem::take(&mut scan.filters);
-            scan.filters = operands_guarded(scan.projected_schema.as_ref(), filters, Operator::And)?;
-            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
-        }
-        node => {
-            let (schema, names) = (input_schema(&node), NamePreserver::new(&node));
-            let changed = node.map_expressions(|expression| {
-                if !has_chain(&schema, &expression) {
-                    return Ok(Transformed::no(expression));
-                }
-                let name = names.save(&expression);
-                Ok(Transformed::yes(name.restore(within(&schema, expression)?)))
-            })?;
-            match changed.transformed {
-                true => with_types(changed.data).map(Transformed::yes),
-                false => Ok(changed),
+    // Conditions of a table, which stand side by side in its scan, choose files there. Those that rows are asked stand above it as well.
+    plan.transform_up_with_subqueries(|node| {
+        let (schema, names) = (input_schema(&node), NamePreserver::new(&node));
+        let changed = node.map_expressions(|expression| {
+            if !has_chain(&schema, &expression) {
+                return Ok(Transformed::no(expression));
             }
+            let name = names.save(&expression);
+            Ok(Transformed::yes(name.restore(within(&schema, expression)?)))
+        })?;
+        match changed.transformed {
+            true => with_types(changed.data).map(Transformed::yes),
+            false => Ok(changed),
         }
     })
     .data()
