@@ -15,6 +15,7 @@ from pathlib import Path
 from nunatak_testing import tpcds
 from nunatak_testing.server import Cluster
 from servers.trino import Trino
+from timings import fastest, print_table
 
 SCALE = os.environ.get("TPCDS_SCALE", "1")
 ROUNDS = int(os.environ.get("ROUNDS", "2"))
@@ -43,28 +44,9 @@ def check(engines):
     return wrong
 
 
-def measure(engines, names):
-    """The best wall time of each query in each engine, in milliseconds, all rows fetched."""
-    best = {name: dict.fromkeys(engines, float("inf")) for name in names}
-    for _ in range(ROUNDS):
-        for name in names:
-            for engine, ask in engines.items():
-                start = time.perf_counter()
-                ask(QUERIES[name])
-                best[name][engine] = min(best[name][engine], (time.perf_counter() - start) * 1000)
-    return best
-
-
 def report(best, load_seconds):
-    engines = list(next(iter(best.values())))
     print(f"\nTPC-DS scale {SCALE}, {os.cpu_count()} cores ({platform.machine()}), best of {ROUNDS} in ms. Loading the tables by CTAS took {load_seconds:.1f} s.\n")
-    print("| query | " + " | ".join(engines) + " |")
-    print("|---|" + "--:|" * len(engines))
-    for name, times in best.items():
-        print(f"| {name} | " + " | ".join(f"{times[engine]:.0f}" for engine in engines) + " |")
-    sums = {engine: sum(times[engine] for times in best.values()) for engine in engines}
-    print("| **sum** | " + " | ".join(f"**{sums[engine]:.0f}**" for engine in engines) + " |")
-    print("| of Trino | " + " | ".join(f"{sums[engine] / sums['Trino']:.2f}x" for engine in engines) + " |")
+    print_table(best, "Trino")
 
 
 def main():
@@ -78,7 +60,7 @@ def main():
             engines = engines_of(cluster, trino)
             wrong = check(engines)
             print("\n".join(wrong.values()))
-            report(measure(engines, [name for name in QUERIES if name not in wrong]), load_seconds)
+            report(fastest({name: sql for name, sql in QUERIES.items() if name not in wrong}, engines, ROUNDS), load_seconds)
             sys.exit(bool(wrong))
 
 

@@ -20,6 +20,7 @@ import duckdb  # noqa: E402
 
 from nunatak_testing import tpch  # noqa: E402
 from nunatak_testing.server import Cluster  # noqa: E402
+from timings import fastest, print_table  # noqa: E402
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 MODES = ["local", "pipelined", "fault_tolerant"]
@@ -62,30 +63,10 @@ def check(engines, judge):
                 sys.exit(f"{name} is wrong in {engine}, nothing is timed: {wrong}")
 
 
-def measure(engines):
-    """The best wall time of each query in each engine, in milliseconds, all rows fetched."""
-    best = {name: dict.fromkeys(engines, float("inf")) for name in tpch.QUERIES}
-    for _ in range(ROUNDS):
-        for name, sql in tpch.QUERIES.items():
-            for engine, run in engines.items():
-                start = time.perf_counter()
-                run(sql)
-                best[name][engine] = min(best[name][engine], (time.perf_counter() - start) * 1000)
-    return best
-
-
 def report(best, load_seconds):
-    engines = list(next(iter(best.values())))
     print(f"\nTPC-H scale {tpch.SCALE}, {os.cpu_count()} cores ({platform.machine()}), best of {ROUNDS} in ms; DataFusion {datafusion.__version__},")
     print(f"DuckDB {duckdb.__version__}. Loading the Iceberg tables by CTAS took {load_seconds:.1f} s.\n")
-    print("| query | " + " | ".join(engines) + " |")
-    print("|---|" + "--:|" * len(engines))
-    for name, times in best.items():
-        print(f"| {name} | " + " | ".join(f"{times[engine]:.0f}" for engine in engines) + " |")
-    sums = {engine: sum(times[engine] for times in best.values()) for engine in engines}
-    print("| **sum** | " + " | ".join(f"**{sums[engine]:.0f}**" for engine in engines) + " |")
-    baseline = sums[engines[0]]
-    print(f"| of {engines[0]} | " + " | ".join(f"{sums[engine] / baseline:.2f}x" for engine in engines) + " |")
+    print_table(best)
 
 
 def main():
@@ -102,7 +83,7 @@ def main():
         engines |= {f"nunatak {mode}": in_nunatak(cluster, mode, closing) for mode in MODES}
         engines["DuckDB"] = in_duckdb(files)
         check(engines, tpch.judge())
-        report(measure(engines), load_seconds)
+        report(fastest(tpch.QUERIES, engines, ROUNDS), load_seconds)
 
 
 if __name__ == "__main__":
