@@ -44,7 +44,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 pub(crate) use alike::{alike_arguments, alike_rows};
 pub(crate) use exact_casts::{exact_float, with_exact_casts};
 pub(crate) use refused_casts::is_refused;
-pub(crate) use whole_literals::{with_integers, with_integers_in, with_integers_within};
+pub(crate) use whole_literals::{with_integers, with_integers_within};
 pub use yield_in_joins::YieldInJoins;
 pub use zeros_in_lists::ZerosInLists;
 

@@ -94,19 +94,13 @@ fn is_no_number(schema: &DFSchema, expression: &Expr) -> bool {
     expression.get_type(schema).is_ok_and(|data_type| !data_type.is_numeric() && !data_type.is_null())
 }
 
-/// The same for an expression of `VALUES`, in which no columns are.
-///
-/// Errors: those of types that do not go together.
-pub(crate) fn with_integers_in(value: Expr) -> Result<Expr> {
-    narrowed(&DFSchema::empty(), value).data()
-}
-
 /// A column of `VALUES` has one type: only all of its numbers together become integers. What stands within other expressions of several rows was seen to before.
 fn narrowed_rows(rows: Values) -> Result<Transformed<LogicalPlan>> {
     let Values { schema, mut values } = rows;
     if let [row] = values.as_mut_slice() {
+        let nothing = DFSchema::empty();
         for value in row {
-            *value = with_integers_in(std::mem::take(value))?;
+            *value = with_integers_within(std::mem::take(value), &nothing)?;
         }
         return retyped(Values { schema, values }).map(Transformed::yes);
     }

@@ -110,10 +110,15 @@ fn shortened(value: Expr, length: u64, kind: CastKind) -> Expr {
 }
 
 /// A call of one of our functions.
-pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, arguments: impl IntoIterator<Item = Expr>) -> Expr {
+    call_of(Ident::with_quote('"', name), arguments)
+}
+
+/// The same by a name that is written so.
+pub(super) fn call_of(name: Ident, arguments: impl IntoIterator<Item = Expr>) -> Expr {
     let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
     Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]),
+        name: ObjectName(vec![ObjectNamePart::Identifier(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),

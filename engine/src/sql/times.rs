@@ -2,13 +2,14 @@
 //! a session.
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval,
-    ObjectName, ObjectNamePart, TimezoneInfo, TypedString, UnaryOperator, Value, ValueWithSpan,
+    CastKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, ObjectNamePart, TimezoneInfo,
+    TypedString, UnaryOperator, Value, ValueWithSpan,
 };
 use nunatak_core::{Code, Error, Result};
 use nunatak_functions::datetime::Zone;
 
 use super::names::normalized;
+use super::special_forms::call;
 
 /// The zone of a session that has set none.
 pub(super) const UTC: &str = "UTC";
@@ -72,20 +73,6 @@ fn text(text: &str) -> Expr {
 
 fn unless_utc(zone: &str) -> Option<Expr> {
     (zone != UTC).then(|| text(zone))
-}
-
-fn call(name: &str, arguments: impl IntoIterator<Item = Expr>) -> Expr {
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {

@@ -4,8 +4,10 @@
 use std::iter::once;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, TrimWhereField, Value,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, TrimWhereField, Value,
 };
+
+use super::special_forms::call_of;
 
 /// Unicode's normal forms, the second argument of `NORMALIZE`, which are words there.
 static NORMAL_FORMS: [&str; 4] = ["NFC", "NFD", "NFKC", "NFKD"];
@@ -38,17 +40,7 @@ fn called(expression: Expr) -> Expr {
         }
         other => return other,
     };
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
+    call_of(Ident::new(name), arguments)
 }
 
 fn quote_normal_form(function: &mut Function) {

@@ -43,7 +43,7 @@ use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
 use crate::functions::rename_fields::cast_by_position;
-use crate::rules::{alike_rows, with_exact_casts, with_integers, with_integers_in};
+use crate::rules::{alike_rows, with_exact_casts, with_integers, with_integers_within};
 use crate::scan::types::table_schema;
 use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, ScanShape, metadata_table, table_changes};
 use crate::write::encode;
@@ -355,7 +355,9 @@ impl Planner {
         }
         let nothing = DFSchema::empty();
         let row = |row: &[ast::Expr]| {
-            row.iter().map(|value| with_integers_in(self.expression(value, &nothing)?).map_err(from_datafusion)).collect::<Result<Vec<Expr>>>()
+            row.iter()
+                .map(|value| with_integers_within(self.expression(value, &nothing)?, &nothing).map_err(from_datafusion))
+                .collect::<Result<Vec<Expr>>>()
         };
         let Ok(rows) = values.rows.iter().map(|values| row(&values.content)).collect::<Result<Vec<_>>>() else { return Ok(None) };
         let plan = alike_rows(rows).and_then(LogicalPlanBuilder::values).and_then(LogicalPlanBuilder::build);
