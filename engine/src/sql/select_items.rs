@@ -88,16 +88,13 @@ fn alias_of(expression: &Expr, position: usize, relations: &HashSet<String>, see
     }
     let name = match expression {
         Expr::Identifier(column) => normalized(column),
-        // Columns of different tables may share their last part.
+        // Columns of different tables may share their last part: only the whole name twice is a repetition there.
         Expr::CompoundIdentifier(parts) => parts.iter().map(normalized).collect::<Vec<_>>().join("."),
         _ => return Some(format!("{MARK}_col{position}")),
     };
     let last = name.rsplit('.').next().unwrap_or(&name);
-    let is_there = match expression {
-        // One with the name of its table and one without it may be the same.
-        Expr::Identifier(_) => seen.iter().any(|other| other.rsplit('.').next() == Some(last)),
-        _ => seen.contains(last) || seen.contains(&name),
-    };
+    // Of one table, a column with its name and one without it are the same.
+    let is_there = seen.contains(&name) || relations.len() == 1 && seen.iter().any(|other| other.rsplit('.').next() == Some(last));
     let alias = is_there.then(|| repeated(last, position));
     seen.insert(name);
     alias
