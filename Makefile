@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 STEP := scripts/step
 PYTHON := .cache/venv/bin/python
+# The system tests run in as many processes.
+TEST_WORKERS ?= 2
 export PYTHONPATH := tests:clients/python
 export PYTHONDONTWRITEBYTECODE := 1
 

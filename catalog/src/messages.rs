@@ -1,6 +1,6 @@
 //! Messages of the Iceberg REST protocol that are alike on both sides: the client of a server writes what the server for clients reads.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,9 @@ pub(crate) struct NamespaceList {
     pub(crate) next_page_token: Option<String>,
     #[serde(default)]
     pub(crate) namespaces: Vec<Vec<String>>,
+    /// Those of them that have others in them. The protocol has no such field: only a server of ours tells, and spares a request for each of the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "x-nunatak-parents")]
+    pub(crate) parents: Option<BTreeSet<Vec<String>>>,
 }
 
 /// A page of the names of tables or views.

@@ -125,6 +125,7 @@ codes! {
     MismatchedColumnAliases = "MISMATCHED_COLUMN_ALIASES", 61, User, "A list of column aliases is longer or shorter than the columns.";
     AmbiguousName = "AMBIGUOUS_NAME", 62, User, "A name can mean more than one thing.";
     InvalidColumnReference = "INVALID_COLUMN_REFERENCE", 63, User, "GROUP BY or ORDER BY names a position that is not there.";
+    MissingOrderBy = "MISSING_ORDER_BY", 65, User, "What is asked for needs an ORDER BY.";
     MissingOver = "MISSING_OVER", 66, User, "A window function needs an OVER clause.";
     NestedAggregation = "NESTED_AGGREGATION", 67, User, "An aggregate function cannot be called within another.";
     ExpressionNotAggregate = "EXPRESSION_NOT_AGGREGATE", 73, User, "A column must be in GROUP BY or within an aggregate function.";

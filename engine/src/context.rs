@@ -25,7 +25,7 @@ use crate::catalog_health::CatalogHealth;
 use crate::error::{from_datafusion, into_datafusion, suggest};
 use crate::file_cache::{FileCache, FileCacheOptions};
 use crate::functions;
-use crate::rules::{self, YieldInJoins, ZerosInLists};
+use crate::rules::{self, DistinctValues, YieldInJoins, ZerosInLists};
 use crate::scan::ScanContext;
 use crate::sql::{AggregateCalls, JoinUsing, NestedOperators, SystemTables, TemporalTypes, TimeExpressions, Unnested};
 
@@ -83,6 +83,7 @@ impl EngineContext {
             .with_relation_planners(vec![Arc::new(JoinUsing), Arc::new(Unnested)])
             .with_analyzer_rules(rules::analyzer_rules())
             .with_optimizer_rule(Arc::new(ZerosInLists))
+            .with_optimizer_rule(Arc::new(DistinctValues))
             .with_physical_optimizer_rules(rules::physical_rules())
             .with_physical_optimizer_rule(Arc::new(YieldInJoins))
             .build();
@@ -174,6 +175,9 @@ pub(crate) fn register_functions(state: &mut SessionState) -> Result<()> {
     for function in functions::higher_order() {
         // A call of this name would be one of DataFusion's without functions.
         state.deregister_udf(function.name()).map_err(from_datafusion)?;
+        if let Some(other) = state.higher_order_functions().get(function.name()).map(|other| other.name().to_owned()) {
+            state.deregister_higher_order_function(&other).map_err(from_datafusion)?;
+        }
         state.register_higher_order_function(function).map_err(from_datafusion)?;
     }
     for function in functions::aggregates() {

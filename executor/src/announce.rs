@@ -11,7 +11,7 @@ use ballista_core::serde::protobuf::{
     ExecutorStoppedParams, HeartBeatParams, executor_metric, executor_resource, executor_status,
 };
 use nunatak_core::{Code, Error, Result};
-use nunatak_state::{Announcements, ExecutorMember, Member};
+use nunatak_state::{Announcements, ExecutorMember, Member, threads};
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -36,6 +36,8 @@ impl fmt::Debug for Heartbeats {
 impl Heartbeats {
     /// To the coordinator at `host:port`, which is called when there is something to say.
     pub(crate) fn new(coordinator: &str) -> Result<Self> {
+        // The connection is driven by the runtime that it is made in, and must not wait for tasks.
+        let _within = threads()?.enter();
         let client = deliver::client(coordinator)
             .map_err(|error| Error::new(Code::ConfigurationInvalid, format!("'{coordinator}' is not the address of a coordinator: {error}")))?;
         Ok(Self { coordinator: coordinator.to_owned(), client })

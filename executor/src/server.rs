@@ -81,6 +81,8 @@ struct Joining {
     announcements: Arc<dyn Announcements>,
     /// The members, where the cluster's state tells.
     membership: Option<watch::Receiver<Membership>>,
+    /// How long it may take; a coordinator is waited for however long it is away.
+    wait_max: Option<Duration>,
 }
 
 impl Joining {
@@ -90,11 +92,12 @@ impl Joining {
                 host: advertised_host(address, coordinator).await,
                 announcements: Arc::new(Heartbeats::new(coordinator)?),
                 membership: None,
+                wait_max: None,
             }),
             Cluster::Etcd(etcd) => {
                 let state = EtcdState::start(etcd).await?;
                 let (host, membership) = (advertised_host(address, etcd.server()).await, state.membership());
-                Ok(Self { host, announcements: state, membership: Some(membership) })
+                Ok(Self { host, announcements: state, membership: Some(membership), wait_max: Some(etcd.start_wait) })
             }
         }
     }
@@ -103,10 +106,10 @@ impl Joining {
 /// Answers on `listener`, and joins the cluster; returns once the coordinator, or etcd, has taken the executor. It waits for a coordinator that is not there yet.
 ///
 /// Errors: `CONFIGURATION_INVALID` if the folder for shuffle files cannot be written, the coordinator's address is none, or etcd refuses the user;
-/// `CLUSTER_STATE_UNAVAILABLE` if etcd does not answer for [`Etcd::start_wait`].
+/// `CLUSTER_STATE_UNAVAILABLE` if etcd does not answer, or takes nothing, for [`Etcd::start_wait`].
 pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineContext>) -> Result<Running> {
     let address = listener.local_addr().map_err(|error| Error::internal(error.to_string()))?;
-    let Joining { host, announcements, membership } = Joining::new(&options.cluster, address).await?;
+    let Joining { host, announcements, membership, wait_max } = Joining::new(&options.cluster, address).await?;
     let id = uuid::Uuid::new_v4().simple().to_string();
     let shuffle = Arc::new(ShuffleFolder::create(&options.shuffle_dir, &id)?);
     let flight = BallistaFlightService::new(shuffle.path());
@@ -131,7 +134,7 @@ pub async fn start(listener: TcpListener, options: Options, engine: Arc<EngineCo
         }
     });
     info!(executor = %member, slots = member.slots, "executor serves");
-    let announcer = Announcer::start(announcements, Member::Executor(member)).await?;
+    let announcer = Announcer::start(announcements, Member::Executor(member), wait_max).await?;
     let watch = tokio::spawn(abandoned::watch(tasks.clone(), membership));
     Ok(Running { address, announcer, tasks, shuffle, in_flight, server, watch, stop, drain_max: options.drain_max })
 }

@@ -83,6 +83,7 @@ pub fn definitions() -> impl Iterator<Item = &'static Scalar> {
         math::random::FUNCTIONS,
         math::rounding::FUNCTIONS,
         math::truncation::FUNCTIONS,
+        nested::identity::FUNCTIONS,
         session::FUNCTIONS,
         sketch::FUNCTIONS,
         text::case::FUNCTIONS,

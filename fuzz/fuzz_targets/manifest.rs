@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nunatak_catalog::snapshot::parse_entries;
-use nunatak_catalog::spec::{ManifestContentType, ManifestFile};
+use nunatak_catalog::spec::{ManifestContentType, ManifestFile, Schema};
 
 fuzz_target!(|bytes: &[u8]| {
     nunatak_fuzz::let_panics_be_caught();
@@ -25,7 +25,8 @@ fuzz_target!(|bytes: &[u8]| {
         key_metadata: None,
         first_row_id: Some(100),
     };
-    if let Ok(entries) = parse_entries(bytes, &line) {
+    let columns = Schema::builder().build().unwrap();
+    if let Ok(entries) = parse_entries(bytes, &line, &columns) {
         for (_, entry) in entries {
             let _ = entry.file.all_metrics();
         }

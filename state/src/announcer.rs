@@ -2,16 +2,18 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nunatak_core::{Code, Error, Result};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::{Announcements, Member};
+use crate::{Announcements, Member, threads};
 
 /// The time between two announcements: a few of them may be lost before a lease ends.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is said why a member is not let in: nobody else can tell.
+const TELL: Duration = Duration::from_secs(5);
 
 /// Announces a member until it is dropped.
 #[derive(Debug)]
@@ -23,29 +25,24 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// Starts to announce `member`; returns once it was taken, however long that takes.
+    /// Starts to announce `member`; returns once it was taken: within `wait_max`, or however long that takes.
     ///
-    /// Errors: `CONFIGURATION_INVALID` if it is refused.
-    pub async fn start(announcements: Arc<dyn Announcements>, member: Member) -> Result<Self> {
+    /// Errors: `CONFIGURATION_INVALID` if it is refused, the error of the last announcement when the time is over.
+    pub async fn start(announcements: Arc<dyn Announcements>, member: Member, wait_max: Option<Duration>) -> Result<Self> {
         let draining = Arc::new(AtomicBool::new(false));
         let (joined, has_joined) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let id = member.id().to_owned();
-        let announcing = announce(Arc::clone(&announcements), member, Arc::clone(&draining), joined);
-        let failed = |error: std::io::Error| Error::internal(format!("a thread cannot be started: {error}"));
-        // A thread of its own: queries that keep all others busy must not cost the lease.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let work = move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = announcing => {}
-                    _ = stopped => {}
-                }
-            });
-        };
-        std::thread::Builder::new().name("announce".to_owned()).spawn(work).map_err(failed)?;
+        let announcing = announce(Arc::clone(&announcements), member, Arc::clone(&draining), Joining { joined, begun: Instant::now(), wait_max });
+        // Queries that keep all other threads busy must not cost the lease.
+        threads()?.spawn(async move {
+            tokio::select! {
+                () = announcing => {}
+                _ = stopped => {}
+            }
+        });
         let announcer = Self { id, announcements, draining, stop: Mutex::new(Some(stop)) };
-        has_joined.await.map_err(|_| Error::internal("the thread that announces this member has ended"))??;
+        has_joined.await.map_err(|_| Error::internal("the announcements of this member have ended"))??;
         Ok(announcer)
     }
 
@@ -63,18 +60,32 @@ impl Announcer {
     }
 }
 
-async fn announce(announcements: Arc<dyn Announcements>, mut member: Member, draining: Arc<AtomicBool>, joined: oneshot::Sender<Result<()>>) {
-    let mut joined = Some(joined);
-    let mut reached = true;
+/// Who waits for a member to be taken.
+struct Joining {
+    joined: oneshot::Sender<Result<()>>,
+    begun: Instant,
+    wait_max: Option<Duration>,
+}
+
+impl Joining {
+    /// Whether that error is told instead of waiting longer.
+    fn ends_with(&self, error: &Error) -> bool {
+        error.code() == Code::ConfigurationInvalid || self.wait_max.is_some_and(|max| self.begun.elapsed() >= max)
+    }
+}
+
+async fn announce(announcements: Arc<dyn Announcements>, mut member: Member, draining: Arc<AtomicBool>, joining: Joining) {
+    let mut joining = Some(joining);
+    let (mut reached, mut told) = (true, Instant::now());
     loop {
         if let Member::Executor(executor) = &mut member {
             executor.draining = draining.load(Ordering::Acquire);
         }
         match announcements.announce(member.clone()).await {
             Ok(()) => {
-                if let Some(joined) = joined.take() {
+                if let Some(joining) = joining.take() {
                     // Nobody listens only when the process is about to end.
-                    let _ = joined.send(Ok(()));
+                    let _ = joining.joined.send(Ok(()));
                 }
                 if !reached {
                     info!("the cluster is back");
@@ -83,14 +94,15 @@ async fn announce(announcements: Arc<dyn Announcements>, mut member: Member, dra
             }
             Err(error) => {
                 // Who has been a member goes on to be one when it is let in again; who has never been learns what is wrong.
-                if error.code() == Code::ConfigurationInvalid
-                    && let Some(joined) = joined.take()
+                if joining.as_ref().is_some_and(|joining| joining.ends_with(&error))
+                    && let Some(joining) = joining.take()
                 {
-                    let _ = joined.send(Err(error));
+                    let _ = joining.joined.send(Err(error));
                     return;
                 }
-                if reached {
+                if reached || (joining.is_some() && told.elapsed() >= TELL) {
                     warn!(%error, "the cluster cannot be reached; trying again");
+                    told = Instant::now();
                 }
                 reached = false;
             }

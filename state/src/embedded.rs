@@ -9,7 +9,7 @@ use nunatak_core::Result;
 use tokio::sync::watch;
 
 use crate::roster::Roster;
-use crate::{Announcements, ClusterState, Member, Membership};
+use crate::{Announcements, ClusterState, Member, Membership, threads};
 
 /// How many parts of a lease pass between two looks at all of them.
 const LOOKS_PER_LEASE: u32 = 8;
@@ -33,26 +33,36 @@ struct Members {
 }
 
 impl EmbeddedState {
-    /// State whose leases last that long. Ends with the last reference to it. Must be called within a Tokio runtime.
-    pub fn start(lease: Duration) -> Arc<Self> {
+    /// State whose leases last that long. Ends with the last reference to it.
+    ///
+    /// Errors: `GENERIC_INTERNAL_ERROR` if its threads cannot be started.
+    pub fn start(lease: Duration) -> Result<Arc<Self>> {
         let state = Arc::new(Self { lease, members: Mutex::default(), membership: watch::Sender::default() });
         let weak = Arc::downgrade(&state);
-        tokio::spawn(async move {
+        threads()?.spawn(async move {
+            let pause = lease / LOOKS_PER_LEASE;
             loop {
-                tokio::time::sleep(lease / LOOKS_PER_LEASE).await;
+                let before = Instant::now();
+                tokio::time::sleep(pause).await;
                 let Some(state) = weak.upgrade() else { return };
-                state.expire(Instant::now());
+                let now = Instant::now();
+                state.look(now, now.saturating_duration_since(before).saturating_sub(pause));
             }
         });
-        state
+        Ok(state)
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn expire(&self, now: Instant) {
+    /// Takes out the members whose lease has ended. Of the time since the last look this process has stood still for `standstill`: nobody could be heard meanwhile,
+    /// itself included, so that is not counted.
+    fn look(&self, now: Instant, standstill: Duration) {
         self.change(|members| {
+            for renewed in members.renewed.values_mut() {
+                *renewed = (*renewed + standstill).min(now);
+            }
             let has_ended = |(_, renewed): &(&String, &Instant)| now.saturating_duration_since(**renewed) > self.lease;
             let gone: Vec<String> = members.renewed.iter().filter(has_ended).map(|(id, _)| id.clone()).collect();
             for id in gone {
@@ -153,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn leases_end_and_are_renewed() {
-        let state = EmbeddedState::start(Duration::from_secs(5));
+        let state = EmbeddedState::start(Duration::from_secs(5)).unwrap();
         let mut members = state.membership();
         state.announce(executor("a")).await.unwrap();
         state.announce(executor("b")).await.unwrap();
@@ -168,7 +178,10 @@ mod tests {
         assert_eq!(ids(&members), ["a", "b"], "it was alive after all");
         assert_eq!(members.borrow().executors.iter().map(|joined| joined.number).collect::<Vec<_>>(), [3, 2], "but it has joined anew");
 
-        state.expire(Instant::now() + Duration::from_secs(6));
+        let in_6_seconds = Instant::now() + Duration::from_secs(6);
+        state.look(in_6_seconds, Duration::from_secs(2));
+        assert_eq!(ids(&members), ["a", "b"], "for two of these seconds nobody could be heard");
+        state.look(in_6_seconds + Duration::from_secs(2), Duration::ZERO);
         assert!(ids(&members).is_empty());
         state.announce(executor("b")).await.unwrap();
         assert_eq!(ids(&members), ["b"], "a member whose lease had ended may come back");

@@ -16,6 +16,7 @@ mod roster;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 use std::fmt;
 
@@ -30,6 +31,7 @@ pub use embedded::EmbeddedState;
 pub use etcd::{EtcdCatalogs, EtcdJournal, EtcdSessions, EtcdState};
 pub use member::{CoordinatorMember, ExecutorMember, Joined, Member, Membership, authority};
 pub use sessions::{EmbeddedSessions, HandleKey, SESSION_IDLE_MAX, SessionChanger, SessionStore, StoredSession, TICKET_TTL};
+pub use threads::threads;
 
 /// Where a member says that it is there.
 #[async_trait]

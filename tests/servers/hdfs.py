@@ -1,5 +1,6 @@
 """HDFS: NameNodes, DataNodes and a JournalNode, each a JVM of its own, from the jars that `scripts/setup servers` has put into .cache/."""
 
+import collections
 import concurrent.futures
 import getpass
 import json
@@ -23,6 +24,7 @@ NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 DATANODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
 JOURNALNODE = "org.apache.hadoop.hdfs.qjournal.server.JournalNode"
 DFS_ADMIN = "org.apache.hadoop.hdfs.tools.DFSAdmin"
+EC_ADMIN = "org.apache.hadoop.hdfs.tools.ECAdmin"
 HA_ADMIN = "org.apache.hadoop.hdfs.tools.DFSHAAdmin"
 LOG = """log4j.rootLogger=INFO,stderr
 log4j.appender.stderr=org.apache.log4j.ConsoleAppender
@@ -210,6 +212,16 @@ class Hdfs:
     def administer(self, *arguments):
         """What `hdfs dfsadmin` does."""
         self.active.run(DFS_ADMIN, *arguments)
+
+    def erasure_code(self, path, policy):
+        """What is made below a folder from now on is coded so."""
+        self.active.run(EC_ADMIN, "-enablePolicy", "-policy", policy)
+        self.active.run(EC_ADMIN, "-setPolicy", "-path", path, "-policy", policy)
+
+    def policies(self, path):
+        """How many files in a folder are coded by which policy."""
+        entries = self._web("GET", path, "LISTSTATUS")["FileStatuses"]["FileStatus"]
+        return collections.Counter(entry.get("ecPolicy") for entry in entries)
 
     def fail_over(self):
         """Kills the active NameNode, and lets the other one take its place."""

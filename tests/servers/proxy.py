@@ -29,6 +29,7 @@ class Proxy:
         self.cut_after_bytes = None
         self.losing = None
         self.lost = {}
+        self.postponed = None
 
     def __enter__(self):
         threading.Thread(target=self._accept, daemon=True).start()
@@ -60,6 +61,10 @@ class Proxy:
         """The next request of which `is_meant` is true is carried out, and answered with this; then its connection ends. `losing` is None when that has happened."""
         self.losing = (is_meant, instead)
 
+    def postpone(self, is_meant, seconds):
+        """The connection of the next request of which `is_meant` is true ends at once, and the server gets the request so much later. `postponed` is None when it has got it."""
+        self.postponed = (is_meant, seconds)
+
     def talk_nonsense(self, nonsense):
         """All connections end; who sends something from now on is answered with this. None: no more."""
         self.nonsense = nonsense
@@ -90,6 +95,13 @@ class Proxy:
             return False
         if self.losing is not None and self.losing[0](data):
             self.lost[server], self.losing = self.losing[1], None
+        if self.postponed is not None and self.postponed[0](data):
+            end(client)
+            time.sleep(self.postponed[1])
+            server.sendall(data)
+            self.postponed = None
+            # The end of a connection does not overtake what was sent before.
+            return True
         server.sendall(data)
         return True
 

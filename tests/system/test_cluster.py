@@ -182,6 +182,9 @@ def test_errors_keep_code_and_place(cluster, failure, tmp_path, mode):
 @pytest.mark.parametrize("mode", DISTRIBUTED)
 @pytest.mark.parametrize("sql", [
     "SELECT c_custkey FROM customer WHERE c_custkey NOT IN (SELECT o_custkey FROM orders) ORDER BY 1",
+    # What is divided before it is looked through.
+    "SELECT count(*), sum(c_custkey) FROM customer WHERE c_custkey NOT IN (SELECT DISTINCT o_custkey FROM orders)",
+    "SELECT c_custkey FROM customer WHERE c_custkey NOT IN (SELECT max(o_custkey) FROM orders GROUP BY o_custkey % 50) ORDER BY 1",
     "SELECT o_custkey FROM orders INTERSECT SELECT c_custkey FROM customer WHERE c_nationkey < 5 ORDER BY 1",
     "SELECT c_custkey FROM customer EXCEPT SELECT o_custkey FROM orders ORDER BY 1",
     "SELECT n_name, r_name FROM nation LEFT JOIN region ON n_regionkey > r_regionkey + 2 ORDER BY 1, 2",
@@ -300,6 +303,23 @@ def test_a_killed_executor_leaves_no_row_twice(cluster, mode):
     print(f"{mode}: {len([path for path in Path(data).glob('**/*') if path.is_file() and str(path) not in known])} files of lost tasks")
 
 
+@pytest.mark.parametrize("mode", DISTRIBUTED)
+def test_a_coordinator_that_stood_still_has_lost_nobody(cluster, mode):
+    """For longer than the leases of executors, of which it hears nothing meanwhile: what runs goes on, and what comes finds them all."""
+    before = len(cluster.log)
+    sql = "SELECT count(*), sum(a.l_tax) FROM lineitem a CROSS JOIN (VALUES 1, 2, 3) v(n)"
+    expected = cluster.rows(sql, headers=headers(mode))
+    with concurrent.futures.ThreadPoolExecutor(4) as clients:
+        running = clients.submit(cluster.rows, sql, headers=headers(mode))
+        time.sleep(0.2)
+        cluster.process.send_signal(signal.SIGSTOP)
+        coming = [clients.submit(cluster.rows, sql, headers=headers(mode)) for _ in range(3)]
+        time.sleep(6)
+        cluster.process.send_signal(signal.SIGCONT)
+        assert [query.result() for query in (running, *coming)] == [expected] * 4
+    assert not [line for line in cluster.log[before:] if "is gone" in line or "is run again" in line]
+
+
 def test_a_stopped_executor_ends_what_it_runs(cluster):
     for mode in DISTRIBUTED:
         leaving = Executor(cluster.data_dir.parent / "leaving", cluster.cluster).start()
@@ -399,3 +419,16 @@ def test_queries_that_are_cancelled_at_once_leave_the_slots_free(tmp_path):
                         assert "ancel" in str(error), error
                     canceller.join()
         assert within(30, lambda: cluster.rows(query, headers=session)) == right
+
+
+def test_busy_threads_do_not_cost_the_membership(tmp_path, monkeypatch):
+    """One value takes longer than a lease lasts, and the process that computes it has no other thread for queries, nor for what it hears of the network."""
+    monkeypatch.setenv("TOKIO_WORKER_THREADS", "1")
+    with Server(tmp_path) as server:
+        server.rows("CREATE TABLE t AS SELECT * FROM (VALUES ('ab', 'bc')) t (a, b)")
+        start = time.monotonic()
+        assert server.value("SELECT levenshtein_distance(rpad(a, 34000, a), rpad(b, 34000, b)) FROM t") == 17001
+        busy = time.monotonic() - start
+        for mode in DISTRIBUTED:
+            assert server.value("SELECT count(*) FROM t", headers={"nunatak-session": f"execution_mode={mode}"}) == 1, mode
+        assert "executor is gone" not in server.text(), f"it was taken for gone within {busy:.0f} s"

@@ -231,6 +231,45 @@ def test_a_server_that_has_moved(server, failure, status):
     assert sorted(server.rows(f"SELECT a FROM moved.t{status}")) == ([(1,), (2,)] if status == 308 else [(1,)])
 
 
+def test_another_server_learns_no_secrets(server, failure):
+    """It is asked all the same; the server itself, at another address, is told who we are."""
+    server.rows("CREATE SCHEMA IF NOT EXISTS sent_on")
+    server.rows("CREATE TABLE sent_on.t AS SELECT 1 AS a")
+    with HttpProxy(f"http://{server.http}") as own, HttpProxy(f"http://{server.http}") as other:
+        seen, elsewhere = [], []
+
+        def answer(method, path, headers, body):
+            if path.startswith("/old/"):
+                return 308, "", {"Location": path.removeprefix("/old")}
+            seen.append((headers["x-api-key"], headers["authorization"]))
+            return (307, "", {"Location": other.endpoint + path}) if elsewhere else None
+
+        def of_other(method, path, headers, body):
+            others.append((path, [*headers.values()], body))
+            return (status, "", {}) if status else None
+
+        own.answer, other.answer, others, status = answer, of_other, [], None
+        create = f"CREATE CATALOG sent_on USING rest WITH (uri = '{own.endpoint}/old/iceberg', warehouse = 'lake', \"header.X-Api-Key\" = '{SECRET}', %s)"
+        server.rows(create % f"token = '{SECRET}-token'")
+        server.rows("INSERT INTO sent_on.sent_on.t VALUES (2)")
+        assert seen and set(seen) == {(SECRET, f"Bearer {SECRET}-token")} and others == []
+        elsewhere.append(True)
+        server.rows("INSERT INTO sent_on.sent_on.t VALUES (3)")
+        assert sorted(server.rows("SELECT a FROM sent_on.t")) == [(1,), (2,), (3,)]
+        assert any(path.endswith("/tables/t") for path, *_ in others)
+        status = 401
+        text = failure(server, "INSERT INTO sent_on.sent_on.t VALUES (4)")
+        assert "ICEBERG_CATALOG_ERROR" in text and f"sends its clients elsewhere to '{other.endpoint}/iceberg" in text, text
+        server.rows("DROP CATALOG sent_on")
+        asked = len(others)
+        server.rows(create % f"credential = 'engine:{SECRET}'")
+        text = failure(server, "SHOW SCHEMAS FROM sent_on")
+        assert "cannot get a token" in text and f"sends its clients elsewhere to '{other.endpoint}/iceberg" in text, text
+        assert len(others) == asked
+        server.rows("DROP CATALOG sent_on")
+        assert SECRET not in str(others)
+
+
 def test_catalogs_outlive_the_server(server, folder, failure):
     server.rows(f"CREATE CATALOG kept USING sql WITH (uri = 'sqlite://{folder}/kept.sqlite', warehouse = 'file://{folder}/kept')")
     server.rows("CREATE SCHEMA kept.s")

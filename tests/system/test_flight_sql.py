@@ -166,6 +166,19 @@ def test_error_says_what_where_and_how_on(server, shop, failure, sql, parts):
     assert [part for part in parts if part not in text] == [], text
 
 
+@pytest.mark.parametrize(
+    ("sql", "parameters", "parts"),
+    [
+        ("INSERT INTO shop.items (id, price) VALUES (?, ?)", (1, Decimal("12345678.5")), ["INVALID_CAST_ARGUMENT: parameter $2: ", "decimal(9,2)"]),
+        ("SELECT id FROM shop.items WHERE id = ?", ("abc",), ["INVALID_CAST_ARGUMENT: parameter $1: ", "'abc'", "bigint"]),
+        ("SELECT CAST(? AS integer)", (3_000_000_000,), ["NUMERIC_VALUE_OUT_OF_RANGE: parameter $1: cannot cast 3000000000 to integer"]),
+    ],
+)
+def test_parameter_that_does_not_fit_is_named(server, shop, failure, sql, parameters, parts):
+    text = failure(server, sql, parameters)
+    assert [part for part in parts if part not in text] == [], text
+
+
 def session(**more):
     """Options of a client that keeps cookies, and so its session."""
     return {"adbc.flight.sql.rpc.with_cookie_middleware": "true"} | more

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from nunatak_testing import tpch
-from nunatak_testing.server import MODES, Cluster, eventually, in_mode, section
+from nunatak_testing.server import MODES, Cluster, Server, eventually, in_mode, section
 from servers.hdfs import Hdfs
 from servers.kerberos import Kerberos
 from servers.proxy import Proxy
@@ -104,6 +104,23 @@ def test_a_quota_that_is_used_up(cluster, hdfs, failure):
     assert sorted(cluster.rows("SELECT a FROM lakes.small.t")) == [(1,), (3,)]
 
 
+def test_a_quota_that_is_used_up_in_the_middle_of_a_file(cluster, hdfs, failure):
+    """It is told why the file cannot be written, before its end if it is large, and nothing is left of it."""
+    cluster.rows("CREATE SCHEMA lakes.narrow")
+    plain = "extra_properties = MAP(ARRAY['write.parquet.compression-codec'], ARRAY['uncompressed'])"
+    cluster.rows(f"CREATE TABLE lakes.narrow.t (c varchar) WITH ({plain})")
+    before = sorted(hdfs.files("/lakes/narrow"))
+    # Less than one block, which is asked for in full.
+    hdfs.administer("-setSpaceQuota", "100m", "/lakes/narrow")
+    for count in (50_000, 300_000):
+        text = failure(cluster, f"INSERT INTO lakes.narrow.t SELECT cast(random() AS varchar) || lpad('x', 500, 'y') FROM lake.tpch.lineitem LIMIT {count}", headers=in_mode("local"))
+        assert "ICEBERG_FILESYSTEM_ERROR: there is no space left" in text and "-setSpaceQuota" in text, text
+        assert sorted(hdfs.files("/lakes/narrow")) == before
+    hdfs.administer("-clrSpaceQuota", "/lakes/narrow")
+    cluster.rows("INSERT INTO lakes.narrow.t VALUES ('x')")
+    assert cluster.rows("SELECT c FROM lakes.narrow.t") == [("x",)]
+
+
 def test_safe_mode(cluster, hdfs, failure):
     """Tables are read, and changes fail once it was waited for."""
     cluster.rows("CREATE SCHEMA lakes.safe")
@@ -191,6 +208,44 @@ def test_a_datanode_is_killed_during_a_write(cluster, hdfs, lines, mode):
     assert cluster.rows(f"SELECT count(*), sum(l_extendedprice) FROM {name}") == cluster.rows(f"SELECT 6 * count(*), 6 * sum(l_extendedprice) FROM {table}")
     assert eventually(lambda: unfinished(hdfs, "/lakes/shared") == [], 10)
     hdfs.restart(node)
+
+
+def test_erasure_coded_files(tmp_path, failure):
+    """Three parts of data and two of parity: two DataNodes may be away, three may not. Nothing is kept of what was read."""
+    with Hdfs(tmp_path / "hdfs", datanodes=5) as hdfs:
+        hdfs.make_folder("/coded", 777)
+        hdfs.erasure_code("/coded", "RS-3-2-1024k")
+        settings = hdfs.settings | {"hdfs.retry.timeout-ms": 2000}
+        config = tmp_path / "nunatak.toml"
+        config.write_text(hadoop("coded", f"{hdfs.uri}/coded", settings) + "[cache]\nmemory = '0B'\n")
+        with Server(tmp_path / "data", "--config", config) as server:
+            server.rows("CREATE SCHEMA coded.s")
+            # Longer than a row of cells, and shorter than one.
+            server.rows("CREATE TABLE coded.s.t AS SELECT n, to_hex(md5(to_utf8(CAST(n AS varchar)))) AS text FROM (SELECT unnest(range(0, 200000)) AS n)")
+            server.rows("INSERT INTO coded.s.t VALUES (-1, 'one more')")
+            server.rows("DELETE FROM coded.s.t WHERE n % 1000 = 7")
+            assert hdfs.policies("/coded/s/t/data").keys() == {"RS-3-2-1024k"}
+            check = "SELECT count(*), sum(n), min(text), max(text) FROM coded.s.t"
+            whole = server.rows(check)
+            assert whole[0][:2] == (199_801, sum(n for n in range(200_000) if n % 1000 != 7) - 1)
+            for node in hdfs.datanodes[:2]:
+                node.kill()
+                assert server.rows(check) == whole
+            # With the last ones but two something is missing of each file of some size.
+            for node in hdfs.datanodes[2:4]:
+                node.kill()
+            text = failure(server, check)
+            assert "STORAGE_UNAVAILABLE" in text and "see that its DataNodes are up" in text, text
+            for node in hdfs.datanodes[:4]:
+                node.spawn()
+            assert eventually(lambda: answers(server, check) == whole, 60)
+
+
+def answers(server, sql):
+    try:
+        return server.rows(sql)
+    except Exception:
+        return None
 
 
 @pytest.fixture(scope="module")

@@ -293,6 +293,30 @@ def test_answers_of_the_metastore_are_lost(server, hive, warehouse):
         server.rows("DROP CATALOG lost")
 
 
+def test_a_metastore_that_goes_on_after_its_connection_has_ended(server, hive, warehouse):
+    """It carries a call out when its client has looked already, and not found that it was."""
+    with Proxy(hive.uri.removeprefix("thrift://")) as proxy:
+        server.rows(f"CREATE CATALOG late USING hive WITH (uri = 'thrift://{proxy.address}', warehouse = '{warehouse}/late')")
+
+        def run(sql, method):
+            proxy.postpone(lambda data: method in data[:120], 1.5)
+            server.rows(sql)
+            assert proxy.postponed is None, f"{sql}: no {method}"
+
+        run("CREATE SCHEMA late.goes_on", b"create_database")
+        run("CREATE TABLE late.goes_on.t AS SELECT 1 AS a", b"create_table")
+        run("INSERT INTO late.goes_on.t VALUES (2)", b"alter_table")
+        run("ALTER TABLE late.goes_on.t RENAME TO late.goes_on.u", b"alter_table")
+        assert server.rows("SELECT a FROM late.goes_on.u ORDER BY a") == [(1,), (2,)]
+        run("CREATE VIEW late.goes_on.v AS SELECT 1 AS x", b"create_table")
+        run("CREATE OR REPLACE VIEW late.goes_on.v AS SELECT 2 AS x", b"alter_table")
+        assert server.value("SELECT x FROM late.goes_on.v") == 2
+        run("DROP VIEW late.goes_on.v", b"drop_table")
+        run("DROP TABLE late.goes_on.u", b"drop_table")
+        run("DROP SCHEMA late.goes_on", b"drop_database")
+        server.rows("DROP CATALOG late")
+
+
 @pytest.mark.parametrize("catalog", ["hms", "lockless"])
 def test_two_servers_and_eight_writers(server, other, hive, catalog):
     """With the metastore's locks, and with its comparison alone."""

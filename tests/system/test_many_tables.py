@@ -172,3 +172,20 @@ def test_a_catalog_that_is_down(server, failure):
     with server.connect() as connection:
         found = connection.adbc_get_objects(depth="db_schemas", db_schema_filter="many").read_all().to_pylist()
     assert {catalog["catalog_name"] for catalog in found if catalog["catalog_db_schemas"]} == {"lake", "folders", "remote"}
+
+
+def test_ten_thousand_schemas(tmp_path):
+    """Their names are listed at once, and those within others too: also by our own server, page by page."""
+    http, config = f"127.0.0.1:{free_port()}", tmp_path / "nunatak.toml"
+    remote = lambda name, more="": f'[catalog.{name}]\ntype = "rest"\nuri = "http://{http}/iceberg"\nwarehouse = "lake"\n{more}'
+    config.write_text(remote("remote") + remote("paged", 'rest-page-size = "1000"\n') + '[maintenance]\ninterval = "0s"\n')
+    with Server(tmp_path / "data", "--config", config, http=http) as server:
+        names = [f"schema_{n:05}" for n in range(TABLES)] + ["schema_00007.inner", "schema_00007.inner.most", "schema_00008.inner"]
+        with sqlite3.connect(server.data_dir / "catalog.sqlite", timeout=30) as catalog:
+            catalog.executemany("INSERT INTO iceberg_namespace_properties VALUES ('lake', ?, 'exists', 'true')", [(name,) for name in names])
+        catalog.close()
+        for catalog in ("lake", "remote", "paged"):
+            start = time.monotonic()
+            shown = {name for (name,) in server.rows(f"SHOW SCHEMAS FROM {catalog}")}
+            assert set(names) <= shown, catalog
+            assert time.monotonic() - start < 10, catalog

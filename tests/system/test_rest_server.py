@@ -481,7 +481,8 @@ def test_keys_are_given_to_those_who_may_have_them(server):
             given[catalog, bool(headers)] = answer
     assert [key for key, answer in given.items() if SECRET in answer.text] == [("keys", True)]
     answer = given["keys", True].json()
-    expected = {"s3.access-key-id": "id", "s3.secret-access-key": SECRET, "s3.endpoint": "http://127.0.0.1:9", "s3.region": "north", "client.region": "north"}
+    expected = {"s3.access-key-id": "id", "s3.secret-access-key": SECRET, "s3.endpoint": "http://127.0.0.1:9", "s3.path-style-access": "true"}
+    expected |= {"s3.region": "north", "client.region": "north"}
     assert answer["config"] == expected
     assert answer["storage-credentials"] == [{"prefix": answer["metadata"]["location"], "config": expected}]
     assert SECRET not in server.text()

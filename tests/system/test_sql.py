@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from nunatak_testing.server import MODES, Server, in_mode
+
 T = "(VALUES (1, 'a', ARRAY[1], true)) AS t(i, s, list, b)"
 
 
@@ -99,11 +101,29 @@ def test_long_conditions(server, failure):
     assert server.rows(f"SELECT count(*) FROM terms WHERE id NOT IN ({listed})") == [(500,)]
     cases = " ".join(f"WHEN id = {number} THEN {number + 1}" for number in range(1000))
     assert server.rows(f"SELECT sum(CASE {cases} END) FROM terms") == [(500_500,)]
+    # As calls one in the other, it would take minutes.
+    began = time.monotonic()
+    added = " + ".join(f"CASE WHEN id >= {number} THEN 1 ELSE 0 END" for number in range(600))
+    assert server.rows(f"SELECT max({added}) FROM terms") == [(600,)]
+    assert time.monotonic() - began < 60
+
+
+def test_distinct_rows_take_the_memory_of_what_tells_them_apart(tmp_path):
+    """Each is a part of a batch of thousands, which counts once."""
+    with Server(tmp_path, "--memory", "512MiB") as server:
+        server.rows("CREATE TABLE n AS SELECT id AS n FROM (SELECT unnest(range(0, 20000)) AS id)")
+        nested = ["ROW(n / 2, 'a')", "ARRAY[n / 2]", "MAP(ARRAY[n / 2], ARRAY['a'])", "IF(n > 1, ROW(n / 2))"]
+        counts = ", ".join(f"count(DISTINCT {value})" for value in nested)
+        for mode in MODES:
+            expected = [(10_000, 10_000, 10_000, 9_999, 20_000)]
+            assert server.rows(f"SELECT {counts}, count(DISTINCT n) FROM n", headers=in_mode(mode)) == expected, mode
+        grouped = "SELECT n % 2, count(DISTINCT ROW(n / 4)) FILTER (WHERE n >= 8), sum(n) FROM n GROUP BY 1 ORDER BY 1"
+        assert server.rows(grouped) == [(0, 4_998, 99_990_000), (1, 4_998, 100_000_000)]
 
 
 def test_others_go_on_while_statements_are_planned(server):
-    """A sum is planned in a time that goes with the third power of its length. Others need not wait for it, however few cores there are."""
-    sql = "EXPLAIN SELECT " + " + ".join(f"id * {number}" for number in range(300)) + " FROM (SELECT 1 AS id) AS t"
+    """Differences of differences are planned in a time that goes with the third power of their number. Others need not wait for it, however few cores there are."""
+    sql = "EXPLAIN SELECT " + " - ".join(f"id * {number}" for number in range(300)) + " FROM (SELECT 1 AS id) AS t"
     planners = [threading.Thread(target=lambda: server.rows(sql)) for _ in range(2 * (os.cpu_count() or 2))]
     for planner in planners:
         planner.start()

@@ -175,8 +175,7 @@ def test_queries_that_run_are_listed_and_killed(server, numbers):
     tasks = run(server, f"SELECT state, splits > 0, stage_id FROM system.runtime.tasks WHERE query_id = '{id}'")["data"]
     assert tasks and all(state == "RUNNING" and stage.startswith(f"{id}.") for state, _, stage in tasks)
     kill = f"CALL system.runtime.kill_query(query_id => '{id}', message => 'Query cancelled by Superset')"
-    assert error(server, kill, {"X-Trino-User": "bob"})["errorName"] == "PERMISSION_DENIED"
-    killed = run(server, kill)
+    killed = run(server, kill, {"X-Trino-User": "bob"})
     assert "error" not in killed and (killed["updateType"], killed["data"]) == ("CALL", [])
     assert eventually(server.is_idle, 5)
     found = call(answer["nextUri"])[2]["error"]
@@ -184,6 +183,21 @@ def test_queries_that_run_are_listed_and_killed(server, numbers):
     assert listed(server, id)[0][4:] == ["USER_ERROR", "ADMINISTRATIVELY_KILLED", True, True]
     assert error(server, kill)["errorName"] == "NOT_SUPPORTED"
     assert error(server, "CALL system.runtime.kill_query('nope')")["errorName"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("how", ["cancelled", "killed"])
+def test_what_is_ended_from_outside_aborts_its_transaction(server, numbers, how):
+    inside = {"X-Trino-Transaction-Id": run(server, "START TRANSACTION", NO_TRANSACTION)["session"]["x-trino-started-transaction-id"]}
+    _, _, answer = post(server, ENDLESS, inside | {"X-Trino-Schema": "default"})
+    answer = call(answer["nextUri"])[2]
+    assert run(server, "SELECT 1", inside)["data"] == [[1]]
+    if how == "cancelled":
+        call(answer["nextUri"], method="DELETE")
+    else:
+        run(server, f"CALL system.runtime.kill_query('{answer['id']}')")
+    aborted = lambda: run(server, "SELECT 1", inside).get("error", {}).get("errorName") == "TRANSACTION_ALREADY_ABORTED"
+    assert eventually(aborted, 5)
+    assert error(server, "COMMIT", inside)["errorName"] == "TRANSACTION_ALREADY_ABORTED"
 
 
 def test_queries_of_flight_sql_are_listed_and_killed(server, numbers):

@@ -279,10 +279,10 @@ def test_calls_that_are_refused(server, failure):
     for call, expected in {
         "system.optimise('default', 't')": "PROCEDURE_NOT_FOUND: procedure 'system.optimise' does not exist (did you mean 'system.optimize'?)",
         "optimize('default', 't')": "PROCEDURE_NOT_FOUND",
-        "system.optimize()": "INVALID_PROCEDURE_ARGUMENT: optimize needs the argument 'schema_name'",
+        "system.optimize()": "INVALID_ARGUMENTS: optimize needs the argument 'schema_name'",
         "system.optimize('default', 'none')": "TABLE_NOT_FOUND",
         "nope.system.optimize('default', 'none')": "CATALOG_NOT_FOUND",
-        "system.register_table('default', 't')": "INVALID_PROCEDURE_ARGUMENT: register_table needs the argument 'table_location'",
+        "system.register_table('default', 't')": "INVALID_ARGUMENTS: register_table needs the argument 'table_location'",
         "system.register_table('default', 't', 'file:///nowhere')": "NOT_FOUND",
         "system.register_table('none', 't', 'file:///nowhere')": "NOT_FOUND",
         "system.unregister_table('default', 'none')": "TABLE_NOT_FOUND",

@@ -117,7 +117,7 @@ async fn added_files(table: &Table, snapshot: &Snapshot) -> Result<BTreeMap<i32,
             continue;
         }
         let spec_id = manifest.partition_spec_id;
-        let whole = read_whole(&table.storage, manifest).await?;
+        let whole = read_whole(&table.storage, manifest, table.metadata.current_schema()).await?;
         let added = whole.entries.iter().zip(&whole.inherited).filter(|(_, (status, _))| *status == ManifestStatus::Added);
         files.entry(spec_id).or_default().extend(added.map(|(entry, _)| entry.data_file.clone()));
     }

@@ -106,7 +106,7 @@ async fn stage(producer: &mut Producer, base: &Table, groups: impl Iterator<Item
         let (mut read, mut read_bytes) = (Vec::new(), 0);
         for manifest in group {
             read_bytes += bytes(&manifest);
-            let whole = read_whole(&base.storage, manifest.clone()).await?;
+            let whole = read_whole(&base.storage, manifest.clone(), base.metadata.current_schema()).await?;
             read.push((manifest, whole));
             if read_bytes >= AT_A_TIME * target_bytes {
                 producer.replace_manifests(&base.metadata, std::mem::take(&mut read), target_bytes).await?;

@@ -278,7 +278,7 @@ impl Producer {
                 carried.manifests.push(manifest);
                 continue;
             }
-            let whole = read_whole(&self.storage, manifest.clone()).await?;
+            let whole = read_whole(&self.storage, manifest.clone(), table.metadata.current_schema()).await?;
             let before = wanted.len();
             for (status, entry) in &whole.inherited {
                 if *status != ManifestStatus::Deleted {

@@ -1,6 +1,6 @@
 //! Namespaces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nunatak_core::{Code, Error};
 
@@ -23,8 +23,13 @@ impl RestServer {
         let children = all.iter().filter_map(|name| child(name, parent.as_deref())).map(str::to_owned).collect();
         let (names, more) = page.of(children);
         let next_page_token = names.last().filter(|_| more).cloned();
-        let owned = |name: &String| -> Vec<String> { levels(name).into_iter().map(str::to_owned).collect() };
-        Answer::json(&NamespaceList { next_page_token, namespaces: names.iter().map(owned).collect() })
+        let owned = |name: &str| -> Vec<String> { levels(name).into_iter().map(str::to_owned).collect() };
+        let lies_in =
+            |name: &String| -> Option<String> { child(name, parent.as_deref()).filter(|child| child.len() < name.len()).map(str::to_owned) };
+        let parents: BTreeSet<String> = all.iter().filter_map(lies_in).collect();
+        let namespaces = names.iter().map(|name| owned(name)).collect();
+        let parents = names.iter().filter(|name| parents.contains(*name)).map(|name| owned(name)).collect();
+        Answer::json(&NamespaceList { next_page_token, namespaces, parents: Some(parents) })
     }
 
     /// Makes a namespace.

@@ -192,10 +192,13 @@ async fn namespaces_have_levels_and_properties() {
     for levels in [json!(["a"]), json!(["a", "b"]), json!(["c"])] {
         server.create_namespace(&body(json!({ "namespace": levels }))).await.unwrap();
     }
-    assert_eq!(said(server.list_namespaces(None, &Page::default()).await), json!({ "namespaces": [["a"], ["c"]] }));
-    assert_eq!(said(server.list_namespaces(Some("a"), &Page::default()).await), json!({ "namespaces": [["a", "b"]] }));
+    assert_eq!(said(server.list_namespaces(None, &Page::default()).await), json!({ "namespaces": [["a"], ["c"]], "x-nunatak-parents": [["a"]] }));
+    assert_eq!(said(server.list_namespaces(Some("a"), &Page::default()).await), json!({ "namespaces": [["a", "b"]], "x-nunatak-parents": [] }));
     let page = Page::parse(Some(""), Some("1")).unwrap();
-    assert_eq!(said(server.list_namespaces(None, &page).await), json!({ "next-page-token": "a", "namespaces": [["a"]] }));
+    assert_eq!(
+        said(server.list_namespaces(None, &page).await),
+        json!({ "next-page-token": "a", "namespaces": [["a"]], "x-nunatak-parents": [["a"]] })
+    );
     assert_eq!(failed(server.list_namespaces(Some("x"), &page).await), (404, "NoSuchNamespaceException"));
     let change = |removals: Value, updates: Value| body(json!({ "removals": removals, "updates": updates }));
     let changed = said(server.change_namespace("a", &change(json!(["x"]), json!({ "k": "v" }))).await);

@@ -8,7 +8,7 @@ use nunatak_core::{Error, Result};
 
 use super::{FileEntry, manifest, size};
 use crate::error;
-use crate::spec::{FormatVersion, ManifestFile, ManifestStatus};
+use crate::spec::{FormatVersion, ManifestFile, ManifestStatus, SchemaRef};
 use crate::storage::Storage;
 
 /// The share of the cache that manifest lists may take: one in so many bytes.
@@ -51,11 +51,11 @@ impl ManifestCache {
         self.lists.try_get_with_by_ref(path, load).await.map_err(unshare)
     }
 
-    /// The live files of a manifest.
-    pub(super) async fn entries(&self, storage: &Storage, manifest: ManifestFile) -> Result<Arc<Vec<Arc<FileEntry>>>> {
+    /// The live files of a manifest. `columns` are those that its table has now.
+    pub(super) async fn entries(&self, storage: &Storage, manifest: ManifestFile, columns: &SchemaRef) -> Result<Arc<Vec<Arc<FileEntry>>>> {
         let key = (manifest.manifest_path.clone(), manifest.first_row_id);
         let load = async {
-            let all = manifest::read_entries(storage, manifest).await?;
+            let all = manifest::read_entries(storage, manifest, columns).await?;
             let live = all.into_iter().filter(|(status, _)| *status != ManifestStatus::Deleted);
             Ok(Arc::new(live.map(|(_, file)| Arc::new(file)).collect::<Vec<_>>()))
         };

@@ -10,7 +10,7 @@ use nunatak_core::{Code, Error, Result};
 use super::listed::{ListedFile, bound_types};
 use super::{FileEntry, manifest_header};
 use crate::error::{from_iceberg, guarded};
-use crate::spec::{FormatVersion, ManifestFile, ManifestStatus, SchemaRef};
+use crate::spec::{FormatVersion, ManifestFile, ManifestStatus, Schema, SchemaRef};
 use crate::storage::Storage;
 
 /// Sequence number of everything that v1 wrote.
@@ -43,26 +43,28 @@ fn list_of(bytes: &[u8], path: &str, version: FormatVersion) -> Result<Vec<Manif
     Ok(list.consume_entries().into_iter().collect())
 }
 
-/// Reads the entries of a manifest, those of removed files too.
-pub(super) async fn read_entries(storage: &Storage, manifest: ManifestFile) -> Result<Vec<(ManifestStatus, FileEntry)>> {
+/// Reads the entries of a manifest, those of removed files too. `columns` are those that its table has now.
+pub(super) async fn read_entries(storage: &Storage, manifest: ManifestFile, columns: &SchemaRef) -> Result<Vec<(ManifestStatus, FileEntry)>> {
     if manifest.key_metadata.is_some() {
         return Err(Error::not_supported(format!("manifest '{}' is encrypted", manifest.manifest_path)));
     }
     let bytes = storage.read(&manifest.manifest_path).await?;
-    blocking(move || parse_entries(&bytes, &manifest)).await
+    let columns = Arc::clone(columns);
+    blocking(move || parse_entries(&bytes, &manifest, &columns)).await
 }
 
-/// The entries in the bytes of a manifest, those of removed files too, with what they inherit from its line in the list.
+/// The entries in the bytes of a manifest, those of removed files too, with what they inherit from its line in the list. `columns` are those that its table has now: a
+/// manifest names those that it was written for, but not every writer's does.
 ///
 /// Errors: `ICEBERG_INVALID_METADATA` for bytes that are no manifest.
-pub fn parse_entries(bytes: &[u8], manifest: &ManifestFile) -> Result<Vec<(ManifestStatus, FileEntry)>> {
+pub fn parse_entries(bytes: &[u8], manifest: &ManifestFile, columns: &Schema) -> Result<Vec<(ManifestStatus, FileEntry)>> {
     let what = format_args!("manifest '{}'", manifest.manifest_path);
     manifest_header::check(bytes, what)?;
-    guarded(what, || entries_of(bytes, manifest))
+    guarded(what, || entries_of(bytes, manifest, columns))
 }
 
-fn entries_of(bytes: &[u8], manifest: &ManifestFile) -> Result<Vec<(ManifestStatus, FileEntry)>> {
-    Ok(whole_of(bytes, manifest)?.inherited)
+fn entries_of(bytes: &[u8], manifest: &ManifestFile, columns: &Schema) -> Result<Vec<(ManifestStatus, FileEntry)>> {
+    Ok(whole_of(bytes, manifest, columns)?.inherited)
 }
 
 /// A manifest as it is to be written again.
@@ -75,24 +77,25 @@ pub(crate) struct WholeManifest {
     pub(crate) inherited: Vec<(ManifestStatus, FileEntry)>,
 }
 
-/// Reads a manifest that is to be written again.
-pub(crate) async fn read_whole(storage: &Storage, manifest: ManifestFile) -> Result<WholeManifest> {
+/// Reads a manifest that is to be written again. `columns` are those that its table has now.
+pub(crate) async fn read_whole(storage: &Storage, manifest: ManifestFile, columns: &SchemaRef) -> Result<WholeManifest> {
     if manifest.key_metadata.is_some() {
         return Err(Error::not_supported(format!("manifest '{}' is encrypted", manifest.manifest_path)));
     }
     let bytes = storage.read(&manifest.manifest_path).await?;
+    let columns = Arc::clone(columns);
     blocking(move || {
         let what = format_args!("manifest '{}'", manifest.manifest_path);
         manifest_header::check(&bytes, what)?;
-        guarded(what, || whole_of(&bytes, &manifest))
+        guarded(what, || whole_of(&bytes, &manifest, &columns))
     })
     .await
 }
 
-fn whole_of(bytes: &[u8], manifest: &ManifestFile) -> Result<WholeManifest> {
+fn whole_of(bytes: &[u8], manifest: &ManifestFile, columns: &Schema) -> Result<WholeManifest> {
     let path = &manifest.manifest_path;
     let failed = |error| from_iceberg(error, Code::IcebergInvalidMetadata, format!("cannot read manifest '{path}'"));
-    let parsed = match manifest_header::plain(bytes) {
+    let parsed = match manifest_header::plain(bytes, columns) {
         Some(renamed) => Manifest::parse_avro(&renamed),
         None => Manifest::parse_avro(bytes),
     };

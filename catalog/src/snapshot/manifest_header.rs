@@ -12,6 +12,7 @@ use flate2::bufread::DeflateDecoder;
 use nunatak_core::{Code, Error, Result};
 use serde_json::Value;
 
+use crate::spec::Schema;
 use crate::uuid_partitions::UuidFields;
 use crate::{unsupported, uuid_partitions};
 
@@ -42,8 +43,9 @@ pub(crate) fn avro_name(name: &str) -> String {
 }
 
 /// The same manifest with partition fields named by their ids where their names are not read, columns of types that are, and entries that may leave out what they
-/// inherit; `None` when it is so already, or when the bytes are no such manifest (then the reader finds better words for it).
-pub(super) fn plain(manifest: &[u8]) -> Option<Vec<u8>> {
+/// inherit; `None` when it is so already, or when the bytes are no such manifest (then the reader finds better words for it). `of_table` are the columns of its table, for
+/// a manifest that does not name them.
+pub(super) fn plain(manifest: &[u8], of_table: &Schema) -> Option<Vec<u8>> {
     let mut input = Input(manifest.strip_prefix(MAGIC)?);
     let mut header = input.map()?;
     let json = |key| serde_json::from_slice::<Value>(value(&header, key)?).ok();
@@ -53,6 +55,10 @@ pub(super) fn plain(manifest: &[u8]) -> Option<Vec<u8>> {
     let is_read = |field: &Value| field["name"].as_str().is_some_and(is_plain) && field["transform"] != "void";
     let is_renamed = !fields.as_array()?.iter().all(is_read);
     let mut columns = json("schema");
+    let names_no_columns = columns.as_ref().is_some_and(describes_entries);
+    if names_no_columns {
+        columns = serde_json::to_value(of_table).ok();
+    }
     let has_uuids = columns.as_mut().is_some_and(|columns| uuid_partitions::as_bytes(columns, &fields));
     if is_renamed || has_uuids {
         let mut avro = json("avro.schema")?;
@@ -66,7 +72,7 @@ pub(super) fn plain(manifest: &[u8]) -> Option<Vec<u8>> {
         changed.push(("avro.schema", avro));
     }
     if let Some(mut columns) = columns
-        && (unsupported::mark(&mut columns) || has_uuids)
+        && (unsupported::mark(&mut columns) || has_uuids || names_no_columns)
     {
         changed.push(("schema", columns));
     }
@@ -88,6 +94,15 @@ pub(crate) fn with_uuids(manifest: &[u8], uuids: &UuidFields) -> Option<Vec<u8>>
     uuids.restore(&mut columns, partition_fields(&mut avro)?);
     replace(&mut header, &[("schema", columns), ("avro.schema", avro)]);
     Some(write(&header, input.0))
+}
+
+/// Whether what should be the columns of the table are those of a manifest: DuckDB (1.4) writes down what an entry is made of, in a form that is no schema. Java
+/// never looks at them where it knows the table. No column has the number 0.
+fn describes_entries(columns: &Value) -> bool {
+    let has = |id: i64, name: &str| {
+        columns["fields"].as_array().is_some_and(|fields| fields.iter().any(|field| field["id"] == id && field["name"] == name))
+    };
+    has(0, "status") && has(2, "data_file")
 }
 
 fn replace(header: &mut Vec<(Vec<u8>, Vec<u8>)>, changed: &[(&str, Value)]) {
@@ -308,6 +323,29 @@ mod tests {
             assert!(!too_much(1_000_000, &two[..two.len() - 30]) && !too_much(10, &[1, 2, 3]), "{codec}");
         }
         assert!(!unpacks_to_more_than(10, &[], Input(&file_of(&[zeros]))));
+    }
+
+    #[test]
+    fn columns_of_entries_are_not_those_of_the_table() {
+        let table: Schema = serde_json::from_value(serde_json::json!({"type": "struct", "schema-id": 3, "fields": [
+            {"id": 1, "name": "id", "required": true, "type": "long"}, {"id": 2, "name": "data_file", "required": false, "type": "string"}]}))
+        .unwrap();
+        // As DuckDB 1.4.4 writes it, in short.
+        let of_entries = serde_json::json!({"type": "struct", "schema-id": 0, "fields": [
+            {"id": 0, "name": "status", "required": true, "type": "int"},
+            {"id": 2, "name": "data_file", "required": true, "type": {"type": "struct", "fields": [
+                {"id": 125, "name": "lower_bounds", "required": false, "type": {"type": "array", "items": {"type": "record", "name": "k126_k127", "fields": []}}}]}}]});
+        let manifest = |columns: &Value| {
+            let header = [("schema", columns.to_string()), ("partition-spec", "[]".to_owned()), ("format-version", "2".to_owned())];
+            write(&header.map(|(key, value)| (key.as_bytes().to_vec(), value.into_bytes())), &[7; 16])
+        };
+        let plain_one = plain(&manifest(&of_entries), &table).unwrap();
+        let header = Input(plain_one.strip_prefix(MAGIC).unwrap()).map().unwrap();
+        let columns: Schema = serde_json::from_slice(value(&header, "schema").unwrap()).unwrap();
+        assert_eq!(columns, table);
+        assert!(plain_one.ends_with(&[7; 16]));
+        // A table may well have a column of that name.
+        assert!(plain(&manifest(&serde_json::to_value(&table).unwrap()), &Schema::builder().build().unwrap()).is_none());
     }
 
     #[test]

@@ -91,8 +91,8 @@ pub async fn files(
 pub async fn files_of(table: &Table, manifests: impl Iterator<Item = ManifestFile>, cache: &ManifestCache) -> Result<SnapshotFiles> {
     let wanted: Vec<ManifestFile> = manifests.filter(has_live_files).collect();
     let mut reads = futures::stream::iter(wanted.into_iter().map(|manifest| {
-        let (storage, cache) = (Arc::clone(&table.storage), cache.clone());
-        async move { Ok::<_, Error>((manifest.content, cache.entries(&storage, manifest).await?)) }
+        let (storage, columns, cache) = (Arc::clone(&table.storage), Arc::clone(table.metadata.current_schema()), cache.clone());
+        async move { Ok::<_, Error>((manifest.content, cache.entries(&storage, manifest, &columns).await?)) }
     }))
     .buffered(READS_MAX);
     let mut files = SnapshotFiles::default();
@@ -120,8 +120,8 @@ pub async fn all_manifests(table: &Table, cache: &ManifestCache) -> Result<Vec<(
 /// All entries of manifests, those of removed files too. Not cached: few ask for them.
 pub async fn entries(table: &Table, manifests: Vec<ManifestFile>) -> Result<Vec<(ManifestStatus, FileEntry)>> {
     let reads = futures::stream::iter(manifests.into_iter().map(|manifest| {
-        let storage = Arc::clone(&table.storage);
-        async move { manifest::read_entries(&storage, manifest).await }
+        let (storage, columns) = (Arc::clone(&table.storage), Arc::clone(table.metadata.current_schema()));
+        async move { manifest::read_entries(&storage, manifest, &columns).await }
     }));
     let entries: Vec<_> = reads.buffered(READS_MAX).try_collect().await?;
     Ok(entries.into_iter().flatten().collect())

@@ -88,6 +88,12 @@ fn configured(bucket: &str, properties: &BTreeMap<String, String>, renewed: Opti
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
     let mut client = properties.client()?;
     if let Some(endpoint) = properties.text("endpoint") {
+        let shown = without_password(endpoint);
+        if shown != endpoint {
+            // They would be of no use, and be shown wherever the address is.
+            return Err(Error::new(Code::ConfigurationInvalid, format!("s3.endpoint '{shown}' has a password in it, which S3 does not know"))
+                .with_hint("name keys by s3.access-key-id and s3.secret-access-key"));
+        }
         builder = builder.with_endpoint(endpoint);
         client = client.with_allow_http(endpoint.starts_with("http://"));
     }
@@ -203,8 +209,11 @@ mod tests {
             &[("s3.checksum", "crc7")],
             &[("s3.ca-certificate", "/nowhere.pem")],
             &[("s3.connect-timeout-ms", "soon")],
+            &[("s3.endpoint", "http://me:s3cr3t@127.0.0.1:9")],
         ] {
-            assert_eq!(built(wrong).unwrap_err().code(), Code::ConfigurationInvalid, "{wrong:?}");
+            let error = built(wrong).unwrap_err();
+            assert_eq!(error.code(), Code::ConfigurationInvalid, "{wrong:?}");
+            assert!(!error.user_message().contains("s3cr3t"), "{error}");
         }
     }
 }

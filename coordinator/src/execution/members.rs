@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use nunatak_state::{ClusterState, ExecutorMember, Joined, Membership};
+use nunatak_core::Result;
+use nunatak_state::{ClusterState, ExecutorMember, Joined, Membership, threads};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::warn;
@@ -24,11 +25,11 @@ pub(super) struct Members {
 
 impl Members {
     /// Watches over the executors of `state`.
-    pub(super) fn start(state: Arc<dyn ClusterState>) -> Self {
+    pub(super) fn start(state: Arc<dyn ClusterState>) -> Result<Self> {
         let membership = state.membership();
         let members = Self { state, membership };
-        tokio::spawn(members.clone().watch());
-        members
+        threads()?.spawn(members.clone().watch());
+        Ok(members)
     }
 
     /// Takes out executors whose process has ended.

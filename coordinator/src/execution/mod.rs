@@ -34,6 +34,7 @@ use nunatak_core::{Error, Result};
 use nunatak_engine::computing::{computing, in_steps};
 use nunatak_engine::context::EngineContext;
 use nunatak_engine::error::from_datafusion;
+use nunatak_engine::rules::{guarded, with_computed_keys, with_join_order};
 use nunatak_engine::scan::scan_bytes;
 use nunatak_engine::write::{IcebergWriteExec, WriteTarget, sampling, write_plan};
 use nunatak_state::{ClusterState, CoordinatorMember};
@@ -73,7 +74,7 @@ impl Execution {
         options: &Options,
     ) -> Result<Self> {
         let fault_tolerant = FaultTolerant::start(&engine, Arc::clone(&state), own, listener).await?;
-        let members = Members::start(state);
+        let members = Members::start(state)?;
         let pipelined = Pipelined::new(Arc::clone(&engine), members.clone());
         Ok(Self { engine, members, pipelined, fault_tolerant, local_bytes_max: options.local_bytes_max })
     }
@@ -122,7 +123,12 @@ impl Execution {
             }
         };
         let plan = async {
-            let optimized = in_steps(async { state.optimize(logical) }).await?;
+            let optimized = in_steps(async {
+                let optimized = state.optimize(logical)?;
+                let ordered = if state.config_options().optimizer.join_reordering { with_join_order(optimized).await? } else { optimized };
+                with_computed_keys(guarded(ordered)?)
+            });
+            let optimized = optimized.await?;
             let plan = in_steps(state.query_planner().create_physical_plan(&optimized, &state)).await?;
             match target {
                 Some(target) => computing(|| write_plan(plan, target, &state)),

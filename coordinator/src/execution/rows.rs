@@ -235,14 +235,14 @@ mod tests {
 
     /// Two executors that listen; the second is killed by dropping what is returned last.
     async fn members() -> (Arc<EmbeddedState>, Members, TcpListener, TcpListener) {
-        let state = EmbeddedState::start(Duration::from_secs(60));
+        let state = EmbeddedState::start(Duration::from_secs(60)).unwrap();
         let (first, second) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
         for (id, listener) in [("a", &first), ("b", &second)] {
             let port = listener.local_addr().unwrap().port();
             let executor = ExecutorMember { id: id.into(), host: "127.0.0.1".into(), port, slots: 1, memory_bytes: 1, draining: false };
             state.announce(Member::Executor(executor)).await.unwrap();
         }
-        let members = Members::start(Arc::clone(&state) as Arc<dyn ClusterState>);
+        let members = Members::start(Arc::clone(&state) as Arc<dyn ClusterState>).unwrap();
         (state, members, first, second)
     }
 

@@ -28,7 +28,7 @@ const LEASE: Duration = Duration::from_secs(5);
 pub(super) async fn build_state(etcd: Option<&Etcd>) -> Result<Arc<dyn ClusterState>> {
     Ok(match etcd {
         Some(etcd) => EtcdState::start(etcd).await?,
-        None => EmbeddedState::start(LEASE),
+        None => EmbeddedState::start(LEASE)?,
     })
 }
 

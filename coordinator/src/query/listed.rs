@@ -11,7 +11,7 @@ use nunatak_core::{Code, Error, Result};
 use nunatak_state::{CoordinatorMember, Membership};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{Registry, Snapshot};
 
@@ -87,8 +87,6 @@ pub enum Kill {
     Done,
     /// It has ended before.
     NotRunning,
-    /// It is another user's.
-    NotAllowed,
     /// There is no such query here.
     Unknown,
 }
@@ -99,13 +97,13 @@ pub trait Door: Send + Sync {
     /// The queries of its clients.
     fn queries(&self) -> Vec<ListedQuery>;
 
-    /// Ends one of them, for a user, with a message for its client.
-    fn kill(&self, id: &str, user: &str, message: &str) -> Kill;
+    /// Ends one of them, with a message for its client.
+    fn kill(&self, id: &str, message: &str) -> Kill;
 
     /// The queries of the coordinator whose Flight SQL is at `host:port`.
     async fn queries_at(&self, flight: &str) -> Result<Vec<ListedQuery>>;
 
-    /// Ends one of these.
+    /// Ends one of these, for a user.
     async fn kill_at(&self, flight: &str, id: &str, user: &str, message: &str) -> Result<Kill>;
 }
 
@@ -169,18 +167,26 @@ impl Queries {
         all
     }
 
-    /// Ends a query of this coordinator.
+    /// Ends a query of this coordinator, for a user. Whose it is does not matter, as in Trino: who may end what is no question before there are rights.
     pub(super) fn kill_here(&self, id: &str, user: &str, message: &str) -> Kill {
-        match self.door.get().map_or(Kill::Unknown, |door| door.kill(id, user, message)) {
-            Kill::Unknown => self.registry.kill(id, user, message),
+        let found = match self.door.get().map_or(Kill::Unknown, |door| door.kill(id, message)) {
+            Kill::Unknown => self.registry.kill(id, message),
             found => found,
+        };
+        if found == Kill::Done {
+            info!(query = id, by = user, "query is killed");
         }
+        found
     }
 
     /// Ends a query of any coordinator.
     ///
-    /// Errors: `NOT_FOUND`, `PERMISSION_DENIED`, and `NOT_SUPPORTED` for one that has ended, as in Trino.
+    /// Errors: `INVALID_PROCEDURE_ARGUMENT` for what cannot be an id, `NOT_FOUND`, and `NOT_SUPPORTED` for one that has ended, as in Trino.
     pub(crate) async fn kill(&self, id: &str, user: &str, message: &str) -> Result<()> {
+        if id.is_empty() || !id.bytes().all(|letter| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
+            let wrong = Error::new(Code::InvalidProcedureArgument, format!("'{id}' is no id of a query"));
+            return Err(wrong.with_hint("system.runtime.queries lists them"));
+        }
         let mut found = self.kill_here(id, user, message);
         if found == Kill::Unknown
             && let Some(door) = self.door.get()
@@ -199,7 +205,6 @@ impl Queries {
         match found {
             Kill::Done => Ok(()),
             Kill::NotRunning => Err(Error::not_supported(format!("query '{id}' is not running any more"))),
-            Kill::NotAllowed => Err(Error::new(Code::PermissionDenied, format!("query '{id}' is another user's"))),
             Kill::Unknown => Err(Error::new(Code::NotFound, format!("query '{id}' is not known")).with_hint("system.runtime.queries lists them")),
         }
     }

@@ -230,7 +230,8 @@ impl Coordinator {
         let settings = ExecutionOptions { local_bytes_max: options.local_bytes_max };
         let execution = Execution::start(Arc::clone(&engine), Arc::clone(&state), &own, cluster, &settings).await?;
         let (id, flight) = (Arc::from(own.id.as_str()), Arc::from(own.flight.as_str()));
-        let announcer = Arc::new(Announcer::start(Arc::clone(&state) as _, Member::Coordinator(own)).await?);
+        let wait_max = options.etcd.as_ref().map(|etcd| etcd.start_wait);
+        let announcer = Arc::new(Announcer::start(Arc::clone(&state) as _, Member::Coordinator(own), wait_max).await?);
         Ok(Self {
             engine,
             catalogs,
@@ -344,9 +345,6 @@ impl Coordinator {
                 Ok(planned) => planned,
                 Err(error) => {
                     begun.fail(&error);
-                    if let Some(inside) = inside {
-                        inside.abort();
-                    }
                     return Err(error);
                 }
             };

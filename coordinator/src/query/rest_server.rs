@@ -11,8 +11,10 @@ use nunatak_core::{Error, Result};
 use super::Coordinator;
 
 /// The properties of storage that clients get, if they get any: where it is, and who they are to it.
-const VENDED: [&str; 7] =
-    ["client.region", "s3.access-key-id", "s3.endpoint", "s3.path-style-access", "s3.region", "s3.secret-access-key", "s3.session-token"];
+const VENDED: [&str; 7] = ["client.region", "s3.access-key-id", "s3.endpoint", PATH_STYLE, "s3.region", "s3.secret-access-key", "s3.session-token"];
+
+/// Whether a bucket is a part of an address's path, and not of its host.
+const PATH_STYLE: &str = "s3.path-style-access";
 
 /// The role that the keys are there to assume, and for nothing else: then they are not given out.
 const ROLE: &str = "client.assume-role.arn";
@@ -53,8 +55,8 @@ fn signing(catalog: &config::Catalog) -> Result<Signing> {
     let mut properties = vended(&catalog.storage);
     properties.retain(|name, _| !KEYS.contains(&name.as_str()));
     if properties.contains_key("s3.endpoint") {
-        // Iceberg's own clients take the other style unless they are told.
-        properties.insert("s3.path-style-access".to_owned(), "true".to_owned());
+        // No other style is signed.
+        properties.insert(PATH_STYLE.to_owned(), "true".to_owned());
     }
     Ok(Signing { root, properties })
 }
@@ -67,6 +69,10 @@ fn vended(storage: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     if let Some(region) = vended.get("s3.region").or_else(|| vended.get("client.region")).cloned() {
         vended.insert("s3.region".to_owned(), region.clone());
         vended.insert("client.region".to_owned(), region);
+    }
+    if vended.contains_key("s3.endpoint") {
+        // What is our default is not that of Iceberg's own clients, nor DuckDB's: a bucket would be a part of the server's name.
+        vended.entry(PATH_STYLE.to_owned()).or_insert_with(|| "true".to_owned());
     }
     vended
 }
@@ -83,6 +89,14 @@ mod tests {
         assert_eq!(names, ["client.region", "s3.access-key-id", "s3.region", "s3.secret-access-key"]);
         storage.insert(ROLE.to_owned(), "r".to_owned());
         assert_eq!(vended(&storage).into_keys().collect::<Vec<_>>(), ["client.region", "s3.region"]);
+    }
+
+    #[test]
+    fn clients_write_addresses_as_we_do() {
+        let mut storage = BTreeMap::from([("s3.endpoint".to_owned(), "http://e".to_owned())]);
+        assert_eq!(vended(&storage).get(PATH_STYLE).map(String::as_str), Some("true"));
+        storage.insert(PATH_STYLE.to_owned(), "false".to_owned());
+        assert_eq!(vended(&storage).get(PATH_STYLE).map(String::as_str), Some("false"));
     }
 
     #[test]

@@ -48,6 +48,12 @@ pub const PROPERTIES: &[Property] = &[
         data_type: "varchar",
         description: "What INSERT OVERWRITE replaces: static (all rows, or those that PARTITION names) or dynamic (the partitions that new rows are in)",
     },
+    Property {
+        name: "join_reordering_strategy",
+        default: "AUTOMATIC",
+        data_type: "varchar",
+        description: "The order of joins: AUTOMATIC (the one that costs least), or NONE and ELIMINATE_CROSS_JOINS (that of the text, without cross joins where it can)",
+    },
     Property { name: TIME_ZONE, default: "UTC", data_type: "varchar", description: "The time zone of moments without one, and of the current time" },
     Property {
         name: "wap_branch",
@@ -74,7 +80,7 @@ pub enum OverwriteMode {
 }
 
 /// What the properties of a session say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The mode asked for; `None` for `auto`.
     pub execution_mode: Option<Mode>,
@@ -82,12 +88,28 @@ pub struct Settings {
     pub task_concurrency: Option<usize>,
     /// What `INSERT OVERWRITE` replaces.
     pub insert_overwrite_mode: OverwriteMode,
+    /// Whether joins are put in the order that costs least.
+    pub join_reordering: bool,
     /// The branch that is written to be published.
     pub wap_branch: Option<String>,
     /// The id under which changes wait to be published.
     pub wap_id: Option<String>,
     /// The time zone.
     pub time_zone: Zone,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            execution_mode: None,
+            task_concurrency: None,
+            insert_overwrite_mode: OverwriteMode::default(),
+            join_reordering: true,
+            wap_branch: None,
+            wap_id: None,
+            time_zone: Zone::default(),
+        }
+    }
 }
 
 impl Settings {
@@ -118,6 +140,7 @@ impl Settings {
         let value = text.to_lowercase();
         match name {
             "insert_overwrite_mode" => self.insert_overwrite_mode = overwrite_mode(&value)?,
+            "join_reordering_strategy" => self.join_reordering = join_reordering(&value)?,
             "wap_branch" => self.wap_branch = Some(text.to_owned()).filter(|branch| !branch.is_empty() && branch != MAIN_BRANCH),
             "wap_id" => self.wap_id = Some(text.to_owned()).filter(|id| !id.is_empty()),
             TIME_ZONE => {
@@ -155,6 +178,15 @@ fn overwrite_mode(value: &str) -> Result<OverwriteMode> {
         "static" => Ok(OverwriteMode::Static),
         "dynamic" => Ok(OverwriteMode::Dynamic),
         _ => Err(wrong("insert_overwrite_mode", value, "static or dynamic")),
+    }
+}
+
+fn join_reordering(value: &str) -> Result<bool> {
+    match value {
+        "automatic" => Ok(true),
+        // Cross joins that conditions make joins of are none in any order.
+        "none" | "eliminate_cross_joins" => Ok(false),
+        _ => Err(wrong("join_reordering_strategy", value, "AUTOMATIC, ELIMINATE_CROSS_JOINS or NONE")),
     }
 }
 

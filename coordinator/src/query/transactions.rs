@@ -4,10 +4,13 @@
 //! They are kept in the coordinator that began them, and forgotten when their clients have run nothing in them for too long.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::StreamExt;
+use arrow::array::RecordBatch;
+use futures::{Stream, StreamExt};
 use nunatak_core::expiring::lock;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::sql::statement::TransactionModes;
@@ -52,11 +55,12 @@ pub(crate) struct TransactionInfo {
     pub(crate) idle: Duration,
 }
 
-/// A statement that runs in a transaction, until it is dropped.
+/// A statement that runs in a transaction, until it is dropped. Unless it has come to its end by then it has failed or was cancelled, and its transaction is aborted.
 #[derive(Debug)]
 pub(super) struct Inside {
     transactions: Transactions,
     id: Uuid,
+    has_ended: bool,
 }
 
 impl Transactions {
@@ -147,7 +151,7 @@ impl Transactions {
             return Err(refused);
         }
         (known.running, known.used) = (known.running + 1, now);
-        Ok(Some(Inside { transactions: self.clone(), id }))
+        Ok(Some(Inside { transactions: self.clone(), id, has_ended: false }))
     }
 }
 
@@ -190,7 +194,7 @@ fn written_catalog(session: &Session, statement: &Statement) -> String {
 
 impl Inside {
     /// The statement has failed, and so has its transaction.
-    pub(super) fn abort(&self) {
+    fn abort(&self) {
         if let Some(known) = lock(&self.transactions.0.all).get_mut(&self.id) {
             known.is_aborted = true;
         }
@@ -198,12 +202,27 @@ impl Inside {
 
     /// The rows of the statement, which is in the transaction until they end or are dropped.
     pub(super) fn watch(self, rows: RowStream) -> RowStream {
-        let watched = rows.inspect(move |batch| {
-            if batch.is_err() {
-                self.abort();
-            }
-        });
-        watched.boxed()
+        Box::pin(Watched { rows, inside: self })
+    }
+}
+
+/// The rows of a statement that runs in a transaction.
+struct Watched {
+    rows: RowStream,
+    inside: Inside,
+}
+
+impl Stream for Watched {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.rows.poll_next_unpin(context);
+        match &polled {
+            Poll::Ready(None) => self.inside.has_ended = true,
+            Poll::Ready(Some(Err(_))) => self.inside.abort(),
+            _ => {}
+        }
+        polled
     }
 }
 
@@ -211,6 +230,7 @@ impl Drop for Inside {
     fn drop(&mut self) {
         if let Some(known) = lock(&self.transactions.0.all).get_mut(&self.id) {
             (known.running, known.used) = (known.running.saturating_sub(1), Instant::now());
+            known.is_aborted |= !self.has_ended;
         }
     }
 }
@@ -244,7 +264,6 @@ mod tests {
             ("START TRANSACTION", Code::NotSupported),
         ] {
             let id = transactions.begin("ada", TransactionModes::default()).unwrap();
-            assert_eq!(code(enter(&transactions, id, "SELECT 1")), None);
             assert_eq!(code(enter(&transactions, id, sql)), Some(refused), "{sql}");
             assert_eq!(code(enter(&transactions, id, "SELECT 1")), Some(Code::TransactionAlreadyAborted));
             assert_eq!(code(enter(&transactions, id, "ROLLBACK")), None);
@@ -254,6 +273,25 @@ mod tests {
         let id = transactions.begin("ada", TransactionModes { read_only: true, ..TransactionModes::default() }).unwrap();
         assert_eq!(code(enter(&transactions, id, "DROP TABLE t")), Some(Code::ReadOnlyViolation));
         assert!(transactions.enter(&session(InTransaction::No), &parse("DROP TABLE t").unwrap()).is_ok_and(|inside| inside.is_none()));
+    }
+
+    #[tokio::test]
+    async fn what_is_cancelled_aborts() {
+        let transactions = Transactions::new(Duration::from_secs(60));
+        let id = transactions.begin("ada", TransactionModes::default()).unwrap();
+        let inside = || enter(&transactions, id, "SELECT 1").unwrap().unwrap();
+        let mut rows = inside().watch(stream::empty().boxed());
+        assert!(rows.next().await.is_none());
+        drop(rows);
+        assert_eq!(code(enter(&transactions, id, "COMMIT")), None);
+        let mut rows = inside().watch(stream::pending().boxed());
+        assert!(futures::poll!(rows.next()).is_pending());
+        drop(rows);
+        assert_eq!(code(enter(&transactions, id, "SELECT 1")), Some(Code::TransactionAlreadyAborted));
+        // One that is still planned, too.
+        let id = transactions.begin("ada", TransactionModes::default()).unwrap();
+        drop(enter(&transactions, id, "SELECT 1").unwrap());
+        assert_eq!(code(enter(&transactions, id, "SELECT 1")), Some(Code::TransactionAlreadyAborted));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, TryCast};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::from_datafusion;
@@ -62,7 +63,7 @@ fn cast_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
     Ok(types)
 }
 
-/// Puts values into a plan. Errors: `INVALID_PARAMETER_USAGE` when their number is wrong.
+/// Puts values into a plan. Errors: `INVALID_PARAMETER_USAGE` when their number is wrong, and those of casts to the types that are wanted, with the parameter.
 pub(super) fn bind(plan: LogicalPlan, parameters: Option<&RecordBatch>) -> Result<LogicalPlan> {
     let wanted = plan.get_parameter_names().map_err(from_datafusion)?.len();
     let given = parameters.map_or(0, RecordBatch::num_columns);
@@ -73,16 +74,26 @@ pub(super) fn bind(plan: LogicalPlan, parameters: Option<&RecordBatch>) -> Resul
     if parameters.num_rows() != 1 {
         return Err(Error::new(Code::InvalidParameterUsage, format!("one row of parameter values is wanted, {} are given", parameters.num_rows())));
     }
-    let values = parameters
-        .columns()
-        .iter()
-        .zip(types(&plan)?)
-        .map(|(column, data_type)| {
-            let value = ScalarValue::try_from_array(column, 0)?;
-            // Where nothing tells the type, the value's own is right.
-            data_type.map_or(Ok(value.clone()), |data_type| cast_scalar(value, &data_type))
-        })
-        .collect::<datafusion::error::Result<Vec<_>>>()
-        .map_err(|error| Error::new(Code::InvalidParameterUsage, error.strip_backtrace()))?;
+    let given = (1..).zip(parameters.columns()).zip(types(&plan)?);
+    let values = given.map(|((number, column), data_type)| {
+        let value = ScalarValue::try_from_array(column, 0);
+        // Where nothing tells the type, the value's own is right.
+        let value = value.and_then(|value| match data_type {
+            Some(data_type) => cast_scalar(value, &data_type),
+            None => Ok(value),
+        });
+        value.map_err(|error| misfit(number, error))
+    });
+    let values = values.collect::<Result<Vec<_>>>()?;
     plan.with_param_values(ParamValues::from(values)).map_err(from_datafusion)
+}
+
+/// The error for a value that does not become one of the type which is wanted in its place.
+fn misfit(number: usize, error: DataFusionError) -> Error {
+    let error = from_datafusion(error);
+    let code = match error.code() {
+        code @ (Code::InvalidCastArgument | Code::NumericValueOutOfRange) => code,
+        _ => Code::InvalidParameterUsage,
+    };
+    Error::new(code, format!("parameter ${number}: {}", error.message())).with_source(error)
 }

@@ -1,5 +1,5 @@
 //! `$interval_times(interval, number)` and `$interval_divided(interval, number)`, which no statement can call: an interval multiplied and divided, as Trino does it. What is
-//! left of a month is rounded to whole months.
+//! left of a month is dropped.
 
 use std::sync::{Arc, LazyLock};
 
@@ -64,7 +64,7 @@ impl IntervalScale {
         let number = i128::from(number);
         match self.divides {
             true if number == 0 => Err(by_zero()),
-            true => interval(divided_whole(i128::from(value.months), number), divided_whole(nanos(value), number)),
+            true => interval(i128::from(value.months) / number, divided_whole(nanos(value), number)),
             false => interval(i128::from(value.months).saturating_mul(number), nanos(value).saturating_mul(number)),
         }
     }
@@ -79,7 +79,7 @@ impl IntervalScale {
             return Err(into_datafusion(Error::new(Code::InvalidFunctionArgument, format!("an interval cannot be scaled by {number}"))));
         }
         // What is too large becomes the largest number, which is too large too.
-        interval(months.round() as i128, nanos.round() as i128)
+        interval(months.trunc() as i128, nanos.round() as i128)
     }
 }
 
@@ -154,7 +154,8 @@ mod tests {
         assert_eq!(times.by_whole(of(2, 0, 0), -3).unwrap(), of(-6, 0, 0));
         assert_eq!(times.by_float(of(0, 1, 0), 0.5).unwrap(), of(0, 0, 12 * HOUR));
         assert_eq!(divided.by_whole(of(0, 1, 0), 2).unwrap(), of(0, 0, 12 * HOUR));
-        assert_eq!(divided.by_whole(of(5, 0, 0), -2).unwrap(), of(-3, 0, 0));
+        assert_eq!(divided.by_whole(of(5, 0, 0), -2).unwrap(), of(-2, 0, 0));
+        assert_eq!(times.by_float(of(-1, 0, 0), 1.9).unwrap(), of(-1, 0, 0));
         assert!(divided.by_whole(of(0, 1, 0), 0).is_err() && divided.by_float(of(0, 1, 0), 0.0).is_err());
         assert!(times.by_whole(of(0, i32::MAX, 0), i64::MAX).is_err() && times.by_float(of(0, 1, 0), f64::NAN).is_err());
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringArray, StringBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit, TimestampSecondType};
 use datafusion::common::format::DEFAULT_CAST_OPTIONS;
 use datafusion::error::Result;
 use nunatak_core::{Code, Error};
+use nunatak_functions::datetime::Zone;
 use uuid::Uuid;
 
 use crate::error::into_datafusion;
@@ -53,13 +54,81 @@ pub(super) fn cast_texts(values: &ArrayRef, to: &DataType, is_try: bool) -> Resu
     if *to == UUID {
         return uuids(texts, is_try);
     }
-    let options = CastOptions { safe: is_try, ..DEFAULT_CAST_OPTIONS };
     // As most are.
-    if texts.iter().flatten().all(|text| matches!(written_out(text), Cow::Borrowed(_))) {
-        return Ok(cast_with_options(texts, to, &options)?);
+    if texts.iter().flatten().all(|text| matches!(written_out(text), Cow::Borrowed(same) if same.len() == text.len())) {
+        return times(texts, to, is_try);
     }
-    let texts: StringArray = texts.iter().map(|text| text.map(written_out)).collect();
-    Ok(cast_with_options(&texts, to, &options)?)
+    times(&texts.iter().map(|text| text.map(written_out)).collect(), to, is_try)
+}
+
+/// Texts as dates and times. Arrow reads none that clocks of their zone show twice or never. As in Trino, the first of two counts, and where clocks are put forward, what they
+/// show goes on as if they were not.
+fn times(texts: &StringArray, to: &DataType, is_try: bool) -> Result<ArrayRef> {
+    let read = |texts: &StringArray, safe: bool| cast_with_options(texts, to, &CastOptions { safe, ..DEFAULT_CAST_OPTIONS });
+    if matches!(to, DataType::Timestamp(_, None)) && texts.iter().flatten().any(|text| without_zone(text).len() < text.len()) {
+        return Ok(read(&texts.iter().map(|text| text.map(without_zone)).collect(), is_try)?);
+    }
+    let DataType::Timestamp(_, Some(zone)) = to else { return Ok(read(texts, is_try)?) };
+    let moments = read(texts, true)?;
+    if moments.null_count() == texts.null_count() {
+        return Ok(moments);
+    }
+    let with_offsets = texts.iter().enumerate().map(|(row, text)| {
+        text.map(|text| {
+            let whole = if moments.is_null(row) { with_offset(text, zone) } else { None };
+            whole.map_or(Cow::Borrowed(text), Cow::Owned)
+        })
+    });
+    Ok(read(&with_offsets.collect(), is_try)?)
+}
+
+/// The text with the offset that its zone had then, which is that of the session if it names none; `None` if it is no such text.
+fn with_offset(text: &str, session: &str) -> Option<String> {
+    let (local, zone) = split_zone(text)?;
+    let zone = Zone::parse(zone.unwrap_or(session))?;
+    let micros = local_micros(local)?;
+    let seconds = (micros - zone.utc(micros).ok()?) / 1_000_000;
+    let (sign, minutes) = (if seconds < 0 { '-' } else { '+' }, seconds.abs() / 60);
+    // Those of long ago have seconds.
+    (seconds % 60 == 0).then(|| format!("{local}{sign}{:02}:{:02}", minutes / 60, minutes % 60))
+}
+
+/// What clocks show, and the zone that is written behind it.
+fn split_zone(text: &str) -> Option<(&str, Option<&str>)> {
+    let time = text.find(':')?;
+    // Neither letters nor signs are in a time of day.
+    let is_zone = |character: char| character.is_ascii_alphabetic() || matches!(character, '+' | '-');
+    match text.get(time..)?.find(is_zone) {
+        Some(start) => {
+            let (local, zone) = text.split_at_checked(time + start)?;
+            Some((local.trim_end(), Some(zone.trim())))
+        }
+        None => Some((text.trim_end(), None)),
+    }
+}
+
+/// What clocks show, without the zone that is written behind it, if there is such a zone: what a timestamp without one keeps, as in Trino. Arrow would move it to UTC.
+fn without_zone(text: &str) -> &str {
+    match split_zone(text) {
+        Some((local, Some(zone))) if Zone::parse(zone).is_some() => local,
+        _ => text,
+    }
+}
+
+/// What clocks show, in microseconds since the epoch without those within a second.
+fn local_micros(text: &str) -> Option<i64> {
+    let options = CastOptions { safe: true, ..DEFAULT_CAST_OPTIONS };
+    let seconds = cast_with_options(&StringArray::from(vec![text]), &DataType::Timestamp(TimeUnit::Second, None), &options).ok()?;
+    let seconds = seconds.as_primitive::<TimestampSecondType>();
+    if seconds.is_null(0) { None } else { seconds.value(0).checked_mul(1_000_000) }
+}
+
+/// Whether a text names a zone whose clocks were put forward over what it says.
+pub fn is_skipped(text: &str) -> bool {
+    let text = written_out(text);
+    let Some((local, Some(zone))) = split_zone(&text) else { return false };
+    let (Some(zone), Some(micros)) = (Zone::parse(zone), local_micros(local)) else { return false };
+    zone.utc(micros).and_then(|utc| zone.local(utc)).is_ok_and(|shown| shown != micros)
 }
 
 fn uuids(texts: &StringArray, is_try: bool) -> Result<ArrayRef> {
@@ -78,8 +147,9 @@ fn uuids(texts: &StringArray, is_try: bool) -> Result<ArrayRef> {
     Ok(Arc::new(uuids.finish()))
 }
 
-/// A date or time with all digits that Arrow wants: `2024-5-1 8:00 UTC` becomes `2024-05-01 08:00:00 UTC`. Other texts stay as they are.
+/// A date or time with all digits that Arrow wants, and no blanks around it: `2024-5-1 8:00 UTC` becomes `2024-05-01 08:00:00 UTC`. Other texts stay as they are.
 pub fn written_out(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
     let is_at = |place: usize, byte: u8| text.as_bytes().get(place) == Some(&byte);
     // As most are.
     if is_at(4, b'-') && is_at(7, b'-') && is_at(13, b':') && is_at(16, b':') {
@@ -128,7 +198,7 @@ fn add_seconds(text: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{TimeUnit, TimestampMicrosecondType};
+    use arrow::datatypes::TimestampMicrosecondType;
 
     use super::*;
     use crate::error::from_datafusion;
@@ -148,6 +218,7 @@ mod tests {
             ("2024-5-1 UTC", "2024-05-01 UTC"),
             ("8:00", "08:00:00"),
             ("08:00:01.5", "08:00:01.5"),
+            (" 2024-05-01 08:00:00 ", "2024-05-01 08:00:00"),
             ("2024-05-01", "2024-05-01"),
             ("08:0", "08:0"),
             ("24-05-01", "24-05-01"),
@@ -163,6 +234,37 @@ mod tests {
         let moments = cast_texts(&texts(&["1970-1-1 2:00", "1970-01-01 00:00:01 -01:00"]), &to, false).unwrap();
         assert_eq!(moments.as_primitive::<TimestampMicrosecondType>().values(), &[7_200_000_000, 3_601_000_000]);
         assert!(cast_texts(&texts(&["x"]), &to, false).is_err() && cast_texts(&texts(&["x"]), &to, true).unwrap().is_null(0));
+    }
+
+    #[test]
+    fn timestamps_without_zone_keep_what_clocks_show() {
+        let to = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let given =
+            ["1970-01-01 00:00:01 Asia/Tokyo", "1970-01-01 00:00:01+02:00", "1970-1-1 0:00:01 Z", " 1970-01-01 00:00:01 ", "1970-01-01 00:00:01"];
+        let moments = cast_texts(&texts(&given), &to, false).unwrap();
+        assert_eq!(moments.as_primitive::<TimestampMicrosecondType>().values(), &[1_000_000; 5]);
+        let wrong = texts(&["1970-01-01 00:00:01 Asia/Nowhere"]);
+        assert!(cast_texts(&wrong, &to, false).is_err() && cast_texts(&wrong, &to, true).unwrap().is_null(0));
+    }
+
+    #[test]
+    fn clocks_that_are_put_forward_and_back() {
+        let to = DataType::Timestamp(TimeUnit::Microsecond, Some("Europe/Berlin".into()));
+        let given = ["2024-03-31 02:30:00.5", "2024-3-31 2:30 America/New_York", "2024-10-27 02:30:00", "2024-11-03 01:30:00 America/New_York", "x"];
+        let wanted = ["2024-03-31 01:30:00.5Z", "2024-03-31 06:30:00Z", "2024-10-27 00:30:00Z", "2024-11-03 05:30:00Z"];
+        let (moments, wanted) = (cast_texts(&texts(&given), &to, true).unwrap(), cast_texts(&texts(&wanted), &to, false).unwrap());
+        assert!(moments.is_null(4) && cast_texts(&texts(&given), &to, false).is_err());
+        assert_eq!(&moments.slice(0, 4), &wanted);
+        for (text, skipped) in [
+            ("2024-3-31 2:30 Europe/Berlin", true),
+            ("2024-03-31 02:30:00 America/New_York", false),
+            ("2024-03-31 02:30:00+01:00", false),
+            ("2024-03-31 02:30:00", false),
+            ("2024-10-27 02:30:00 Europe/Berlin", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_skipped(text), skipped, "{text}");
+        }
     }
 
     #[test]

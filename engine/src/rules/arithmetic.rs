@@ -39,6 +39,10 @@ impl AnalyzerRule for Arithmetic {
 }
 
 fn computed(schema: &DFSchema, expression: Expr) -> Result<Transformed<Expr>> {
+    let expression = match added(schema, expression) {
+        Ok(sum) => return Ok(Transformed::yes(sum)),
+        Err(other) => other,
+    };
     let found = match &expression {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match operator(*op) {
             // What has no type is a parameter without a value.
@@ -60,6 +64,43 @@ fn computed(schema: &DFSchema, expression: Expr) -> Result<Transformed<Expr>> {
         Some((function, operands)) => Transformed::yes(function.call(operands)),
         None => Transformed::no(expression),
     })
+}
+
+const ADD: &str = "$add";
+
+/// A sum with one more operand. As calls one in the other, sums of many would be as deep as they are long, and DataFusion asks each for its type, which asks all below
+/// it. Gives back what is something else.
+fn added(schema: &DFSchema, expression: Expr) -> std::result::Result<Expr, Expr> {
+    match expression {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) if is_more_of_it(schema, &left, &right) => match *left {
+            Expr::ScalarFunction(mut sum) => {
+                sum.args.push(*right);
+                Ok(Expr::ScalarFunction(sum))
+            }
+            left => Err(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op: Operator::Plus, right })),
+        },
+        other => Err(other),
+    }
+}
+
+/// Whether a number can be the next operand of a sum: the sum is of its type, or all are decimals. A constant stays apart, since a comparison with `x + 1` becomes one
+/// with `x`.
+fn is_more_of_it(schema: &DFSchema, sum: &Expr, number: &Expr) -> bool {
+    let Expr::ScalarFunction(call) = sum else { return false };
+    if call.func.name() != ADD || matches!(number, Expr::Literal(..)) {
+        return false;
+    }
+    let Ok(wanted) = type_of(schema, number) else { return false };
+    let has_it = |operand: &Expr| type_of(schema, operand).is_ok_and(|data_type| data_type == wanted);
+    let is_decimal = |operand: &Expr| type_of(schema, operand).is_ok_and(|data_type| data_type.is_decimal());
+    match call.args.as_slice() {
+        // The operands behind the second one have been looked at when they came.
+        [_, _, .., last] if wanted.is_signed_integer() => has_it(last),
+        [_, _, .., last] if wanted.is_decimal() => is_decimal(last),
+        [_, _] if wanted.is_signed_integer() => has_it(sum),
+        [left, right] if wanted.is_decimal() => is_decimal(left) && is_decimal(right),
+        _ => false,
+    }
 }
 
 /// Errors: `TYPE_MISMATCH` for a number that is added to a date, which DataFusion takes for days; `INVALID_FUNCTION_ARGUMENT` for hours that are, which it would drop.
@@ -84,7 +125,7 @@ fn check_dates((left, left_type): (&Expr, &DataType), (right, right_type): (&Exp
 
 fn operator(operator: Operator) -> Option<&'static Arc<ScalarUDF>> {
     function(match operator {
-        Operator::Plus => "$add",
+        Operator::Plus => ADD,
         Operator::Minus => "$subtract",
         Operator::Multiply => "$multiply",
         Operator::Divide => "$divide",
@@ -161,6 +202,11 @@ mod tests {
         assert_eq!(of(col("d") / col("i")), ("$divide(d, i)".to_owned(), DataType::Decimal128(3, 1)));
         assert_eq!(of(col("d") * col("d")).1, DataType::Decimal128(6, 2));
         assert_eq!(of(col("d") + lit(ScalarValue::Null)).1, DataType::Decimal128(4, 1));
+        assert_eq!(of(col("i") + col("i") + col("i")), ("$add(i, i, i)".to_owned(), DataType::Int32));
+        assert_eq!(of(col("b") + col("i") + col("b") + col("i")), ("$add($add(b, i, b), i)".to_owned(), DataType::Int64));
+        assert_eq!(of(col("i") + col("i") + col("b")), ("$add($add(i, i), b)".to_owned(), DataType::Int64));
+        assert_eq!(of(col("d") + col("d") + col("d")), ("$add(d, d, d)".to_owned(), DataType::Decimal128(5, 1)));
+        assert_eq!(of(col("i") + lit(1_i32) + lit(2_i32)).0, "$add($add(i, Int32(1)), Int32(2))");
         assert_eq!(of(-(col("i") % lit(2_i32))).0, "$negate($remainder(i, Int32(2)))");
     }
 

@@ -14,6 +14,9 @@ use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 /// The name of what `IN` looks into. The columns that a join needs beside it never have it.
 const ELEMENT: &str = "in_value";
 
+/// What is left of limits behind `correlated_limits`.
+const LIMIT: &str = "LIMIT where not '=' alone ties the two together";
+
 /// Such subqueries of a condition in the form that joins are made of: each part of a `UNION` by itself, with elements of a name of their own.
 pub(super) fn prepared(condition: Expr) -> Result<Transformed<Expr>> {
     condition.transform_up(|part| match part {
@@ -261,10 +264,10 @@ fn obstacle(plan: &LogicalPlan, around: &DFSchema, is_exists: bool) -> Result<Op
     let found = match plan {
         LogicalPlan::Limit(limit) if below() => match limit.get_skip_type()? {
             SkipType::Literal(0) if is_exists => None,
-            SkipType::Literal(0) => Some("LIMIT"),
-            _ => Some("OFFSET"),
+            SkipType::Literal(0) => Some(LIMIT),
+            _ => Some("OFFSET where not '=' alone ties the two together"),
         },
-        LogicalPlan::Sort(sort) if sort.fetch.is_some() && below() => Some("LIMIT"),
+        LogicalPlan::Sort(sort) if sort.fetch.is_some() && below() => Some(LIMIT),
         LogicalPlan::Sort(_) if below() => Some("ORDER BY"),
         LogicalPlan::Union(_) if below() => Some("UNION"),
         LogicalPlan::Filter(filter) if gives_one_row(&filter.input) && below() => Some("HAVING without GROUP BY"),

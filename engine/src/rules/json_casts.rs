@@ -64,11 +64,12 @@ fn json_cast(schema: &DFSchema, expression: Expr) -> Result<Transformed<Expr>> {
         {
             return Err(mismatch("values of type json have no order".to_owned()));
         }
-        Expr::AggregateFunction(AggregateFunction { func, params })
-            if matches!(func.name(), "min" | "max") && params.args.first().is_some_and(is_json) =>
-        {
-            let message = format!("function '{}' does not take json: its values have no order", func.name());
-            return Err(into_datafusion(Error::new(Code::FunctionNotFound, message)));
+        Expr::AggregateFunction(AggregateFunction { func, params }) if matches!(func.name(), "min" | "max") => {
+            let data_type = params.args.first().and_then(|value| value.get_type(schema).ok());
+            if let Some(data_type) = data_type.filter(|data_type| *data_type == JSON || matches!(data_type, DataType::Map(..))) {
+                let message = format!("function '{}' does not take {}: its values have no order", func.name(), type_name(&data_type));
+                return Err(into_datafusion(Error::new(Code::FunctionNotFound, message)));
+            }
         }
         _ => {}
     }

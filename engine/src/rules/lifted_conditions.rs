@@ -30,7 +30,7 @@ pub(super) struct LiftedConditions;
 
 impl AnalyzerRule for LiftedConditions {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let ties = Ties::default();
+        let ties = Ties::of("");
         plan.transform_up_with_subqueries(|node| match node {
             LogicalPlan::Subquery(subquery) if !subquery.outer_ref_columns.is_empty() => ties.prepared(subquery),
             node if has_values(&node)? => map_node(node, &|around, expression| expression.transform_up(|part| taken_out(part, around))),
@@ -94,13 +94,18 @@ fn has_values(node: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// Counts the columns that it has given names to.
-#[derive(Default)]
-struct Ties {
+/// Counts the columns that it has given names to, which are those of one rule.
+pub(super) struct Ties {
+    rule: &'static str,
     count: Cell<usize>,
 }
 
 impl Ties {
+    /// Those of a rule by its word, which is part of their names: other rules may have given some before.
+    pub(super) fn of(rule: &'static str) -> Ties {
+        Ties { rule, count: Cell::new(0) }
+    }
+
     /// The same subquery with its conditions where they are found, and no two columns for one.
     fn prepared(&self, subquery: Subquery) -> Result<Transformed<LogicalPlan>> {
         let columns = subquery.subquery.schema().columns();
@@ -119,7 +124,7 @@ impl Ties {
     }
 
     /// A plan with such conditions above its derived tables, and above its inner joins.
-    fn lifted(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    pub(super) fn lifted(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         if matches!(plan, LogicalPlan::Subquery(_)) {
             return Ok(Transformed::no(plan));
         }
@@ -128,8 +133,15 @@ impl Ties {
         match plan {
             LogicalPlan::Filter(Filter { predicate, input, .. }) => {
                 let apart = common_conditions::taken_out(predicate);
-                let filter = Filter::try_new(apart.data, input)?;
-                Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), transformed || apart.transformed))
+                // DataFusion forgets the columns that a condition needs, if another one stands right above it.
+                let (predicate, input, is_joined) = match input.as_ref() {
+                    LogicalPlan::Filter(below) if below.predicate.contains_outer() && apart.data.contains_outer() => {
+                        (below.predicate.clone().and(apart.data), Arc::clone(&below.input), true)
+                    }
+                    _ => (apart.data, input, false),
+                };
+                let filter = Filter::try_new(predicate, input)?;
+                Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), transformed || apart.transformed || is_joined))
             }
             LogicalPlan::SubqueryAlias(derived) if names_around_within(&derived.input) => {
                 let (input, conditions) = self.lift(derived.input.as_ref().clone())?;
@@ -150,7 +162,7 @@ impl Ties {
     }
 
     /// A plan without those conditions that can as well stand above it, and the latter, over its columns.
-    fn lift(&self, plan: LogicalPlan) -> Result<(LogicalPlan, Vec<Expr>)> {
+    pub(super) fn lift(&self, plan: LogicalPlan) -> Result<(LogicalPlan, Vec<Expr>)> {
         match plan {
             LogicalPlan::Filter(Filter { predicate, input, .. }) => {
                 let (input, mut conditions) = self.lift(Arc::unwrap_or_clone(input))?;
@@ -252,7 +264,7 @@ impl Ties {
             _ => None,
         });
         known.unwrap_or_else(|| {
-            let name = format!("{TIE}{}", self.count.replace(self.count.get() + 1));
+            let name = format!("{TIE}{}{}", self.rule, self.count.replace(self.count.get() + 1));
             expressions.push(wanted.alias(&name));
             Column::new_unqualified(name)
         })
@@ -274,7 +286,7 @@ fn is_grouped(aggregate: &Aggregate) -> bool {
 }
 
 /// Whether a condition leaves one value of its column: what is grouped by that column too has the same groups.
-fn is_tied(condition: &Expr, schema: &DFSchema) -> bool {
+pub(super) fn is_tied(condition: &Expr, schema: &DFSchema) -> bool {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return false };
     let (column, value) = match (left.as_ref(), right.as_ref()) {
         (column @ Expr::Column(_), value) | (value, column @ Expr::Column(_)) if !value.any_column_refs() => (column, value),
@@ -286,7 +298,7 @@ fn is_tied(condition: &Expr, schema: &DFSchema) -> bool {
     }
 }
 
-fn is_subquery(part: &Expr) -> bool {
+pub(super) fn is_subquery(part: &Expr) -> bool {
     matches!(part, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))
 }
 
@@ -296,7 +308,7 @@ fn names_around(condition: &Expr) -> bool {
 }
 
 /// Whether anything in a plan does, but for what stands behind `LATERAL`.
-fn names_around_within(plan: &LogicalPlan) -> bool {
+pub(super) fn names_around_within(plan: &LogicalPlan) -> bool {
     let mut found = false;
     let searched = plan.apply(|node| {
         if matches!(node, LogicalPlan::Subquery(_)) {
@@ -341,7 +353,7 @@ fn renamed(condition: Expr, name: &mut dyn FnMut(&Column) -> Column) -> Result<E
     renamed.data()
 }
 
-fn filtered(plan: LogicalPlan, conditions: Vec<Expr>) -> Result<LogicalPlan> {
+pub(super) fn filtered(plan: LogicalPlan, conditions: Vec<Expr>) -> Result<LogicalPlan> {
     match conjunction(conditions) {
         Some(condition) => Filter::try_new(condition, Arc::new(plan)).map(LogicalPlan::Filter),
         None => Ok(plan),
@@ -375,11 +387,21 @@ mod tests {
     #[test]
     fn conditions_come_out_of_derived_tables() {
         let plan = selected().alias("d").and_then(|rows| rows.project([col("d.column2")])).and_then(LogicalPlanBuilder::build).unwrap();
-        let lifted = Ties::default().lifted(plan).unwrap();
+        let lifted = Ties::of("").lifted(plan).unwrap();
         let LogicalPlan::Projection(Projection { input, .. }) = lifted.data else { panic!("a projection is one") };
         let LogicalPlan::Filter(Filter { predicate, input, .. }) = input.as_ref() else { panic!("{} is no filter", input.display()) };
         assert!(predicate.contains_outer() && !names_around_within(input), "{predicate}");
         assert_eq!(input.schema().fields().len(), 2);
+    }
+
+    #[test]
+    fn conditions_right_above_each_other_become_one() {
+        let above = col("d.column2").eq(out_ref_col(DataType::Int64, "t.v"));
+        let plan = selected().alias("d").and_then(|rows| rows.filter(above)).and_then(LogicalPlanBuilder::build).unwrap();
+        let lifted = Ties::of("test").lifted(plan).unwrap();
+        let LogicalPlan::Filter(Filter { predicate, input, .. }) = lifted.data else { panic!("a condition is one") };
+        assert_eq!(split_conjunction(&predicate).len(), 2, "{predicate}");
+        assert!(!names_around_within(&input) && !matches!(input.as_ref(), LogicalPlan::Filter(_)));
     }
 
     #[test]
@@ -388,6 +410,6 @@ mod tests {
         assert!(!are_mistakable(&plan));
         let plan = LogicalPlanBuilder::from(plan).project([col("u.column2").alias("column1")]).and_then(LogicalPlanBuilder::build).unwrap();
         assert!(are_mistakable(&plan));
-        assert!(!are_mistakable(&Ties::default().told_apart(plan).unwrap().data));
+        assert!(!are_mistakable(&Ties::of("").told_apart(plan).unwrap().data));
     }
 }

@@ -4,16 +4,24 @@ mod alike;
 mod arithmetic;
 mod common_conditions;
 mod common_types;
+mod computed_keys;
+mod correlated_limits;
 mod correlated_subqueries;
+mod distinct_values;
 mod exact_casts;
 mod groups;
+mod guards;
 mod in_subqueries;
 mod interval_order;
+mod join_conditions;
+mod join_order;
 mod json_casts;
 mod lambdas;
 mod lateral_rows;
+mod lateral_values;
 mod lifted_conditions;
 mod looked_up_values;
+mod one_zero;
 mod outer_types;
 mod recursion_depth;
 mod refused_casts;
@@ -25,6 +33,7 @@ mod temporal_arithmetic;
 mod value_rows;
 mod whole_literals;
 mod window_filters;
+mod window_order;
 mod yield_in_joins;
 mod zeros_in_lists;
 mod zoned_times;
@@ -42,7 +51,11 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 pub(crate) use alike::{alike_arguments, alike_rows};
+pub use computed_keys::with_computed_keys;
+pub use distinct_values::DistinctValues;
 pub(crate) use exact_casts::{exact_float, with_exact_casts};
+pub use guards::guarded;
+pub use join_order::with_join_order;
 pub(crate) use refused_casts::is_refused;
 pub(crate) use whole_literals::{with_integers, with_integers_within};
 pub use yield_in_joins::YieldInJoins;
@@ -50,24 +63,31 @@ pub use zeros_in_lists::ZerosInLists;
 
 /// The rules by which plans are analysed: most of ours come before types are made alike.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 13] = [
+    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 16] = [
         Arc::new(set_counts::SetCounts),
         Arc::new(json_casts::JsonCasts),
         Arc::new(refused_casts::RefusedCasts),
         Arc::new(arithmetic::Arithmetic),
         Arc::new(lateral_rows::LateralRows),
+        Arc::new(lateral_values::LateralValues),
+        Arc::new(correlated_limits::CorrelatedLimits),
         Arc::new(looked_up_values::LookedUpValues),
         Arc::new(lifted_conditions::LiftedConditions),
         Arc::new(in_subqueries::InSubqueries),
         Arc::new(single_subqueries::SingleSubqueries),
         Arc::new(window_filters::WindowFilters),
+        Arc::new(window_order::WindowOrder),
         Arc::new(interval_order::IntervalOrder),
         Arc::new(zoned_times::ZonedTimes),
         Arc::new(alike::Alike),
     ];
     // What was made alike may have been cast between zones.
-    let after: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
-        [Arc::new(zoned_times::ZonedTimes), Arc::new(exact_casts::ExactCasts), Arc::new(temporal_arithmetic::TemporalArithmetic)];
+    let after: [Arc<dyn AnalyzerRule + Send + Sync>; 4] = [
+        Arc::new(zoned_times::ZonedTimes),
+        Arc::new(exact_casts::ExactCasts),
+        Arc::new(temporal_arithmetic::TemporalArithmetic),
+        Arc::new(one_zero::OneZero),
+    ];
     before.into_iter().chain(Analyzer::new().rules).chain(after).collect()
 }
 
@@ -75,7 +95,8 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 1] = [Arc::new(lambdas::FarLambdas)];
     let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 1] = [Arc::new(recursion_depth::RecursionDepth)];
-    first.into_iter().chain(PhysicalOptimizer::new().rules).chain(last).collect()
+    let own = PhysicalOptimizer::new().rules.into_iter().map(join_conditions::with_conditions_kept);
+    first.into_iter().chain(own).chain(last).collect()
 }
 
 /// Changes the expressions of a plan and of the subqueries in it; columns keep their names. `change` is given the schema that an expression is of.

@@ -180,7 +180,7 @@ fn counted(exists: Exists) -> Result<Expr> {
 }
 
 /// A plan that has rows if this one has: without its order, and without a limit that leaves some.
-fn unlimited(plan: &Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
+pub(super) fn unlimited(plan: &Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     let plan = any_order(plan);
     if let LogicalPlan::Limit(limit) = plan.as_ref()
         && matches!(limit.get_skip_type()?, SkipType::Literal(0))

@@ -1,6 +1,6 @@
 //! Whole numbers that are written out are of type `integer`, if they are not too large for it; DataFusion makes them `bigint`.
 //!
-//! They stay what they are where DataFusion reads them itself (limits, arguments of aggregate and window functions), beside what is no number (it counts days by them), and in
+//! They stay what they are where DataFusion reads them itself (limits, most arguments of aggregate and window functions), beside what is no number (it counts days by them), and in
 //! queries whose types are settled when they are planned: recursive ones, and those with subqueries that name columns of the query around them.
 
 use datafusion::arrow::datatypes::DataType;
@@ -65,8 +65,12 @@ fn narrowed(schema: &DFSchema, expression: Expr) -> Result<Transformed<Expr>> {
         if !keeps_literals(schema, &part) {
             return Ok(Transformed::no(part));
         }
-        let changed =
-            part.map_children(|child| if matches!(child, Expr::Literal(..)) { Ok(Transformed::no(child)) } else { narrowed(schema, child) })?;
+        let mut values = value_arguments(&part);
+        let changed = part.map_children(|child| {
+            let is_value = values > 0;
+            values = values.saturating_sub(1);
+            if matches!(child, Expr::Literal(..)) && !is_value { Ok(Transformed::no(child)) } else { narrowed(schema, child) }
+        })?;
         Ok(Transformed::new(changed.data, changed.transformed, TreeNodeRecursion::Jump))
     })
 }
@@ -81,6 +85,21 @@ fn keeps_literals(schema: &DFSchema, expression: &Expr) -> bool {
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => is_arithmetic(*op) && [left, right].into_iter().any(|side| is_no_number(schema, side)),
         _ => false,
+    }
+}
+
+/// How many arguments of an aggregate or window function, from the first one on, are values that its results are made of: their types show. Others are read by DataFusion
+/// itself, or summed up as `bigint` anyway.
+fn value_arguments(expression: &Expr) -> usize {
+    let name = match expression {
+        Expr::AggregateFunction(AggregateFunction { func, .. }) => func.name(),
+        Expr::WindowFunction(window) => window.fun.name(),
+        _ => return 0,
+    };
+    match name {
+        "array_agg" | "arbitrary" | "any_value" | "histogram" | "min" | "max" | "first_value" | "last_value" | "nth_value" | "lag" | "lead" => 1,
+        "map_agg" | "multimap_agg" | "max_by" | "min_by" => 2,
+        _ => 0,
     }
 }
 
@@ -123,7 +142,7 @@ fn narrowed_rows(rows: Values) -> Result<Transformed<LogicalPlan>> {
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::datatypes::{Field, Schema, TimeUnit};
-    use datafusion::functions_aggregate::expr_fn::{count, max};
+    use datafusion::functions_aggregate::expr_fn::{array_agg, count, max, sum};
     use datafusion::logical_expr::{LogicalPlanBuilder, col, lit};
 
     use super::*;
@@ -146,6 +165,12 @@ mod tests {
         assert_eq!(shown(count(lit(1_i64))), "count(Int64(1))");
         assert_eq!(shown(count(col("b") + lit(1_i64))), "count(b + Int32(1))");
         assert_eq!(shown(col("t") + lit(1_i64)), "t + Int64(1)");
+    }
+
+    #[test]
+    fn values_that_aggregates_give_back_are_integers() {
+        assert_eq!(shown(array_agg(lit(1_i64))), "array_agg(Int32(1))");
+        assert_eq!(shown(sum(lit(1_i64))), "sum(Int64(1))");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use datafusion::common::{DFSchema, ScalarValue, internal_err};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, TryCast};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, cast, lit, try_cast};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, cast, lit, try_cast, when};
 use datafusion::optimizer::AnalyzerRule;
 use nunatak_functions::datetime::Zone;
 
@@ -39,14 +39,14 @@ fn zoned(schema: &DFSchema, expression: Expr, session: &str) -> Result<Transform
         Expr::Cast(Cast { expr, field }) => {
             // What has no type is a parameter without a value.
             let from = expr.get_type(schema).ok();
-            match from.and_then(|from| change(&from, field.data_type(), session)) {
+            match from.and_then(|from| change_of(&from, field.data_type(), session)) {
                 Some(change) => Ok(Transformed::yes(cast(change.of(*expr)?, field.data_type().clone()))),
                 None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
             }
         }
         Expr::TryCast(TryCast { expr, field }) => {
             let from = expr.get_type(schema).ok();
-            match from.and_then(|from| change(&from, field.data_type(), session)) {
+            match from.and_then(|from| change_of(&from, field.data_type(), session)) {
                 // What is no moment is NULL.
                 Some(Change::Cast(data_type)) => Ok(Transformed::yes(try_cast(try_cast(*expr, data_type), field.data_type().clone()))),
                 Some(change) => Ok(Transformed::yes(try_cast(change.of(*expr)?, field.data_type().clone()))),
@@ -58,10 +58,7 @@ fn zoned(schema: &DFSchema, expression: Expr, session: &str) -> Result<Transform
                 [value, column, ..] => value.get_type(schema).ok().zip(column.get_type(schema).ok()),
                 _ => None,
             };
-            let change = types.and_then(|(from, to)| match to.is_nested() {
-                true => of_session(&from, &to, session).map(Change::Cast),
-                false => change(&from, &to, session).filter(|_| to.is_temporal()),
-            });
+            let change = types.and_then(|(from, to)| change_of(&from, &to, session).filter(|_| to.is_nested() || to.is_temporal()));
             let Some(change) = change else { return Ok(Transformed::no(Expr::ScalarFunction(call))) };
             if let [value, _, place] = call.args.as_mut_slice() {
                 let from = std::mem::take(value);
@@ -72,6 +69,19 @@ fn zoned(schema: &DFSchema, expression: Expr, session: &str) -> Result<Transform
                 };
             }
             Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        }
+        // Its values have types of their own, and only what is compared is made alike.
+        Expr::ScalarFunction(call) if call.func.name() == "nullif" && call.args.len() == 2 => {
+            let types = call.args.iter().map(|value| value.get_type(schema)).collect::<Result<Vec<_>>>();
+            let are_unlike = matches!(types.as_deref(), Ok([value, other])
+                if of_session(value, other, session).is_some() || of_session(other, value, session).is_some());
+            if !are_unlike {
+                return Ok(Transformed::no(Expr::ScalarFunction(call)));
+            }
+            let mut values = call.args.into_iter();
+            let (Some(value), Some(other)) = (values.next(), values.next()) else { return internal_err!("nullif takes two values") };
+            let equal = zoned(schema, value.clone().eq(other), session)?.data;
+            when(equal, lit(ScalarValue::Null)).otherwise(value).map(Transformed::yes)
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
             let (left_type, right_type) = (left.get_type(schema).ok(), right.get_type(schema).ok());
@@ -141,6 +151,14 @@ fn change(from: &DataType, to: &DataType, session: &str) -> Option<Change> {
     }
 }
 
+/// The same for values with moments in them, which are cast as a whole.
+fn change_of(from: &DataType, to: &DataType, session: &str) -> Option<Change> {
+    match to.is_nested() {
+        true => of_session(from, to, session).map(Change::Cast),
+        false => change(from, to, session),
+    }
+}
+
 /// A type whose moments without a zone are of the session's, where those of the other type are of another zone; `None` if nothing is.
 fn of_session(from: &DataType, to: &DataType, session: &str) -> Option<DataType> {
     let within = |from: &FieldRef, to: &FieldRef| {
@@ -200,6 +218,10 @@ mod tests {
         assert_eq!(change(&moment(None), &moment(Some("Asia/Tokyo")), "UTC"), Some(Change::Cast(moment(Some("UTC")))));
         assert_eq!(change(&DataType::Utf8, &moment(Some("UTC")), "Asia/Tokyo"), Some(Change::Cast(moment(Some("Asia/Tokyo")))));
         assert_eq!(change(&moment(None), &DataType::Date32, "Asia/Tokyo"), None);
+        let list = |zone: Option<&str>| DataType::new_list(moment(zone), true);
+        assert_eq!(change_of(&list(None), &list(Some("UTC")), "Asia/Tokyo"), Some(Change::Cast(list(Some("Asia/Tokyo")))));
+        assert_eq!(change_of(&list(None), &list(Some("Asia/Tokyo")), "Asia/Tokyo"), None);
+        assert_eq!(change_of(&list(Some("UTC")), &list(None), "Asia/Tokyo"), None);
         for name in ["with_timezone", "$moment_text", "$interval_text", "$local_timestamp", "$local_date", "$local_time"] {
             assert!(time_function(name).is_some(), "{name}");
         }

@@ -1,5 +1,5 @@
-//! Calls of aggregate and window functions that DataFusion plans otherwise than Trino does: `max(x, n)` is another function than `max(x)`, offsets are checked, ranks are
-//! of type `bigint`, and the last argument of `lag` and `lead` may be a column.
+//! Calls of aggregate and window functions that DataFusion plans otherwise than Trino does: `max(x, n)` is another function than `max(x)`, offsets are checked, `lag` and `lead`
+//! need an order, ranks are of type `bigint`, and the last argument of `lag` and `lead` may be a column.
 
 use std::sync::Arc;
 
@@ -9,8 +9,11 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::{NullTreatment, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawWindowExpr};
 use datafusion::logical_expr::{AggregateUDF, Expr, WindowFunctionDefinition, cast, lit, when};
+use nunatak_core::{Code, Error};
 use nunatak_functions::aggregate::{aggregates, name_for};
 use nunatak_functions::invalid;
+
+use crate::error::into_datafusion;
 
 /// Window functions that give a `bigint`, and in DataFusion an unsigned number: with it `row_number() - 1` would be a decimal.
 const RANKS: [&str; 4] = ["row_number", "rank", "dense_rank", "ntile"];
@@ -30,6 +33,10 @@ impl ExprPlanner for AggregateCalls {
     fn plan_window(&self, mut call: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
         let name = call.func_def.name().to_owned();
         check_arguments(&name, &call.args)?;
+        if matches!(name.as_str(), "lag" | "lead") && call.order_by.is_empty() {
+            let missing = Error::new(Code::MissingOrderBy, format!("{name} needs an ORDER BY in its window"));
+            return Err(into_datafusion(missing.with_hint(format!("write {name}(...) OVER (ORDER BY ...)"))));
+        }
         if let WindowFunctionDefinition::AggregateUDF(function) = &call.func_def
             && let Some(other) = other(function, call.args.len())
         {

@@ -220,6 +220,16 @@ fn is_default(value: &ast::Expr) -> bool {
     matches!(value, ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
 }
 
+/// The rows of `INSERT INTO t DEFAULT VALUES`: one, of as many defaults as the table has columns.
+///
+/// Errors: none that a text could lead to.
+pub(super) fn row_of_defaults(columns: usize) -> Result<Box<ast::Query>> {
+    match parse(&format!("VALUES ({})", vec!["DEFAULT"; columns].join(", ")))? {
+        Statement::Query(query) => Ok(query),
+        _ => Err(Error::internal("a query was parsed as something else")),
+    }
+}
+
 /// Puts what `DEFAULT` stands for in its place.
 pub(super) fn set_default(value: &mut ast::Expr, field: &NestedField) -> Result<()> {
     if !is_default(value) {

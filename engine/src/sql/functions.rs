@@ -1,9 +1,10 @@
-//! Names of functions, checked before planning, so that a misspelt one gets an error with its place and the nearest name.
+//! Names of functions, checked before planning, so that a misspelt one gets an error with its place and the nearest name; and each has one of its names.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionState;
-use datafusion::sql::sqlparser::ast::{Expr, Function, Ident, ObjectNamePart, Statement, visit_expressions};
+use datafusion::sql::sqlparser::ast::{Expr, Function, Ident, ObjectNamePart, Statement, visit_expressions, visit_expressions_mut};
 use nunatak_core::{Code, Error, Location, Result};
 
 use super::names::normalized;
@@ -25,6 +26,34 @@ pub(super) fn check(statement: &Statement, state: &SessionState) -> Result<()> {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
+}
+
+/// Functions that DataFusion plans otherwise when they have this name.
+const PLANNED_BY_NAME: [&str; 2] = ["map", "make_map"];
+
+/// Calls each function by its own name. Called by another one, such as `row`, DataFusion's planner puts an alias around it, and to tell the type of an alias it asks twice
+/// for that of what is in it: of calls within calls, each level would double the time.
+pub(super) fn by_own_names(statement: &mut Statement, state: &SessionState) {
+    let _: ControlFlow<()> = visit_expressions_mut(statement, |expression| {
+        if let Expr::Function(function) = expression
+            && let [ObjectNamePart::Identifier(identifier)] = function.name.0.as_mut_slice()
+            && let Some(own) = own_name(&normalized(identifier), state)
+        {
+            let is_plain = own.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
+            identifier.value = own;
+            identifier.quote_style = (!is_plain).then_some('"');
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// The name of a function that is called by another one of its names.
+fn own_name(name: &str, state: &SessionState) -> Option<String> {
+    let functions = state.scalar_functions();
+    let called = functions.get(name)?;
+    let own = called.name();
+    let is_same = functions.get(own).is_some_and(|function| Arc::ptr_eq(function, called));
+    (own != name && is_same && !PLANNED_BY_NAME.contains(&own)).then(|| own.to_owned())
 }
 
 fn unknown(function: &Function, state: &SessionState) -> Option<Error> {
@@ -58,4 +87,28 @@ fn is_known(name: &str, state: &SessionState) -> bool {
 fn names(state: &SessionState) -> impl Iterator<Item = &str> {
     let registered = state.scalar_functions().keys().chain(state.aggregate_functions().keys()).chain(state.window_functions().keys());
     registered.chain(state.higher_order_functions().keys()).map(String::as_str).chain(BUILT_IN)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::execution::session_state::SessionStateBuilder;
+
+    use super::*;
+    use crate::sql::{Statement as Parsed, parse};
+
+    #[test]
+    fn functions_have_their_own_names() {
+        let state = SessionStateBuilder::new().with_default_features().build();
+        let renamed = |sql: &str| {
+            let Ok(Parsed::Query(query)) = parse(sql) else { panic!("{sql} is not a query") };
+            let mut statement = Statement::Query(query);
+            by_own_names(&mut statement, &state);
+            statement.to_string()
+        };
+        assert_eq!(
+            renamed("SELECT row(row(x), CHAR_LENGTH(y)) FROM t WHERE character_length(y) = 1"),
+            "SELECT struct(struct(x), character_length(y)) FROM t WHERE character_length(y) = 1"
+        );
+        assert_eq!(renamed("SELECT nothing(x)"), "SELECT nothing(x)");
+    }
 }

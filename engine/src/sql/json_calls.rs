@@ -1,8 +1,7 @@
 //! The functions of SQL/JSON have a grammar of their own: `json_value(x, 'lax $.a' RETURNING bigint DEFAULT 0 ON EMPTY)`. In the tokens of a statement they become calls of
 //! functions with plain arguments, which take what else is said as text. What has another form is left as it is, for the parser to refuse.
 
-use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
-use nunatak_core::{Error, Result};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::parse::is_word;
 
@@ -14,17 +13,6 @@ const FUNCTIONS: [&str; 5] = ["JSON_EXISTS", "JSON_VALUE", "JSON_QUERY", "JSON_O
 
 /// Those whose results are JSON wherever JSON is wanted.
 const CALLS_OF_JSON: [&str; 3] = ["$json_object", "$json_array", "$json_query"];
-
-/// Errors: `NOT_SUPPORTED` for `json_table(...)`.
-pub(super) fn refuse_tables(tokens: &[TokenWithSpan]) -> Result<()> {
-    let mut marks = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
-    while let Some(token) = marks.next() {
-        if is_word(token, "JSON_TABLE") && marks.peek().is_some_and(|next| next.token == Token::LParen) {
-            return Err(Error::not_supported("json_table is not supported").with_hint("cast the JSON to array(row(...)) and use UNNEST"));
-        }
-    }
-    Ok(())
-}
 
 /// The tokens, with calls of plain functions in place of those of SQL/JSON, and of literals `JSON '...'`.
 pub(super) fn plain(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -169,6 +157,7 @@ fn read(name: &TokenWithSpan, inner: &[TokenWithSpan], out: &mut Output<'_>) -> 
     }
     arguments.extend(clauses.passing.iter().flat_map(|(name, value)| [out.text(name.clone()), value.clone()]));
     match (is_value, is_word(name, "JSON_QUERY")) {
+        (true, _) if is_text(clauses.returning) => return returned("$json_value", arguments, clauses.returning, out),
         (true, _) => out.call("$json_value", arguments),
         (_, true) => return returned("$json_query", arguments, clauses.returning, out),
         _ => out.call("$json_exists", arguments),
@@ -176,16 +165,24 @@ fn read(name: &TokenWithSpan, inner: &[TokenWithSpan], out: &mut Output<'_>) -> 
     Some(())
 }
 
-/// A call whose result is text, or its bytes.
+/// Whether a type is one of texts.
+fn is_text(data_type: &[TokenWithSpan]) -> bool {
+    data_type.first().is_some_and(|first| is_word(first, "VARCHAR") || is_word(first, "CHAR"))
+}
+
+/// A call whose result is text, as long as its type says, or its bytes.
 fn returned(name: &str, arguments: Vec<Vec<TokenWithSpan>>, data_type: &[TokenWithSpan], out: &mut Output<'_>) -> Option<()> {
-    match data_type.first() {
-        Some(first) if is_word(first, "VARBINARY") => {
-            let mut call = Vec::new();
-            Output { span: out.span, tokens: &mut call }.call(name, arguments);
-            out.call("to_utf8", vec![call]);
+    let mut call = Vec::new();
+    Output { span: out.span, tokens: &mut call }.call(name, arguments);
+    match data_type {
+        [] => out.tokens.extend(call),
+        [first] if is_word(first, "VARCHAR") => out.tokens.extend(call),
+        [first, ..] if is_word(first, "VARBINARY") => out.call("to_utf8", vec![call]),
+        _ if is_text(data_type) => {
+            let cast = out.cast(&call, data_type);
+            out.tokens.extend(cast);
         }
-        Some(first) if !is_word(first, "VARCHAR") => return None,
-        _ => out.call(name, arguments),
+        _ => return None,
     }
     Some(())
 }
@@ -220,21 +217,30 @@ fn name_and_value(member: &[TokenWithSpan]) -> Option<(&[TokenWithSpan], &[Token
 }
 
 fn is_call_of_json(value: &[TokenWithSpan]) -> bool {
-    let [first, second, ..] = value else { return false };
-    let is_name = matches!(&first.token, Token::Word(Word { value, quote_style: Some(_), .. }) if CALLS_OF_JSON.contains(&value.as_str()));
-    is_name && second.token == Token::LParen && closings(value)[1] == value.len() - 1
+    let is_name = |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.quote_style.is_some() && CALLS_OF_JSON.contains(&word.value.as_str()));
+    let is_whole = || value.get(1).is_some_and(|second| second.token == Token::LParen) && closings(value)[1] == value.len() - 1;
+    match value {
+        // The cast that `RETURNING` has made has the place of its call.
+        [cast, _, call, ..] if is_word(cast, "CAST") => cast.span == call.span && is_name(call) && is_whole(),
+        [call, ..] => is_name(call) && is_whole(),
+        [] => false,
+    }
 }
 
 /// A value that `FORMAT JSON` may stand behind, as an argument of this function if it does; `None` for another encoding than UTF-8.
 fn formatted(value: &[TokenWithSpan], function: &str, out: &Output<'_>) -> Option<Vec<TokenWithSpan>> {
     let format = (1..value.len().saturating_sub(1)).find(|&at| is_word(&value[at], "FORMAT") && is_word(&value[at + 1], "JSON") && is_top(value, at));
     let Some(format) = format else { return (!value.is_empty()).then(|| value.to_vec()) };
-    match &value[format + 2..] {
-        [] => {}
-        [encoding, utf8] if is_word(encoding, "ENCODING") && is_word(utf8, "UTF8") => {}
-        _ => return None,
+    is_utf8(&value[format + 2..]).then(|| out.called(function, value[..format].to_vec()))
+}
+
+/// Whether what stands behind `FORMAT JSON` asks for no other encoding than UTF-8.
+fn is_utf8(encoding: &[TokenWithSpan]) -> bool {
+    match encoding {
+        [] => true,
+        [encoding, utf8] => is_word(encoding, "ENCODING") && is_word(utf8, "UTF8"),
+        _ => false,
     }
-    Some(out.called(function, value[..format].to_vec()))
 }
 
 /// What stands behind the arguments.
@@ -281,7 +287,8 @@ impl<'a> Clauses<'a> {
         if is_word(first, "RETURNING") {
             let format = (1..end).find(|&at| is_word(&tokens[at], "FORMAT")).unwrap_or(end);
             self.returning = &tokens[1..format];
-            return (format > 1).then_some(end);
+            let is_known = format == end || tokens.get(format + 1).is_some_and(|json| is_word(json, "JSON")) && is_utf8(&tokens[format + 2..end]);
+            return (format > 1 && is_known).then_some(end);
         }
         if is_word(first, "DEFAULT") {
             let on = (1..tokens.len()).find(|&at| is(at, "ON") && (is(at + 1, "EMPTY") || is(at + 1, "ERROR")) && is_top(tokens, at))?;
@@ -432,7 +439,7 @@ mod tests {
             ),
             (
                 "json_array(1, json_array(), '[]' FORMAT JSON NULL ON NULL RETURNING varchar(9))",
-                r#""$json_array" ( 'null=null' , 1 , "$json_input" ( "$json_array" ( '' ) ) , "$json_input" ( '[]' ) )"#,
+                r#"CAST ( "$json_array" ( 'null=null' , 1 , "$json_input" ( "$json_array" ( '' ) ) , "$json_input" ( '[]' ) ) AS varchar ( 9 ) )"#,
             ),
             ("json_value(x)", "json_value ( x )"),
             ("json_value(x, 'lax $' NONSENSE ON ERROR, 1)", "json_value ( x , 'lax $' NONSENSE ON ERROR , 1 )"),

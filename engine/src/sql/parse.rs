@@ -8,7 +8,7 @@ use nunatak_core::{Code, Error, Location, Result};
 
 use super::changes::Change;
 use super::dialect::TrinoDialect;
-use super::json_calls;
+use super::missing_features;
 use super::options::{option_text, option_value};
 use super::parse_alter;
 use super::parse_session;
@@ -95,7 +95,7 @@ fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
 }
 
 fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>) -> Result<Statement> {
-    json_calls::refuse_tables(&tokens)?;
+    missing_features::refuse(&tokens)?;
     let nothing_selected = nothing_selected(&tokens);
     let mut parser = Parser::new(&TrinoDialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(rewrite(tokens));
     let mut statement = parse_statement(&mut parser).map_err(|error| nothing_selected.unwrap_or_else(|| placed(error, sql)))?;
@@ -302,7 +302,11 @@ fn not_known(parser: &Parser<'_>) -> Error {
     let first = parser.peek_token();
     let word = first.token.to_string().to_uppercase();
     if OTHER_STATEMENTS.contains(&word.as_str()) {
-        return Error::not_supported(format!("{word} statements are not supported yet"));
+        let text = match word.as_str() {
+            "REFRESH" => "REFRESH MATERIALIZED VIEW is not supported yet".to_owned(),
+            _ => format!("{word} statements are not supported yet"),
+        };
+        return Error::not_supported(text).at(Location { line: first.span.start.line, column: first.span.start.column });
     }
     suggest(from_parser(unexpected(parser, "an SQL statement", first)), &word, STATEMENTS.iter().chain(OTHER_STATEMENTS).copied())
 }
@@ -422,6 +426,18 @@ mod tests {
     fn what_is_not_there_yet_says_so() {
         for sql in ["alter table t add column a int not null", "explain (format json) select 1", "create role r", "drop role r"] {
             assert!(error(sql).starts_with("NOT_SUPPORTED: "), "{}", error(sql));
+        }
+        for (sql, text) in [
+            ("GRANT SELECT ON t TO USER x", "line 1:1: GRANT statements are not supported yet"),
+            ("REVOKE SELECT ON t FROM USER x", "line 1:1: REVOKE statements are not supported yet"),
+            ("DENY SELECT ON t TO USER x", "line 1:1: DENY statements are not supported yet"),
+            ("CREATE FUNCTION f(x bigint) RETURNS bigint RETURN x", "line 1:8: CREATE FUNCTION is not supported yet"),
+            ("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT 1", "line 1:19: CREATE MATERIALIZED VIEW is not supported yet"),
+            ("DROP MATERIALIZED VIEW v", "line 1:6: DROP MATERIALIZED VIEW is not supported yet"),
+            ("REFRESH MATERIALIZED VIEW v", "line 1:1: REFRESH MATERIALIZED VIEW is not supported yet"),
+            ("SHOW CREATE MATERIALIZED VIEW v", "line 1:13: SHOW CREATE MATERIALIZED VIEW is not supported yet"),
+        ] {
+            assert_eq!(error(sql), format!("NOT_SUPPORTED: {text}"));
         }
         assert_eq!(error("create table t (a char(3))"), "NOT_SUPPORTED: line 1:19: type 'char' is not supported: Iceberg has none like it");
         assert_eq!(error("create table t (a nope)"), "TYPE_NOT_FOUND: line 1:19: type 'nope' does not exist");

@@ -79,8 +79,12 @@ fn parse_create_catalog(parser: &mut Parser<'_>) -> Parsed<Statement> {
 
 /// The error for another thing than those `wanted`: Trino's `others` are not there yet.
 pub(super) fn refused<T>(parser: &mut Parser<'_>, verb: &str, others: &[&str], wanted: &str) -> Parsed<T> {
+    let start = parser.peek_token_ref().span.start;
     match others.iter().find(|word| take_word(parser, word)) {
-        Some(word) => unsupported(&format!("{verb} {word} is not supported yet")),
+        Some(word) => {
+            let what = if *word == "MATERIALIZED" { "MATERIALIZED VIEW" } else { *word };
+            unsupported(&format!("{verb} {what} is not supported yet at Line: {}, Column: {}", start.line, start.column))
+        }
         None => parser.expected(wanted, parser.peek_token()),
     }
 }

@@ -7,11 +7,11 @@ use datafusion::sql::sqlparser::ast::{
     Ident, LambdaFunction, LimitClause, ObjectNamePart, Query, Select, SetExpr, Subscript, Value, ValueWithSpan, VisitMut, VisitorMut,
     visit_expressions, visit_expressions_mut,
 };
-use nunatak_core::{Error, Result};
+use nunatak_core::{Code, Error, Result};
 
 use super::names::normalized;
-use super::temporal_types::type_literal;
-use super::{aggregate_syntax, cast_names, like_patterns, named_windows, special_forms, text_results, times, values, word_arguments};
+use super::temporal_types::{check_literal, type_literal};
+use super::{aggregate_syntax, cast_names, like_patterns, named_windows, special_forms, text_results, ties, times, values, word_arguments};
 
 /// What has its value by the session, or by the server that it is at.
 const OF_SESSION: [&str; 6] = ["current_user", "current_catalog", "current_schema", "current_path", "current_timezone", "version"];
@@ -25,7 +25,7 @@ pub(super) struct SessionNames<'a> {
     pub(super) path: &'a str,
 }
 
-/// Turns `FETCH FIRST n ROWS ONLY` into a limit, numbers with an exponent into doubles, `U&'...'` into texts, and `current_user`, `current_catalog`,
+/// Turns `FETCH FIRST n ROWS` into a limit, numbers with an exponent into doubles, `U&'...'` into texts, and `current_user`, `current_catalog`,
 /// `current_schema`, `current_path` and `version()` into their values; functions with words among their arguments become plain calls, literals get their types, functions of
 /// time the session's zone, `MAP()` its arrays, casts that would be left out of names a function around what is cast, calls of aggregates in a syntax of their own become
 /// plain ones, windows are written out where they are named, and `VALUES` with subqueries become a union. `node` is a statement or a part of one.
@@ -66,7 +66,7 @@ impl VisitorMut for Adapter<'_> {
         cast_names::tell_apart(query);
         self.rows += usize::from(matches!(*query.body, SetExpr::Values(_)));
         let Some(fetch) = query.fetch.take() else { return ControlFlow::Continue(()) };
-        match limit(fetch, query.limit_clause.take()) {
+        match limit(fetch, query.limit_clause.take(), query.order_by.is_some()) {
             Ok(clause) => {
                 query.limit_clause = Some(clause);
                 ControlFlow::Continue(())
@@ -105,6 +105,9 @@ impl VisitorMut for Adapter<'_> {
         let value = match expression {
             Expr::TypedString(literal) => {
                 type_literal(literal);
+                if let Err(error) = check_literal(literal) {
+                    return ControlFlow::Break(error);
+                }
                 None
             }
             Expr::Function(function) => {
@@ -243,15 +246,25 @@ impl Adapter<'_> {
     }
 }
 
-fn limit(fetch: Fetch, clause: Option<LimitClause>) -> Result<LimitClause> {
-    if fetch.with_ties || fetch.percent {
-        return Err(Error::not_supported("FETCH FIRST is supported with ROWS ONLY, not with PERCENT or WITH TIES"));
+/// `FETCH FIRST` as a limit. Errors: `MISSING_ORDER_BY` for ties without an order, `NUMERIC_VALUE_OUT_OF_RANGE` for no rows at all, `NOT_SUPPORTED` for a part of the rows.
+fn limit(fetch: Fetch, clause: Option<LimitClause>, is_ordered: bool) -> Result<LimitClause> {
+    if fetch.percent {
+        return Err(Error::not_supported("FETCH FIRST is supported with a number of rows, not with PERCENT"));
     }
-    let one = || Expr::Value(Value::Number("1".to_owned(), false).into());
+    if fetch.with_ties && !is_ordered {
+        return Err(
+            Error::new(Code::MissingOrderBy, "FETCH FIRST WITH TIES needs an ORDER BY").with_hint("say by what rows are equal, or write ONLY")
+        );
+    }
+    let mut count = fetch.quantity.unwrap_or_else(|| Expr::Value(Value::Number("1".to_owned(), false).into()));
+    if number(&mut count).is_some_and(|digits| digits.parse::<u64>() == Ok(0)) {
+        return Err(Error::new(Code::NumericValueOutOfRange, "FETCH FIRST takes 1 row or more, not 0").with_hint("LIMIT 0 gives no rows"));
+    }
     let offset = match clause {
         None => None,
         Some(LimitClause::LimitOffset { limit: None, offset, .. }) => offset,
         Some(_) => return Err(Error::not_supported("LIMIT and FETCH FIRST together are not supported").with_hint("leave one of them out")),
     };
-    Ok(LimitClause::LimitOffset { limit: Some(fetch.quantity.unwrap_or_else(one)), offset, limit_by: Vec::new() })
+    let count = if fetch.with_ties { ties::marked(count) } else { count };
+    Ok(LimitClause::LimitOffset { limit: Some(count), offset, limit_by: Vec::new() })
 }

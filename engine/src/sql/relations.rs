@@ -14,6 +14,7 @@ use super::hidden_columns::{self, HIDDEN_MARK};
 use super::names;
 use super::options::option_value;
 use super::parse::parse_columns;
+use super::place::start_of;
 use super::statement::ColumnDefinition;
 use crate::error::from_parser;
 use crate::files::{FileFormat, OptionValue};
@@ -154,9 +155,10 @@ impl Relations {
                 let FunctionArguments::List(list) = &function.args else { return Ok(()) };
                 let arguments = TableFunctionArgs { args: list.args.clone(), settings: None };
                 let (mut name, mut alias) = (function.name.clone(), alias.clone());
-                if self.replace_call(&arguments, &mut name, &mut alias)? {
-                    *factor = plain_table(name, alias);
+                if !self.replace_call(&arguments, &mut name, &mut alias)? {
+                    return Err(not_there(&function.name));
                 }
+                *factor = plain_table(name, alias);
                 Ok(())
             }
             _ => Ok(()),
@@ -210,6 +212,20 @@ impl Relations {
         }
         *name = ObjectName::from([catalog, catalog, &number.to_string()].map(|part| Ident::with_quote('"', part)).to_vec());
         Ok(true)
+    }
+}
+
+/// The error for `TABLE(function(...))` with a function that is none of ours.
+fn not_there(name: &ObjectName) -> Error {
+    let function = names::parts(name).pop().unwrap_or_default();
+    let error = match function.as_str() {
+        "sequence" => Error::not_supported("the table function 'sequence' is not supported").with_hint("write UNNEST(sequence(start, stop))"),
+        "exclude_columns" => Error::not_supported("the table function 'exclude_columns' is not supported").with_hint("name the columns in SELECT"),
+        _ => Error::new(Code::FunctionNotFound, format!("table function '{name}' does not exist")),
+    };
+    match start_of(name) {
+        Some(place) => error.at(place),
+        None => error,
     }
 }
 

@@ -6,7 +6,7 @@ use std::iter::repeat_n;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::parse::is_word;
-use super::{cast_types, json_calls};
+use super::{cast_types, json_calls, table_samples};
 
 /// What may stand before a query that starts with `TABLE`.
 const BEFORE_QUERY: [&str; 9] = ["EXPLAIN", "ANALYZE", "VERBOSE", "AS", "UNION", "INTERSECT", "EXCEPT", "ALL", "DISTINCT"];
@@ -16,10 +16,10 @@ const AFTER_VALUES: [&str; 8] = ["ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "
 
 /// The tokens without whitespace and comments, and with these changes: each `?` becomes `$1`, `$2`, ...; `FOR VERSION AS OF e` becomes `FOR SYSTEM_TIME
 /// AS OF e` (which takes any expression, and has no other use here), and `FOR TIMESTAMP AS OF e` loses its `FOR`; `TABLE t` becomes `SELECT * FROM t`;
-/// a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`; what is said in [`json_calls`] and [`cast_types`].
+/// a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`; what is said in [`json_calls`], [`cast_types`] and [`table_samples`].
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let tokens: Vec<_> = with_radix_numbers(tokens).into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
-    let tokens = cast_types::marked(json_calls::plain(tokens));
+    let tokens = table_samples::with_sampled_unnests(cast_types::marked(json_calls::plain(tokens)));
     with_parentheses(with_table_queries(with_versions(with_numbers(with_columns_first(with_bare_trims(tokens))))))
 }
 
@@ -151,7 +151,7 @@ fn with_table_queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     out
 }
 
-fn select_all_from() -> [Token; 3] {
+pub(super) fn select_all_from() -> [Token; 3] {
     [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")]
 }
 
@@ -200,7 +200,7 @@ impl Insert {
 }
 
 /// Where the parenthesis closes that opens at `start`, if one does.
-fn closing(tokens: &[TokenWithSpan], start: usize) -> Option<usize> {
+pub(super) fn closing(tokens: &[TokenWithSpan], start: usize) -> Option<usize> {
     let mut depth = 0_usize;
     (start..tokens.len())
         .find(|&at| {
@@ -312,6 +312,18 @@ mod tests {
             rewritten("select trim(leading from a), trim(both 'x' from trim(both from b))"),
             "select ltrim ( a ) , trim ( both 'x' from trim ( b ) )"
         );
+    }
+
+    #[test]
+    fn samples_of_unnest_are_those_of_queries() {
+        for (sql, expected) in [
+            ("unnest(a) as t (x) tablesample system (5)", "( SELECT * FROM unnest ( a ) as t ( x ) ) AS t tablesample system ( 5 )"),
+            ("unnest(a) with ordinality u tablesample system (5)", "( SELECT * FROM unnest ( a ) with ordinality u ) AS u tablesample system ( 5 )"),
+            ("unnest(a) tablesample system (5), b", "( SELECT * FROM unnest ( a ) ) tablesample system ( 5 ) , b"),
+            ("unnest ( a ) cross join b tablesample system ( 5 )", "unnest ( a ) cross join b tablesample system ( 5 )"),
+        ] {
+            assert_eq!(rewritten(&format!("select * from {sql}")), format!("select * from {expected}"));
+        }
     }
 
     #[test]

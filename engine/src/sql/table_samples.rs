@@ -3,13 +3,16 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectName, ObjectNamePart, Query, SetExpr, Statement, TableAlias, TableFactor, TableSample, TableSampleKind, TableSampleMethod, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    Expr, ObjectName, ObjectNamePart, Query, SetExpr, Statement, TableAlias, TableFactor, TableSample, TableSampleKind, TableSampleMethod,
+    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use nunatak_core::{Code, Error, Result};
 
 use super::dialect::TrinoDialect;
+use super::parse::is_word;
+use super::rewrite::{closing, select_all_from};
 
 /// Replaces all of them.
 ///
@@ -19,6 +22,53 @@ pub(super) fn take_out(statement: &mut Statement) -> Result<()> {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
+}
+
+/// `UNNEST(a) AS t (x) TABLESAMPLE ...` becomes `(SELECT * FROM UNNEST(a) AS t (x)) AS t TABLESAMPLE ...`: `sqlparser` takes a sample of tables and queries only. As in
+/// Trino it sees no columns of the relations before it then.
+pub(super) fn with_sampled_unnests(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut inserts: Vec<(usize, Vec<Token>)> = Vec::new();
+    for start in (0..tokens.len()).filter(|&at| is_word(&tokens[at], "UNNEST")) {
+        let Some((sample, alias)) = sample_of(&tokens, start) else { continue };
+        inserts.push((start, std::iter::once(Token::LParen).chain(select_all_from()).collect()));
+        let mut behind = vec![Token::RParen];
+        if let Some(alias) = alias {
+            behind.extend([Token::make_keyword("AS"), alias.token.clone()]);
+        }
+        inserts.push((sample, behind));
+    }
+    inserts.sort_by_key(|(at, _)| *at);
+    let mut out = Vec::with_capacity(tokens.len() + 6 * inserts.len());
+    let mut inserts = inserts.into_iter().peekable();
+    for (at, token) in tokens.into_iter().enumerate() {
+        while let Some((_, inserted)) = inserts.next_if(|(place, _)| *place == at) {
+            out.extend(inserted.into_iter().map(|inserted| TokenWithSpan { token: inserted, span: token.span }));
+        }
+        out.push(token);
+    }
+    out
+}
+
+/// Where `TABLESAMPLE` stands behind the `UNNEST` that starts here, and the name between them.
+fn sample_of(tokens: &[TokenWithSpan], start: usize) -> Option<(usize, Option<&TokenWithSpan>)> {
+    let is = |at: usize, word: &str| tokens.get(at).is_some_and(|token| is_word(token, word));
+    tokens.get(start + 1).filter(|token| token.token == Token::LParen)?;
+    let mut at = closing(tokens, start + 1)? + 1;
+    if is(at, "WITH") && is(at + 1, "ORDINALITY") {
+        at += 2;
+    }
+    if is(at, "AS") {
+        at += 1;
+    }
+    let mut alias = None;
+    if !is(at, "TABLESAMPLE") {
+        alias = tokens.get(at).filter(|token| matches!(token.token, Token::Word(_)));
+        at += 1;
+        if tokens.get(at).is_some_and(|token| token.token == Token::LParen) {
+            at = closing(tokens, at)? + 1;
+        }
+    }
+    is(at, "TABLESAMPLE").then_some((at, alias))
 }
 
 struct Sampler;
@@ -84,10 +134,21 @@ fn share(sample: &TableSample) -> Result<f64> {
         },
         _ => None,
     };
-    match percent {
-        Some(percent @ 0.0..=100.0) => Ok(percent / 100.0),
-        Some(_) => Err(Error::new(Code::NumericValueOutOfRange, "a sample has 0 to 100 percent of the rows")),
-        None => {
+    match (percent, sample.quantity.as_ref().map(|quantity| &quantity.value)) {
+        (Some(percent @ 0.0..=100.0), _) => Ok(percent / 100.0),
+        (Some(_), _) | (None, Some(Expr::UnaryOp { op: UnaryOperator::Minus, .. })) => {
+            Err(Error::new(Code::NumericValueOutOfRange, "a sample has 0 to 100 percent of the rows"))
+        }
+        (None, Some(Expr::Value(ValueWithSpan { value: Value::Null, .. }))) => {
+            Err(Error::new(Code::InvalidArguments, "the percentage of a sample cannot be NULL"))
+        }
+        (None, Some(Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }))) => {
+            Err(Error::new(Code::TypeMismatch, "the percentage of a sample is a number"))
+        }
+        (None, Some(Expr::Identifier(_) | Expr::CompoundIdentifier(_))) => {
+            Err(Error::new(Code::ExpressionNotConstant, "the percentage of a sample cannot be a column"))
+        }
+        (None, _) => {
             let error =
                 Error::not_supported("TABLESAMPLE is supported as BERNOULLI (percent) and SYSTEM (percent), with a number that is written out");
             Err(error.with_hint("write TABLESAMPLE BERNOULLI (10)"))
@@ -113,7 +174,7 @@ mod tests {
         ] {
             assert_eq!(taken_out(sql).unwrap(), expected);
         }
-        for wrong in ["BERNOULLI (101)", "BERNOULLI (50 ROWS)", "BERNOULLI (a)"] {
+        for wrong in ["BERNOULLI (101)", "BERNOULLI (-1)", "BERNOULLI (50 ROWS)", "BERNOULLI (a)", "BERNOULLI (NULL)", "BERNOULLI ('5')"] {
             assert!(taken_out(&format!("SELECT a FROM t TABLESAMPLE {wrong}")).is_err(), "{wrong}");
         }
     }

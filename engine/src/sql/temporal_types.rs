@@ -5,16 +5,18 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, FieldRef, TimeUnit};
-use datafusion::common::DFSchema;
+use datafusion::arrow::datatypes::{DECIMAL_DEFAULT_SCALE, DECIMAL128_MAX_PRECISION, DataType, FieldRef, TimeUnit};
 use datafusion::common::datatype::DataTypeExt;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo, TimezoneInfo, TypedString, Value};
+use nunatak_core::{Code, Error, Location};
 
 use super::cast_types;
 use super::times::UTC;
+use crate::functions::column_cast::cast_scalar;
 use crate::functions::interval_scale;
 use crate::functions::text_cast::{UUID, is_text, written_out};
 
@@ -128,6 +130,32 @@ pub(super) fn type_literal(literal: &mut TypedString) {
     }
 }
 
+/// Reads a literal without a zone as it is cast when the query runs.
+///
+/// Errors: `INVALID_LITERAL` for what is no value of its type.
+pub(super) fn check_literal(literal: &TypedString) -> nunatak_core::Result<()> {
+    let Value::SingleQuotedString(text) = &literal.value.value else { return Ok(()) };
+    let Some((name, data_type)) = read_as(&literal.data_type) else { return Ok(()) };
+    if cast_scalar(ScalarValue::Utf8(Some(text.clone())), &data_type).is_ok() {
+        return Ok(());
+    }
+    let start = literal.value.span.start;
+    let error = Error::new(Code::InvalidLiteral, format!("'{text}' is no {name}"));
+    Err(if start.line > 0 { error.at(Location { line: start.line, column: start.column }) } else { error })
+}
+
+/// What the type of a literal is called, and what it is read as. Nanoseconds are left out: those of Arrow reach less far.
+fn read_as(sql_type: &ast::DataType) -> Option<(&'static str, DataType)> {
+    Some(match sql_type {
+        ast::DataType::Date => ("date", DataType::Date32),
+        ast::DataType::Time(None | Some(0..=6), TimezoneInfo::None) => ("time", DataType::Time64(TimeUnit::Microsecond)),
+        ast::DataType::Timestamp(None | Some(0..=6), TimezoneInfo::None) => ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
+        // One that has no size has no digits either.
+        ast::DataType::Decimal(ExactNumberInfo::None) => ("decimal", DataType::Decimal128(DECIMAL128_MAX_PRECISION, DECIMAL_DEFAULT_SCALE)),
+        _ => return None,
+    })
+}
+
 /// The size of `DECIMAL '12.30'`: as many digits as are written, as in Trino.
 fn decimal_size(text: &str) -> ExactNumberInfo {
     let number = text.trim().trim_start_matches(['+', '-']);
@@ -163,6 +191,26 @@ mod tests {
             assert_eq!(decimal_size(text), ExactNumberInfo::PrecisionAndScale(digits, scale), "{text}");
         }
         assert_eq!([decimal_size("1e3"), decimal_size(&"1".repeat(39))], [ExactNumberInfo::None, ExactNumberInfo::None]);
+    }
+
+    #[test]
+    fn what_is_no_literal_is_refused() {
+        for (text, is_one) in [
+            ("DATE '2024-02-29'", true),
+            ("DATE '2024-13-01'", false),
+            ("TIME '8:00'", true),
+            ("TIME '25:00'", false),
+            ("TIMESTAMP '2024-5-1 8:00'", true),
+            ("TIMESTAMP '2024-05-01 08:00:00.123456789'", true),
+            ("TIMESTAMP '2024-05-01 08:61'", false),
+            ("DECIMAL '-1_000.5'", true),
+            ("DECIMAL 'x'", false),
+        ] {
+            let parsed = Parser::new(&GenericDialect {}).try_with_sql(text).unwrap().parse_expr().unwrap();
+            let ast::Expr::TypedString(mut literal) = parsed else { panic!("{text} is no literal") };
+            type_literal(&mut literal);
+            assert_eq!(check_literal(&literal).is_ok(), is_one, "{text}");
+        }
     }
 
     #[test]

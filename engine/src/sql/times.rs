@@ -10,6 +10,7 @@ use nunatak_functions::datetime::Zone;
 
 use super::names::normalized;
 use super::special_forms::call;
+use crate::functions::text_cast::is_skipped;
 
 /// The zone of a session that has set none.
 pub(super) const UTC: &str = "UTC";
@@ -40,7 +41,7 @@ const DAY: usize = 2;
 
 /// Rewrites an expression whose parts were rewritten. `keeps_zones` says whether a literal has the zone that is written in it, and not the session's, as its type.
 ///
-/// Errors: `INVALID_LITERAL` for intervals.
+/// Errors: `INVALID_LITERAL` for intervals, and for what clocks never showed.
 pub(super) fn adapt(expression: &mut Expr, zone: &str, keeps_zones: bool) -> Result<()> {
     let changed = match expression {
         Expr::Function(function) => in_zone(function, zone),
@@ -58,7 +59,10 @@ pub(super) fn adapt(expression: &mut Expr, zone: &str, keeps_zones: bool) -> Res
             **expr = Expr::Nested(Box::new(interval));
             None
         }
-        Expr::TypedString(literal) if keeps_zones => literal_in_zone(literal, zone),
+        Expr::TypedString(literal) => {
+            refuse_skipped(literal)?;
+            keeps_zones.then(|| literal_in_zone(literal, zone)).flatten()
+        }
         _ => None,
     };
     if let Some(changed) = changed {
@@ -191,6 +195,17 @@ fn signed_text(value: &Expr, is_negative: bool) -> Option<(String, bool)> {
     }
 }
 
+/// As Trino, takes no literal for what clocks never showed. Of texts that are cast it takes any.
+fn refuse_skipped(literal: &TypedString) -> Result<()> {
+    match (&literal.data_type, &literal.value.value) {
+        (DataType::Timestamp(_, TimezoneInfo::WithTimeZone), Value::SingleQuotedString(text)) if is_skipped(text) => {
+            let message = format!("'{text}' is no moment: clocks were put forward over it");
+            Err(Error::new(Code::InvalidLiteral, message).with_hint("cast a text, which takes a moment as much later"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A moment in the zone that is written in it; `None` if it has none, or is one of UTC as all of the session are.
 fn literal_in_zone(literal: &TypedString, session: &str) -> Option<Expr> {
     let DataType::Timestamp(precision @ (None | Some(0..=6)), TimezoneInfo::WithTimeZone) = literal.data_type else { return None };
@@ -254,6 +269,8 @@ mod tests {
         ] {
             assert_eq!(adapted(sql, zone).unwrap(), expected);
         }
+        let skipped = adapted("TIMESTAMP '2024-03-31 02:30:00 Europe/Berlin'", zone).unwrap_err();
+        assert_eq!(skipped.code(), Code::InvalidLiteral);
         assert_eq!(adapted("now()", UTC).unwrap(), "now()");
         assert_eq!(adapted("TIMESTAMP '2020-05-01 08:00:00Z'", UTC).unwrap(), "TIMESTAMP WITH TIME ZONE '2020-05-01 08:00:00Z'");
     }

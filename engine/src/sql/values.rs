@@ -52,6 +52,20 @@ pub(super) fn are_mixed(values: &Values) -> bool {
     })
 }
 
+/// A `UNION ALL` of several rows that name columns of the query around them, as behind `LATERAL`: DataFusion compares what tables say of their columns, and takes no rows where
+/// it differs. `None` for all others.
+///
+/// Errors: none that a text could lead to.
+pub(super) fn of_columns(values: &Values) -> Result<Option<SetExpr>> {
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    let are_alike = values.rows.iter().all(|row| row.content.len() == width);
+    if values.rows.len() < 2 || !are_alike || !values.rows.iter().any(|row| has_column(&row.content)) {
+        return Ok(None);
+    }
+    let rows = values.rows.iter().map(|row| select(row.content.clone())).collect::<Result<Vec<_>>>()?;
+    Ok(united(rows))
+}
+
 struct Replacer<'a> {
     replace: &'a mut dyn FnMut(&Values) -> Result<Option<SetExpr>>,
     /// Whether the next query is what is inserted.
@@ -113,6 +127,22 @@ fn has_query(row: &[Expr]) -> bool {
 
         fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
             ControlFlow::Break(())
+        }
+    }
+    row.iter().any(|value| value.visit(&mut Search).is_break())
+}
+
+/// Whether one of these expressions names a column.
+fn has_column(row: &[Expr]) -> bool {
+    struct Search;
+    impl Visitor for Search {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            match expression {
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
         }
     }
     row.iter().any(|value| value.visit(&mut Search).is_break())
@@ -180,6 +210,19 @@ mod tests {
         let mut plain = body("VALUES (1), (2)");
         split(&mut plain).unwrap();
         assert_eq!(plain.to_string(), "VALUES (1), (2)");
+    }
+
+    #[test]
+    fn rows_of_columns_are_selected() {
+        let selected = |sql: &str| {
+            let SetExpr::Values(values) = body(sql) else { panic!("{sql} has no values") };
+            of_columns(&values).unwrap().map(|query| query.to_string())
+        };
+        let united = r#"SELECT t.a AS "column1" UNION ALL SELECT 7 AS "column1""#;
+        assert_eq!(selected("VALUES (t.a), (7)").as_deref(), Some(united));
+        assert_eq!(selected("VALUES (t.a)"), None);
+        assert_eq!(selected("VALUES (1), (2)"), None);
+        assert_eq!(selected("VALUES (a), (1, 2)"), None);
     }
 
     #[test]

@@ -94,8 +94,43 @@ pub(super) fn from_parquet(error: ParquetError, location: &str) -> Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
-            Err(other) => Error::new(Code::IcebergFilesystemError, format!("data file '{location}' could not be written")).with_source(other),
+            Err(other) => match other.downcast::<ParquetError>() {
+                // What fails before the end of the file is wrapped once more.
+                Ok(inner) => from_parquet(*inner, location),
+                Err(other) => Error::new(Code::IcebergFilesystemError, format!("data file '{location}' could not be written")).with_source(other),
+            },
         },
         other => Error::internal(format!("data file '{location}' could not be written as Parquet")).with_source(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use parquet::arrow::AsyncArrowWriter;
+
+    use super::*;
+
+    /// What takes nothing.
+    struct Refusing;
+
+    impl AsyncFileWriter for Refusing {
+        fn write(&mut self, _: Bytes) -> BoxFuture<'_, parquet::errors::Result<()>> {
+            async { Err(external(Error::new(Code::StorageAccessDenied, "nobody may write there"))) }.boxed()
+        }
+
+        fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
+            async { Ok(()) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_store_says_is_told_wherever_it_fails() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int32, false)]));
+        let writer = AsyncArrowWriter::try_new(Refusing, schema, None).unwrap();
+        let error = from_parquet(writer.close().await.unwrap_err(), "f:/x");
+        assert_eq!((error.code(), error.message()), (Code::StorageAccessDenied, "nobody may write there"));
+        let ended = from_parquet(external(Error::new(Code::StorageUnavailable, "it is away")), "f:/x");
+        assert_eq!(ended.code(), Code::StorageUnavailable);
     }
 }

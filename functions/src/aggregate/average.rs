@@ -113,10 +113,13 @@ impl Sum {
         rounded.to_i128()
     }
 
+    /// The mean of intervals; halves of a month go to the longer one, as in Trino.
     fn interval(self) -> Option<IntervalMonthDayNano> {
+        let twice_rows = self.rows.checked_mul(2)?;
+        let months = self.upper.checked_mul(2)?.checked_add(self.rows)?.checked_div_euclid(twice_rows)?;
         let nanos = self.lower.checked_div(i128::from(self.rows))?;
         Some(IntervalMonthDayNano {
-            months: i32::try_from(self.upper.checked_div(self.rows)?).ok()?,
+            months: i32::try_from(months).ok()?,
             days: i32::try_from(nanos / DAY_NANOS).ok()?,
             nanoseconds: i64::try_from(nanos % DAY_NANOS).ok()?,
         })

@@ -10,6 +10,7 @@ use datafusion::error::{DataFusionError, Result};
 use nunatak_core::{Code, Error};
 
 use super::comparison::equal;
+use crate::nested::identity::canonical;
 use crate::signature::common_type;
 use crate::{Call, Scalar};
 
@@ -32,5 +33,7 @@ fn null_if(call: &Call<'_>) -> Result<ArrayRef> {
     }
     let common = common_type(value.data_type(), other.data_type())
         .ok_or_else(|| internal_datafusion_err!("nullif was given types that do not go together"))?;
-    Ok(nullif(value, &equal(&cast(value, &common)?, &cast(other, &common)?)?)?)
+    // Both zeros are one number.
+    let compared = |value: &ArrayRef| canonical(&cast(value, &common)?);
+    Ok(nullif(value, &equal(&compared(value)?, &compared(other)?)?)?)
 }

@@ -17,19 +17,19 @@ pub(super) const FUNCTIONS: &[HigherOrder] = &[
     HigherOrder {
         name: "all_match",
         forms: &["(array(T), function(T, boolean)) -> boolean"],
-        run: |call| matching(call, |found| found.all()),
+        run: |call| matching(call, |found| found.was_false, Outcomes::all),
         about: "Whether a condition is true of all elements.",
     },
     HigherOrder {
         name: "any_match",
         forms: &["(array(T), function(T, boolean)) -> boolean"],
-        run: |call| matching(call, |found| found.any()),
+        run: |call| matching(call, |found| found.was_true, Outcomes::any),
         about: "Whether a condition is true of some element.",
     },
     HigherOrder {
         name: "none_match",
         forms: &["(array(T), function(T, boolean)) -> boolean"],
-        run: |call| matching(call, |found| found.any().map(|any| !any)),
+        run: |call| matching(call, |found| found.was_true, |found| found.any().map(|any| !any)),
         about: "Whether a condition is true of no element.",
     },
     HigherOrder {
@@ -61,6 +61,15 @@ struct Outcomes {
 }
 
 impl Outcomes {
+    /// Counts one more.
+    fn add(&mut self, outcomes: &BooleanArray, index: usize) {
+        match (outcomes.is_valid(index), outcomes.value(index)) {
+            (false, _) => self.was_null = true,
+            (true, true) => self.was_true = true,
+            (true, false) => self.was_false = true,
+        }
+    }
+
     fn any(self) -> Option<bool> {
         if self.was_true || !self.was_null { Some(self.was_true) } else { None }
     }
@@ -74,23 +83,42 @@ pub(super) fn as_condition(values: &ArrayRef) -> Result<&BooleanArray> {
     values.as_boolean_opt().ok_or_else(|| internal_datafusion_err!("a condition is of type {:?}", values.data_type()))
 }
 
-fn matching(call: &Call<'_>, decide: fn(Outcomes) -> Option<bool>) -> Result<ArrayRef> {
+/// Whether arrays have elements of which a condition is true, or is not. `is_decided` tells when the elements behind do not count any more.
+fn matching(call: &Call<'_>, is_decided: fn(Outcomes) -> bool, decide: fn(Outcomes) -> Option<bool>) -> Result<ArrayRef> {
     let list = call.list(0)?;
     let spread = Spread::new(call, list.value_offsets())?;
-    let outcomes = call.needed(0)?.run(&[&spread.values(list.values())?], &spread.rows)?;
-    let outcomes = as_condition(&outcomes)?;
-    let of_row = |row: usize| {
-        let mut found = Outcomes::default();
-        for index in range(&spread.offsets, row) {
-            match (outcomes.is_valid(index), outcomes.value(index)) {
-                (false, _) => found.was_null = true,
-                (true, true) => found.was_true = true,
-                (true, false) => found.was_false = true,
+    let elements = spread.values(list.values())?;
+    let mut found = vec![Outcomes::default(); call.rows];
+    match call.needed(0)?.run(&[&elements], &spread.rows) {
+        Ok(outcomes) => {
+            let outcomes = as_condition(&outcomes)?;
+            for (row, found) in found.iter_mut().enumerate() {
+                range(&spread.offsets, row).for_each(|index| found.add(outcomes, index));
             }
         }
-        decide(found)
-    };
-    Ok(Arc::new((0..call.rows).map(|row| if call.is_null(row) { None } else { of_row(row) }).collect::<BooleanArray>()))
+        // It may have failed for an element behind one that decides, which does not count.
+        Err(_) => match_in_turn(call, &spread, &elements, is_decided, &mut found)?,
+    }
+    let found = found.into_iter().enumerate();
+    Ok(Arc::new(found.map(|(row, found)| if call.is_null(row) { None } else { decide(found) }).collect::<BooleanArray>()))
+}
+
+/// The same with the first elements of all arrays, then the second ones, and so on, as long as nothing is decided.
+fn match_in_turn(call: &Call<'_>, spread: &Spread, elements: &ArrayRef, is_decided: fn(Outcomes) -> bool, found: &mut [Outcomes]) -> Result<()> {
+    for place in 0.. {
+        let is_open = |row: &usize| place < range(&spread.offsets, *row).len() && !is_decided(found[*row]);
+        let rows: Vec<usize> = (0..call.rows).filter(is_open).collect();
+        if rows.is_empty() {
+            break;
+        }
+        let indices: Vec<u64> = rows.iter().map(|row| (range(&spread.offsets, *row).start + place) as u64).collect();
+        let of_rows: Vec<u64> = rows.iter().map(|row| *row as u64).collect();
+        let elements = take(elements, &UInt64Array::from(indices), None)?;
+        let outcomes = call.needed(0)?.run(&[&elements], &UInt64Array::from(of_rows))?;
+        let outcomes = as_condition(&outcomes)?;
+        rows.into_iter().enumerate().for_each(|(index, row)| found[row].add(outcomes, index));
+    }
+    Ok(())
 }
 
 fn filter(call: &Call<'_>) -> Result<ArrayRef> {

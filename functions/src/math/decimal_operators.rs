@@ -49,10 +49,14 @@ fn typed(types: &[DataType], digits: impl Fn(Digits, Digits) -> Digits) -> Resul
     Ok(DataType::Decimal128(all, scale))
 }
 
+/// The type of a sum of two or more, which are added from the left to the right.
 pub(super) fn type_of_sum(types: &[DataType]) -> Result<DataType> {
-    typed(types, |left, right| {
-        let scale = left.scale.max(right.scale);
-        Digits { all: left.whole().max(right.whole()) + scale + 1, scale }
+    let (first, others) = types.split_first().ok_or_else(|| invalid("a sum has operands"))?;
+    others.iter().try_fold(first.clone(), |sum, next| {
+        typed(&[sum, next.clone()], |left, right| {
+            let scale = left.scale.max(right.scale);
+            Digits { all: left.whole().max(right.whole()) + scale + 1, scale }
+        })
     })
 }
 

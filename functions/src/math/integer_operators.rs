@@ -2,7 +2,9 @@
 //!
 //! No statement can call these by name: a rule of the engine puts them in place of the operators. Decimals are in [`super::decimal_operators`].
 
-use arrow::array::{ArrayRef, Datum};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Datum};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -24,17 +26,24 @@ const ALL: &[&str] = &[
     "(real, real) -> real",
     "(double, double) -> double",
 ];
+/// The same, and more of them: sums of sums are one call.
+const SUMS: &[&str] = &[
+    "(tinyint, tinyint, tinyint...) -> tinyint",
+    "(smallint, smallint, smallint...) -> smallint",
+    "(integer, integer, integer...) -> integer",
+    "(bigint, bigint, bigint...) -> bigint",
+    "(decimal, decimal, decimal...) -> decimal",
+    "(real, real, real...) -> real",
+    "(double, double, double...) -> double",
+];
 const NEGATE: &[&str] = &["(tinyint) -> tinyint", "(smallint) -> smallint", "(integer) -> integer", "(bigint) -> bigint"];
 
 type Kernel = fn(&dyn Datum, &dyn Datum) -> std::result::Result<ArrayRef, ArrowError>;
 
 pub(crate) const FUNCTIONS: &[Scalar] = &[
-    Scalar::new("$add", ALL, |call| either(call, numeric::add, decimals::add), "The sum.")
-        .returning(decimals::type_of_sum)
-        .taking_constants()
-        .with_preimage_beside(|data_type, constant, result| {
-            range(data_type, constant, result, |constant, result| Some((result - constant, result - constant + 1)))
-        }),
+    Scalar::new("$add", SUMS, sum, "The sum.").returning(decimals::type_of_sum).taking_constants().with_preimage_beside(
+        |data_type, constant, result| range(data_type, constant, result, |constant, result| Some((result - constant, result - constant + 1))),
+    ),
     Scalar::new("$subtract", ALL, |call| either(call, numeric::sub, decimals::subtract), "The difference.")
         .returning(decimals::type_of_sum)
         .taking_constants()
@@ -90,6 +99,18 @@ fn either(call: &Call<'_>, kernel: Kernel, of_decimals: fn(&Call<'_>) -> Result<
         DataType::Decimal128(..) => of_decimals(call),
         _ => Ok(kernel(&call.operand(0)?, &call.operand(1)?)?),
     }
+}
+
+/// The sum, from the left to the right: what one step has made is an operand of the next one.
+fn sum(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut sum = Arc::clone(call.argument(0)?);
+    for index in 1..call.len() {
+        let next = Arc::clone(call.argument(index)?);
+        let returns = decimals::type_of_sum(&[sum.data_type().clone(), next.data_type().clone()])?;
+        let pair = [sum, next];
+        sum = either(&Call::new(&pair, call.rows(), &returns, call.config(), true), numeric::add, decimals::add)?;
+    }
+    Ok(sum)
 }
 
 fn negate(call: &Call<'_>) -> Result<ArrayRef> {

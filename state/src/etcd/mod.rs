@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use etcd_client::{Event, EventType, KeyValue};
-use nunatak_core::Result;
 use nunatak_core::config::Etcd;
+use nunatak_core::{Error, Result};
 use tokio::sync::watch;
 
-use crate::{Announcements, ClusterState, Member, Membership};
+use crate::{Announcements, ClusterState, Member, Membership, threads};
 use follow::Follower;
 use registration::Registration;
 use servers::Servers;
@@ -60,7 +60,7 @@ pub struct EtcdState {
 }
 
 impl EtcdState {
-    /// Connects, lists the members, and watches them as long as the state is referred to. Must be called within a Tokio runtime.
+    /// Connects, lists the members, and watches them as long as the state is referred to.
     ///
     /// Errors: `CLUSTER_STATE_UNAVAILABLE` if no server answers for [`Etcd::start_wait`], `CONFIGURATION_INVALID` if they refuse the user or certificates, or these
     /// cannot be read.
@@ -73,15 +73,21 @@ impl EtcdState {
         let prefix = prefix(etcd, MEMBERS);
         let state = Arc::new(Self {
             servers: Servers::new(etcd)?,
-            // Connections of its own: it is asked on the thread that announces, which must not wait for any other.
+            // Connections of its own: what is announced must not wait for anything else that etcd is asked for.
             registration: Registration::new(Servers::new(etcd)?, &prefix, lease),
             view: Mutex::new(View::new(lease)),
             membership: watch::Sender::default(),
             prefix,
         });
-        let follower = state.as_ref();
-        let revision = patience::until_answered(etcd, || follow::list(follower)).await?;
-        tokio::spawn(follow::follow(Arc::downgrade(&state), revision));
+        let threads = threads()?;
+        let (listing, etcd) = (Arc::clone(&state), etcd.clone());
+        // The connection belongs to the threads on which it is made.
+        let listed = threads.spawn(async move {
+            let follower = listing.as_ref();
+            patience::until_answered(&etcd, || follow::list(follower)).await
+        });
+        let revision = listed.await.map_err(|error| Error::internal(format!("the members cannot be listed: {error}")))??;
+        threads.spawn(follow::follow(Arc::downgrade(&state), revision));
         Ok(state)
     }
 

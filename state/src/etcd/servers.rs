@@ -25,6 +25,7 @@ const CANCELLED: i32 = 1;
 const INVALID_ARGUMENT: i32 = 3;
 const NOT_FOUND: i32 = 5;
 const PERMISSION_DENIED: i32 = 7;
+const RESOURCE_EXHAUSTED: i32 = 8;
 const FAILED_PRECONDITION: i32 = 9;
 const OUT_OF_RANGE: i32 = 11;
 const UNAUTHENTICATED: i32 = 16;
@@ -87,7 +88,7 @@ impl Servers {
         F: Fn(Client) -> W,
         W: Future<Output = std::result::Result<T, ClientError>>,
     {
-        let (mut failures, mut refusals) = (Vec::new(), 0);
+        let (mut failures, mut refusals, mut is_full) = (Vec::new(), 0, false);
         // Once more than there are servers: a connection that was good before may have ended.
         for _ in 0..=self.endpoints.len() {
             let (number, client) = self.client().await;
@@ -104,6 +105,7 @@ impl Servers {
                 Err(failure) => {
                     debug!(server = self.endpoints[number], %failure, "a server of etcd fails");
                     refusals += usize::from(matches!(&failure, Failure::Client(error) if is_tls_refusal(error)));
+                    is_full |= matches!(&failure, Failure::Client(error) if is_out_of_space(error));
                     failures.push((number, failure.to_string()));
                     self.turn_away_from(number).await;
                 }
@@ -114,6 +116,12 @@ impl Servers {
         failures.sort_unstable();
         failures.dedup_by_key(|(number, _)| *number);
         let each: Vec<String> = failures.iter().map(|(number, why)| format!("{} ({why})", self.endpoints[*number])).collect();
+        if is_full {
+            let message = format!("etcd has used up its space, and takes nothing more, to {what}: {}", each.join(", "));
+            return Err(Error::new(Code::ClusterStateUnavailable, message).with_hint(
+                "make space in it: `etcdctl compact REVISION`, `etcdctl defrag` and then `etcdctl alarm disarm`; or start its servers with a larger --quota-backend-bytes",
+            ));
+        }
         let error = Error::new(code, format!("etcd cannot be reached to {what}: {}", each.join(", ")));
         Err(match is_encrypted {
             true => error.with_hint(
@@ -199,6 +207,11 @@ pub(super) fn is_lease_lost(error: &ClientError) -> bool {
 /// Whether what was asked for lies in a revision that the server has forgotten.
 pub(super) fn is_compacted(error: &ClientError) -> bool {
     code(error) == Some(OUT_OF_RANGE)
+}
+
+/// Whether the servers have as much as they may keep (the alarm NOSPACE): they answer what reads, and take nothing. By the same code they say that too much is asked of them.
+fn is_out_of_space(error: &ClientError) -> bool {
+    matches!(error, ClientError::GRpcStatus(status) if code(error) == Some(RESOURCE_EXHAUSTED) && status.message().contains("space exceeded"))
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = std::result::Result<T, ClientError>>) -> std::result::Result<T, Failure> {

@@ -141,6 +141,6 @@ where
 
 #[tokio::test]
 async fn in_memory() {
-    let state: Arc<dyn ClusterState> = EmbeddedState::start(LEASE);
+    let state: Arc<dyn ClusterState> = EmbeddedState::start(LEASE).unwrap();
     behaves(|| std::future::ready(Arc::clone(&state))).await;
 }

@@ -129,6 +129,12 @@ impl Entry {
         self.parameters().remove(METADATA_LOCATION)
     }
 
+    /// Whether its metadata lies there, or did before the last change of it.
+    pub(super) fn has_been_at(&self, location: &str) -> bool {
+        let parameters = self.parameters();
+        [METADATA_LOCATION, PREVIOUS_METADATA_LOCATION].into_iter().any(|name| parameters.get(name).is_some_and(|known| known == location))
+    }
+
     /// Gives it other parameters.
     pub(super) fn set_parameters(&mut self, parameters: &BTreeMap<String, String>) {
         self.0.set(field::PARAMETERS, Value::map(parameters));
@@ -174,6 +180,15 @@ mod tests {
             Kind::View.filter(),
             "hive_filter_field_params__table_type = \"ICEBERG-VIEW\" or hive_filter_field_params__table_type = \"iceberg-view\""
         );
+    }
+
+    #[test]
+    fn an_entry_is_known_again_after_a_change() {
+        let mut entry = Entry::make(&TableName::new("a", "b"), Kind::Table, "me", 7);
+        assert!(!entry.has_been_at("f:/1"));
+        let locations = [(METADATA_LOCATION, "f:/2"), (PREVIOUS_METADATA_LOCATION, "f:/1")];
+        entry.set_parameters(&locations.into_iter().map(|(name, location)| (name.to_owned(), location.to_owned())).collect());
+        assert!(entry.has_been_at("f:/1") && entry.has_been_at("f:/2") && !entry.has_been_at("f:/3"));
     }
 
     #[test]

@@ -99,7 +99,7 @@ async fn alter(metastore: &Metastore, swap: Swap, lock: Option<&Lock>) -> Result
     };
     // A call of which nobody knows, and one that was carried out all the same, look like failures.
     let is_changed = is_changed(&fault);
-    Err(match (change.is_done(metastore, &name).await, fault) {
+    Err(match (change.is_done(metastore, &name, &old).await, fault) {
         (Some(true), _) => return Ok(()),
         (_, Fault::Refused(error)) => CommitError::Failed(error),
         (Some(false), Fault::Said { error, .. }) if is_changed => CommitError::Conflict(update::conflict(&name).with_source(error)),
@@ -129,19 +129,22 @@ impl Change {
         }
     }
 
-    /// Whether it has happened, as far as can be seen. `None` if nothing can be seen.
-    async fn is_done(&self, metastore: &Metastore, name: &TableName) -> Option<bool> {
+    /// Whether it has happened to the entry whose metadata was at `old`, as far as can be seen. `None` if nothing can be seen.
+    async fn is_done(&self, metastore: &Metastore, name: &TableName, old: &str) -> Option<bool> {
         match self {
             Self::Described { location, .. } => {
                 let entry = metastore.entry(name).await.ok()?;
                 Some(entry.and_then(|entry| entry.metadata_location()).as_ref() == Some(location))
             }
-            Self::Renamed(to) => {
-                let (from, to) = (metastore.entry(name).await.ok()?, metastore.entry(to).await.ok()?);
-                Some(from.is_none() && to.is_some())
-            }
+            Self::Renamed(to) => is_renamed(metastore, name, to, old).await,
         }
     }
+}
+
+/// Whether the entry whose metadata was at `old` has the other name now, and no longer the first one. `None` if nothing can be seen.
+pub(super) async fn is_renamed(metastore: &Metastore, from: &TableName, to: &TableName, old: &str) -> Option<bool> {
+    let (from, to) = (metastore.entry(from).await.ok()?, metastore.entry(to).await.ok()?);
+    Some(from.is_none() && to.is_some_and(|to| to.has_been_at(old)))
 }
 
 /// A conflict in words that fit where nobody tries again.

@@ -53,7 +53,7 @@ impl HiveCatalog {
     /// Errors: `TABLE_ALREADY_EXISTS`, `SCHEMA_NOT_FOUND`, `NOT_SUPPORTED` for a name that the metastore does not take, `COMMIT_STATE_UNKNOWN`.
     pub(super) async fn insert(&self, name: &TableName, what: &str, entry: Entry, location: &str) -> Result<()> {
         let Err(fault) = self.metastore.create(&format!("create {what} '{name}'"), entry).await else { return Ok(()) };
-        let found = self.metastore.entry(name).await;
+        let found = self.look(name, &fault).await;
         match (found, fault) {
             // It was carried out all the same.
             (Ok(Some(found)), _) if found.metadata_location().as_deref() == Some(location) => Ok(()),
@@ -71,6 +71,21 @@ impl HiveCatalog {
             }
             (_, fault) => Err(fault.into_error()),
         }
+    }
+
+    /// The entry of a name after a call that was to make it has failed. One whose answer is lost may be carried out a little later.
+    async fn look(&self, name: &TableName, fault: &Fault) -> Result<Option<Entry>> {
+        let mut found = self.metastore.entry(name).await;
+        if matches!(fault, Fault::Lost(_)) {
+            for wait in LOOKS_AFTER {
+                if matches!(found, Ok(Some(_))) {
+                    break;
+                }
+                tokio::time::sleep(wait).await;
+                found = self.metastore.entry(name).await;
+            }
+        }
+        found
     }
 
     /// Changes a table, if its metadata lies where that of `base` does.
@@ -120,12 +135,26 @@ impl HiveCatalog {
         }
         self.require_free(to).await?;
         let (change, locks) = (Change::Renamed(to.clone()), self.metastore.options().lock_enabled);
-        let Err(error) = swap::swap(&self.metastore, Swap { name: from.clone(), kind, old, change, locks }).await else { return Ok(()) };
+        let Err(error) = swap::swap(&self.metastore, Swap { name: from.clone(), kind, old: old.clone(), change, locks }).await else { return Ok(()) };
+        if matches!(error, CommitError::Unknown(_)) {
+            return if self.is_renamed(from, to, &old).await { Ok(()) } else { Err(swap::into_error(error)) };
+        }
         match self.metastore.entry(to).await {
             // Somebody was faster.
             Ok(Some(_)) => Err(table_exists(to)),
             _ => Err(swap::into_error(error)),
         }
+    }
+
+    /// Looks, after a lost answer, whether an entry has its other name.
+    async fn is_renamed(&self, from: &TableName, to: &TableName, old: &str) -> bool {
+        for wait in LOOKS_AFTER {
+            tokio::time::sleep(wait).await;
+            if swap::is_renamed(&self.metastore, from, to, old).await == Some(true) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Takes an entry out; `missing` is the error if there is none.

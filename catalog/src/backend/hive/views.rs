@@ -12,6 +12,7 @@ use super::{HiveCatalog, check_name};
 use crate::backend::names::view_not_found;
 use crate::backend::{Catalog, ViewFile, metadata_file, purge, view_file};
 use crate::commit::CommitError;
+use crate::commit::attempts::LOOKS_AFTER;
 use crate::spec::{Schema, ViewMetadata};
 use crate::storage::Location;
 use crate::table::{TableName, View};
@@ -83,11 +84,25 @@ impl HiveCatalog {
         let described = descriptor::of_view(&metadata, &location, Some(&base.location), base.metadata.properties(), options);
         let change = Change::Described { location: location.clone(), described, text: Some(text) };
         let swap = Swap { name: name.clone(), kind: Kind::View, old: base.location.clone(), change, locks: options.lock_enabled };
-        let swapped = swap::swap(&self.metastore, swap).await;
+        let mut swapped = swap::swap(&self.metastore, swap).await;
+        if matches!(swapped, Err(CommitError::Unknown(_))) && self.points_to(name, &location).await {
+            swapped = Ok(());
+        }
         if matches!(swapped, Err(CommitError::Conflict(_) | CommitError::Failed(_))) {
             self.discard(name, &location).await;
         }
         swapped.map(|()| ViewFile { metadata, location })
+    }
+
+    /// Looks, after a lost answer, whether the metadata of an entry lies there now.
+    async fn points_to(&self, name: &TableName, location: &str) -> bool {
+        for wait in LOOKS_AFTER {
+            tokio::time::sleep(wait).await;
+            if matches!(self.metastore.entry(name).await, Ok(Some(entry)) if entry.metadata_location().as_deref() == Some(location)) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The text that the metastore shows for a view.

@@ -212,6 +212,7 @@ impl OAuth2 {
             body: Some(Serializer::new(String::new()).extend_pairs(form).finish().into()),
             operation: String::from("get a token"),
             repeatable: true,
+            secret: true,
         };
         let answer = http.send(&request).await.map_err(Fault::into_error)?;
         if answer.status.is_success() {

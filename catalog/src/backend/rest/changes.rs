@@ -42,7 +42,7 @@ pub(super) fn requirements(given: Vec<TableRequirement>, base: &TableMetadata, u
 /// The updates that led to metadata.
 pub(super) fn updates(built: TableMetadataBuildResult) -> Result<Vec<Value>> {
     let TableMetadataBuildResult { metadata, changes, .. } = built;
-    changes.into_iter().map(|update| json(&whole(update, &metadata))).collect()
+    changes.into_iter().map(|update| json(&whole(update, &metadata), &metadata)).collect()
 }
 
 /// Partition fields that are new have no ids in the update, where Java would give out some that are taken.
@@ -85,11 +85,16 @@ pub(super) fn creation(metadata: &TableMetadata) -> Result<Vec<Value>> {
     updates.extend(snapshots.into_iter().map(|snapshot| TableUpdate::AddSnapshot { snapshot: snapshot.as_ref().clone() }));
     updates.extend(refs(metadata)?.into_iter().map(|(ref_name, reference)| TableUpdate::SetSnapshotRef { ref_name, reference }));
     updates.extend(metadata.statistics_iter().map(|statistics| TableUpdate::SetStatistics { statistics: statistics.clone() }));
-    updates.iter().map(json).collect()
+    updates.iter().map(|update| json(update, metadata)).collect()
 }
 
-fn json(update: &TableUpdate) -> Result<Value> {
-    let json = serde_json::to_value(update).map_err(|error| Error::internal("an update of a table cannot be written").with_source(error))?;
+/// An update that leads to metadata, as the protocol has it.
+fn json(update: &TableUpdate, metadata: &TableMetadata) -> Result<Value> {
+    let mut json = serde_json::to_value(update).map_err(|error| Error::internal("an update of a table cannot be written").with_source(error))?;
+    if matches!(update, TableUpdate::AddSchema { .. }) {
+        // Deprecated, and wanted by Nessie (0.99) and by older servers. Java's clients send it too.
+        json["last-column-id"] = metadata.last_column_id().into();
+    }
     Ok(without_nulls(json))
 }
 
@@ -140,6 +145,7 @@ mod tests {
             "set-properties",
         ];
         assert_eq!(actions, expected);
+        assert_eq!(updates[3]["last-column-id"], 2);
         assert_eq!(updates[5]["spec"]["fields"][0]["field-id"], 1000);
         assert_eq!((&updates[4]["schema-id"], &updates[9]["updates"]["k"]), (&Value::from(-1), &Value::from("v")));
     }

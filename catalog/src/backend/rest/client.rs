@@ -115,7 +115,7 @@ impl Client {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let body = body.transpose().map_err(Fault::Refused)?.map(Bytes::from);
-        let mut request = Request { method, url, headers, body, operation, repeatable };
+        let mut request = Request { method, url, headers, body, operation, repeatable, secret: false };
         let said = self.auth.authorization(&self.http, None).await.map_err(Fault::Refused)?;
         if let Some(said) = &said {
             request.headers.insert(AUTHORIZATION, said.clone());

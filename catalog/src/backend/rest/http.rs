@@ -16,6 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+use super::redirection::{is_same_server, next, without_secrets};
+
 /// How often a request is sent on.
 const REDIRECTIONS_MAX: usize = 5;
 /// How long is waited for a connection, by the property `rest.client.connection-timeout-ms`.
@@ -66,6 +68,8 @@ pub(crate) struct Request {
     pub(crate) operation: String,
     /// Whether it may be sent again when nobody knows whether it was carried out.
     pub(crate) repeatable: bool,
+    /// Whether there are secrets in what is sent: no other server gets it.
+    pub(crate) secret: bool,
 }
 
 /// An answer of the server, whatever it says.
@@ -127,11 +131,8 @@ impl Http {
         let mut builder = Client::builder()
             .connect_timeout(millis("rest.client.connection-timeout-ms", CONNECT_TIMEOUT_MS)?)
             .timeout(millis("rest.client.socket-timeout-ms", REQUEST_TIMEOUT_MS)?)
-            // A change that was sent elsewhere by another status would only be a question there, whose answer looks like that of a change that was made.
-            .redirect(Policy::custom(|to| match to.status().as_u16() {
-                307 | 308 if to.previous().len() <= REDIRECTIONS_MAX => to.follow(),
-                _ => to.stop(),
-            }))
+            // Requests are sent on here: the library does not know which headers are secret.
+            .redirect(Policy::none())
             .user_agent(concat!("nunatak/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = properties.get("rest.ca-certificate") {
             for certificate in certificates(path)? {
@@ -198,7 +199,26 @@ impl Http {
 
     async fn send_once(&self, request: &Request) -> Result<Answer, Fault> {
         let Ok(_permit) = self.permits.acquire().await else { return Err(Fault::Refused(Error::internal("nobody may send requests any more"))) };
-        let mut sent = self.client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
+        let (mut url, mut headers) = (request.url.clone(), request.headers.clone());
+        // The answer that sent it to another server, which learns no secrets.
+        let mut sent_away = None;
+        for _ in 0..REDIRECTIONS_MAX {
+            let answer = self.exchange(request, &url, &headers).await?;
+            let Some(next) = next(&url, answer.status.as_u16(), &answer.headers) else { return Ok(answer.or_from(sent_away)) };
+            if !is_same_server(&url, &next) {
+                if request.secret {
+                    return Ok(answer);
+                }
+                headers = without_secrets(&headers);
+                sent_away.get_or_insert(answer);
+            }
+            url = next;
+        }
+        Ok(self.exchange(request, &url, &headers).await?.or_from(sent_away))
+    }
+
+    async fn exchange(&self, request: &Request, url: &Url, headers: &HeaderMap) -> Result<Answer, Fault> {
+        let mut sent = self.client.request(request.method.clone(), url.clone()).headers(headers.clone());
         if let Some(body) = &request.body {
             sent = sent.body(body.clone());
         }
@@ -305,6 +325,14 @@ impl Http {
 }
 
 impl Answer {
+    /// This answer, or the one that has sent the request to the server that gave this: that one does not know us, which is not the fault of our credentials.
+    fn or_from(self, sent_away: Option<Self>) -> Self {
+        match (self.status.as_u16(), sent_away) {
+            (401 | 403 | TOKEN_EXPIRED, Some(sent_away)) => sent_away,
+            _ => self,
+        }
+    }
+
     /// Whether the token of the request is not, or no longer, a good one.
     pub(crate) fn wants_token(&self) -> bool {
         matches!(self.status.as_u16(), 401 | TOKEN_EXPIRED)
@@ -424,6 +452,7 @@ mod tests {
             body: None,
             operation: String::from("load table 'a.b'"),
             repeatable: true,
+            secret: false,
         };
         http.failure(&request, answer)
     }
@@ -485,6 +514,7 @@ mod tests {
             body: None,
             operation: String::from("list schemas"),
             repeatable: true,
+            secret: false,
         };
         let begun = Instant::now();
         let fault = http.send(&request).await.err().unwrap();

@@ -11,6 +11,7 @@ pub(crate) mod messages;
 mod namespaces;
 mod paths;
 mod places;
+mod redirection;
 mod tables;
 mod views;
 

@@ -1,6 +1,6 @@
 //! The namespaces of a server: SQL has their levels joined by dots.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use nunatak_core::Result;
@@ -13,8 +13,8 @@ use crate::backend::Namespace;
 use crate::messages::NamespaceList;
 
 impl Connection {
-    /// The namespaces directly in another one (as levels), or at the top; none where the server knows no levels.
-    async fn children(&self, parent: Option<&str>) -> Result<Vec<String>> {
+    /// The namespaces directly in another one (as levels), or at the top, each with whether there may be others in it; none where the server knows no levels.
+    async fn children(&self, parent: Option<&str>) -> Result<Vec<(String, bool)>> {
         let mut url = self.paths.of("namespaces")?;
         if let Some(parent) = parent {
             let query = format!("parent={}", self.paths.namespace(parent)?);
@@ -30,10 +30,11 @@ impl Connection {
             if !reply.answer.status.is_success() {
                 return Err(reply.failure().into_error());
             }
-            let NamespaceList { namespaces, next_page_token } = reply.parsed()?;
+            let NamespaceList { namespaces, next_page_token, parents } = reply.parsed()?;
+            let may_have_some = |levels: &Vec<String>| parents.as_ref().is_none_or(|parents| parents.contains(levels));
             // SQL has no way to name a level with a dot in it.
             let named = namespaces.into_iter().filter(|levels| levels.iter().all(|level| !level.is_empty() && !level.contains('.')));
-            found.extend(named.map(|levels| levels.join(".")));
+            found.extend(named.map(|levels| (levels.join("."), may_have_some(&levels))));
             match next_page_token.filter(|next| !next.is_empty() && *next != token) {
                 Some(next) => token = next,
                 None => return Ok(found),
@@ -57,17 +58,19 @@ impl Connection {
 
     /// The names of all namespaces.
     pub(super) async fn namespace_names(&self) -> Result<Vec<String>> {
-        let mut names = self.children(None).await?;
-        let mut seen: HashSet<String> = names.iter().cloned().collect();
-        let mut parents = names.clone();
-        while !parents.is_empty() {
+        let mut names = BTreeSet::new();
+        let mut found = vec![self.children(None).await?];
+        while !found.is_empty() {
+            let mut parents = Vec::new();
+            for (name, may_have_some) in found.into_iter().flatten() {
+                // Some servers give all of them whatever the parent.
+                if names.insert(name.clone()) && may_have_some {
+                    parents.push(name);
+                }
+            }
             let asked: Vec<_> = parents.iter().map(|parent| self.children(Some(parent.as_str()))).collect();
-            let found: Vec<Vec<String>> = stream::iter(asked).buffer_unordered(CALLS_MAX).try_collect().await?;
-            // Some servers give all of them whatever the parent.
-            parents = found.into_iter().flatten().filter(|name| seen.insert(name.clone())).collect();
-            names.extend(parents.iter().cloned());
+            found = stream::iter(asked).buffer_unordered(CALLS_MAX).try_collect().await?;
         }
-        names.sort();
-        Ok(names)
+        Ok(names.into_iter().collect())
     }
 }

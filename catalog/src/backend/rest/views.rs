@@ -254,7 +254,8 @@ fn differences(before: &ViewMetadata, after: &ViewMetadata) -> Result<Vec<Value>
     let mut version = json(current.as_ref())?;
     if before.schema_by_id(current.schema_id()).is_none() {
         let schema = after.current_schema().as_ref().clone();
-        updates.push(json(&ViewUpdate::AddSchema { schema, last_column_id: None })?);
+        let last_column_id = Some(schema.highest_field_id());
+        updates.push(json(&ViewUpdate::AddSchema { schema, last_column_id })?);
         version["schema-id"] = LAST_ADDED.into();
     }
     updates.push(json!({ "action": "add-view-version", "view-version": version }));
@@ -298,6 +299,7 @@ mod tests {
         let updates = differences(&before, &after).unwrap();
         let actions: Vec<_> = updates.iter().map(|update| update["action"].as_str().unwrap()).collect();
         assert_eq!(actions, ["set-properties", "remove-properties", "add-schema", "add-view-version", "set-current-view-version"]);
+        assert_eq!(updates[2]["last-column-id"], 1);
         assert_eq!((&updates[3]["view-version"]["schema-id"], &updates[4]["view-version-id"]), (&json!(-1), &json!(-1)));
         let same_columns = differences(&before, &metadata(2, 0, "a", json!({ "k": "v", "gone": "x" }))).unwrap();
         assert_eq!((same_columns.len(), &same_columns[0]["view-version"]["schema-id"]), (2, &json!(0)));

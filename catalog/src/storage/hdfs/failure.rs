@@ -95,16 +95,18 @@ impl Failure {
             HdfsError::GSSAPIError(..) | HdfsError::SASLError(_) | HdfsError::NoSASLMechanism => Kind::NotAuthenticated,
             HdfsError::RPCError(class, message) | HdfsError::FatalRPCError(class, message) => of_exception(class, message),
             HdfsError::OperationFailed(what) if what.to_lowercase().contains("gssapi") => Kind::NotAuthenticated,
-            // The last one is told when a file cannot be completed, because its DataNodes have not reported.
-            HdfsError::DataTransferError(_) | HdfsError::ChecksumError | HdfsError::BlocksNotFound(_) | HdfsError::OperationFailed(_) => {
-                Kind::DataNodes
-            }
+            // `OperationFailed` is told when a file cannot be completed, because its DataNodes have not reported.
+            // Erasure coding fails where too few of a file's DataNodes are there.
+            HdfsError::DataTransferError(_)
+            | HdfsError::ChecksumError
+            | HdfsError::BlocksNotFound(_)
+            | HdfsError::ErasureCodingError(_)
+            | HdfsError::OperationFailed(_) => Kind::DataNodes,
             HdfsError::UnsupportedFeature(_) | HdfsError::UnsupportedErasureCodingPolicy(_) => Kind::NotSupported,
             HdfsError::InvalidArgument(_) | HdfsError::UrlParseError(_) | HdfsError::XmlParseError(_) => Kind::Configuration,
             HdfsError::InvalidPath(_)
             | HdfsError::IsADirectoryError(_)
             | HdfsError::TrashNotEnabled
-            | HdfsError::ErasureCodingError(_)
             | HdfsError::InternalError(_)
             | HdfsError::InvalidRPCResponse(_) => Kind::Other,
         }
@@ -147,7 +149,7 @@ impl Failure {
                     .with_retry(Retry::Task)
             }
             Kind::Unreachable => Error::new(Code::StorageUnavailable, format!("storage of '{location}' cannot be reached: {self}"))
-                .with_hint("see that its NameNode is up and active; one that wants Kerberos hangs up if hadoop.security.authentication is not set")
+                .with_hint("see that its NameNode is up and active (one that wants Kerberos hangs up if hadoop.security.authentication is not set), and that its DataNodes are up")
                 .with_retry(Retry::Task),
             Kind::DataNodes => Error::new(Code::StorageUnavailable, format!("no DataNode serves '{location}': {self}"))
                 .with_hint("see that its DataNodes are up, and can be reached from here")
@@ -233,8 +235,13 @@ mod tests {
     #[test]
     fn what_passes_is_tried_again() {
         let server = Arc::from("nn:1");
-        assert!(Failure::own(&server, io::ErrorKind::ConnectionRefused, "connection refused").is_transient());
+        let refused = Failure::own(&server, io::ErrorKind::ConnectionRefused, "connection refused");
+        // Nothing tells which of its servers it was: a DataNode that is gone refuses connections, too.
+        assert!(refused.is_transient() && refused.describe("hdfs://nn:1/a").unwrap().user_message().contains("its DataNodes are up"));
         assert!(failure(SAFE_MODE, "").is_transient());
+        let shards = Failure::new(&server, HdfsError::ErasureCodingError("Not enough valid shards".to_owned()));
+        assert!(shards.is_transient());
+        assert_eq!(shards.describe("hdfs://nn:1/a").unwrap().code(), Code::StorageUnavailable);
         let safe = failure(SAFE_MODE, "").describe("hdfs://nn:1/a").unwrap();
         assert!(safe.code() == Code::StorageUnavailable && safe.message().contains("takes no changes now"), "{safe}");
         assert!(!failure(ACCESS_CONTROL, "").is_transient());

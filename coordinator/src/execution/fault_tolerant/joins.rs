@@ -105,25 +105,39 @@ fn divided(input: &Arc<dyn ExecutionPlan>, required: &Distribution) -> Result<Op
     Ok(Some(Arc::new(divided)))
 }
 
-/// Gives nested loop joins that emit rows of their left side a single task.
+/// Gives a single task to nested loop joins that emit rows of their left side, and to hash joins that tell NULLs apart (`NOT IN`).
 ///
 /// Each task has the whole left side and a part of the right one. Which rows of the left have found a partner is known only to all tasks together, so that
-/// each of them would emit the others. (For hash joins see [`DivideJoins`].)
+/// each of them would emit the others. (For other hash joins see [`DivideJoins`].)
 ///
 /// Ballista takes partitions together and apart once more where it cuts stages, as operators require it. A join requires nothing of its right side; a limit does, even one
-/// that lets all rows through.
+/// that lets all rows through. What Ballista itself puts above the right side of a join that tells NULLs apart is taken away so.
 fn gather_probe_sides(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
-        let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else { return Ok(Transformed::no(plan)) };
-        if !emits_left(*join.join_type()) {
-            return Ok(Transformed::no(plan));
+        let mut sides = None;
+        if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>()
+            && emits_left(*join.join_type())
+        {
+            sides = Some((Arc::clone(join.left()), gathered(join.right())));
         }
-        let right = Arc::clone(join.right());
-        let gathered = if right.output_partitioning().partition_count() == 1 { right } else { Arc::new(CoalescePartitionsExec::new(right)) };
-        let children = vec![Arc::clone(join.left()), Arc::new(GlobalLimitExec::new(gathered, 0, None))];
-        plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)).map(Transformed::yes)
+        if let Some(join) = plan.downcast_ref::<HashJoinExec>()
+            && join.null_aware
+        {
+            // Ballista would put the outer one there itself.
+            let right: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(gathered(join.right())));
+            sides = Some((Arc::clone(join.left()), right));
+        }
+        let Some((left, right)) = sides else { return Ok(Transformed::no(plan)) };
+        plan.replace_children(vec![left, right], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)).map(Transformed::yes)
     })
     .data()
+}
+
+/// The same rows in one partition, whatever Ballista makes of the plan.
+fn gathered(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let plan = Arc::clone(plan);
+    let gathered = if plan.output_partitioning().partition_count() == 1 { plan } else { Arc::new(CoalescePartitionsExec::new(plan)) };
+    Arc::new(GlobalLimitExec::new(gathered, 0, None))
 }
 
 /// The rules by which plans of this mode are optimised: those given, and [`DivideJoins`] behind the one that chooses joins.
@@ -151,7 +165,7 @@ impl PhysicalOptimizerRule for DivideJoins {
         let ballista = config.extensions.get::<BallistaConfig>().cloned().unwrap_or_default();
         let bytes_max = ballista.broadcast_join_threshold_bytes();
         plan.transform_up(|plan| match plan.downcast_ref::<HashJoinExec>() {
-            // Those that tell NULLs apart are given a single task by Ballista.
+            // Those that tell NULLs apart are given a single task: see [`gather_probe_sides`].
             Some(join) if *join.partition_mode() == PartitionMode::CollectLeft && !join.null_aware && !stays_collected(join, bytes_max) => {
                 let divided = join.builder().with_partition_mode(PartitionMode::Partitioned).build()?;
                 Ok(Transformed::yes(Arc::new(divided)))

@@ -90,7 +90,7 @@ impl FaultTolerant {
     pub(super) async fn start(engine: &EngineContext, state: Arc<dyn ClusterState>, own: &CoordinatorMember, listener: TcpListener) -> Result<Self> {
         let address = listener.local_addr().map_err(|error| Error::internal(error.to_string()))?;
         let scheduler = Scheduler::start(engine, Arc::clone(&state), own).await?;
-        service::serve(listener, Arc::clone(&scheduler), state);
+        service::serve(listener, Arc::clone(&scheduler), state)?;
         Ok(Self { scheduler, address })
     }
 

@@ -15,8 +15,10 @@ use ballista_core::serde::protobuf::{
     executor_status,
 };
 use futures::stream::BoxStream;
-use nunatak_state::{ClusterState, ExecutorMember, Member};
+use nunatak_core::Error;
+use nunatak_state::{ClusterState, ExecutorMember, Member, threads};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -24,22 +26,33 @@ use tracing::error;
 
 use super::scheduler::{MESSAGE_BYTES_MAX, Scheduler};
 
-/// Answers on `listener` until the process ends.
-pub(super) fn serve(listener: TcpListener, scheduler: Arc<Scheduler>, state: Arc<dyn ClusterState>) {
-    let service = SchedulerGrpcServer::new(Service { scheduler, state })
+/// Answers on `listener` until the process ends: on the threads of the membership, so that no query makes a heartbeat wait. Must be called within the Tokio runtime
+/// of the scheduler.
+pub(super) fn serve(listener: TcpListener, scheduler: Arc<Scheduler>, state: Arc<dyn ClusterState>) -> Result<(), Error> {
+    let threads = threads()?;
+    let service = SchedulerGrpcServer::new(Service { scheduler, state, work: Handle::current() })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let listener = {
+        // The runtime in which a listener is made tells it of connections.
+        let _within = threads.enter();
+        let moved = listener.into_std().and_then(TcpListener::from_std);
+        moved.map_err(|error| Error::internal(format!("the cluster server cannot listen: {error}")))?
+    };
     let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
-    tokio::spawn(async move {
+    threads.spawn(async move {
         if let Err(error) = Server::builder().add_service(service).serve_with_incoming(connections).await {
             error!(%error, "the cluster server has failed");
         }
     });
+    Ok(())
 }
 
 struct Service {
     scheduler: Arc<Scheduler>,
     state: Arc<dyn ClusterState>,
+    /// Where the scheduler does its work.
+    work: Handle,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -73,7 +86,7 @@ fn member(beat: HeartBeatParams) -> Result<ExecutorMember, Status> {
     })
 }
 
-fn failed(error: &nunatak_core::Error) -> Status {
+fn failed(error: &Error) -> Status {
     Status::unavailable(error.to_string())
 }
 
@@ -93,7 +106,9 @@ impl SchedulerGrpc for Service {
     }
 
     async fn update_task_status(&self, request: Request<UpdateTaskStatusParams>) -> Answer<UpdateTaskStatusResult> {
-        SchedulerGrpc::update_task_status(self.scheduler.server(), request).await
+        let scheduler = Arc::clone(&self.scheduler);
+        let updated = self.work.spawn(async move { SchedulerGrpc::update_task_status(scheduler.server(), request).await });
+        updated.await.unwrap_or_else(|_| Err(Status::unavailable("the coordinator is about to end")))
     }
 
     async fn poll_work(&self, _: Request<PollWorkParams>) -> Answer<PollWorkResult> {

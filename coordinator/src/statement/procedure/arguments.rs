@@ -10,14 +10,22 @@ use nunatak_engine::sql::option_text;
 /// Arguments that are taken one after the other, in the order of their places.
 pub(super) struct Arguments {
     procedure: String,
+    /// The code for those that are missing or unknown.
+    code: Code,
     given: Vec<(Option<String>, OptionValue)>,
     /// The names that were asked for.
     known: Vec<&'static str>,
 }
 
 impl Arguments {
+    /// Those of `ALTER TABLE ... EXECUTE`.
     pub(super) fn new(procedure: &str, given: Vec<(Option<String>, OptionValue)>) -> Self {
-        Self { procedure: procedure.to_owned(), given, known: Vec::new() }
+        Self { procedure: procedure.to_owned(), code: Code::InvalidProcedureArgument, given, known: Vec::new() }
+    }
+
+    /// Those of `CALL`: as in Trino it has another code for those that are missing or unknown.
+    pub(super) fn of_call(procedure: &str, given: Vec<(Option<String>, OptionValue)>) -> Self {
+        Self { code: Code::InvalidArguments, ..Self::new(procedure, given) }
     }
 
     fn take(&mut self, name: &'static str) -> Option<OptionValue> {
@@ -76,15 +84,16 @@ impl Arguments {
 
     /// The error for an argument that is needed.
     pub(super) fn missing(&self, name: &str) -> Error {
-        self.error(format!("{} needs the argument '{name}'", self.procedure)).with_hint(format!("write {}({name} => ...)", self.procedure))
+        let missing = Error::new(self.code, format!("{} needs the argument '{name}'", self.procedure));
+        missing.with_hint(format!("write {}({name} => ...)", self.procedure))
     }
 
-    /// Nothing else is given. Errors: `INVALID_PROCEDURE_ARGUMENT`.
+    /// Nothing else is given. Errors: `INVALID_PROCEDURE_ARGUMENT`, of `CALL` `INVALID_ARGUMENTS`.
     pub(super) fn end(&self) -> Result<()> {
         let Some((name, value)) = self.given.first() else { return Ok(()) };
         let what = name.clone().unwrap_or_else(|| option_text(value));
         let takes = if self.known.is_empty() { "it takes none".to_owned() } else { format!("it takes {}", self.known.join(", ")) };
-        Err(self.error(format!("{} does not take the argument '{what}'", self.procedure)).with_hint(takes))
+        Err(Error::new(self.code, format!("{} does not take the argument '{what}'", self.procedure)).with_hint(takes))
     }
 
     fn error(&self, what: String) -> Error {

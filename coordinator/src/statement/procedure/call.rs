@@ -35,7 +35,7 @@ fn is_kill(call: &Call) -> bool {
 
 /// Ends a query by its id, wherever it runs.
 async fn kill(context: &StatementContext, call: Call) -> Result<Outcome> {
-    let mut arguments = Arguments::new("kill_query", call.arguments);
+    let mut arguments = Arguments::of_call("kill_query", call.arguments);
     let (id, message) = (arguments.text("query_id"), arguments.text("message"));
     let id = id.ok_or_else(|| arguments.missing("query_id"))?;
     arguments.end()?;
@@ -48,7 +48,7 @@ pub(in crate::statement) async fn call(context: StatementContext, call: Call) ->
         return kill(&context, call).await;
     }
     let (catalog, procedure) = resolve(&context, &call.name)?;
-    let mut arguments = Arguments::new(&procedure, call.arguments);
+    let mut arguments = Arguments::of_call(&procedure, call.arguments);
     if procedure == FLUSH {
         arguments.end()?;
         context.engine.catalog(&catalog)?.clear();

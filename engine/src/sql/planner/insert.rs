@@ -17,7 +17,7 @@ use crate::functions::column_cast::{cast_at, cast_columns, cast_to_column};
 use crate::functions::text_cast::UUID;
 use crate::scan::IcebergTable;
 use crate::scan::types::{plain_type, table_schema};
-use crate::sql::changes::{Change, set_default};
+use crate::sql::changes::{Change, row_of_defaults, set_default};
 use crate::sql::column_case::ColumnNames;
 use crate::sql::names::{QualifiedName, parts};
 use crate::sql::{insert_values, nested_values, overwrite, row_values, values};
@@ -104,6 +104,9 @@ impl Planner {
         insert.partitioned.iter_mut().flatten().for_each(|value| names.respell_within(value));
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let (condition, values) = overwrite::take_partition(insert, &columns)?;
+        if is_of_defaults(insert) && !columns.is_empty() {
+            insert.source = Some(row_of_defaults(columns.len())?);
+        }
         let Some(source) = &mut insert.source else { return Ok((None, Vec::new())) };
         // Names that the table does not have get their error from planning.
         let place = |column| schema.index_of(parts(column).last()?).ok();
@@ -168,6 +171,11 @@ impl Planner {
         *source = self.kept(plan, values)?;
         Ok(())
     }
+}
+
+/// Whether the rows are `DEFAULT VALUES`, of which the parser leaves nothing.
+fn is_of_defaults(insert: &ast::Insert) -> bool {
+    insert.source.is_none() && insert.assignments.is_empty() && insert.columns.is_empty() && insert.partitioned.is_none() && !insert.overwrite
 }
 
 /// Casts a value of a column of UUIDs to its type: DataFusion refuses texts there.

@@ -35,8 +35,8 @@ use super::statement::{ColumnDefinition, Statement};
 use super::temporal_types::SessionTypes;
 use super::types::new_schema;
 use super::{
-    conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, select_items, spellings, system_catalog,
-    system_tables, table_samples, unnest, values,
+    array_calls, conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, row_memberships, select_items,
+    spellings, system_catalog, system_tables, table_samples, ties, unnest, values,
 };
 use crate::computing::{computing, in_steps};
 use crate::context::EngineContext;
@@ -75,6 +75,8 @@ pub struct PlannerSession {
     pub schema: Option<String>,
     /// How many partitions a query is split into; the process's default without it.
     pub partitions: Option<usize>,
+    /// Whether joins are put in the order that costs least, rather than that of the text.
+    pub join_reordering: bool,
     /// The branch on which tables with the property `write.wap.enabled` are read and changed.
     pub wap_branch: Branch,
     /// The name of its time zone, as [`crate::sql::Zone`] gives it.
@@ -97,6 +99,7 @@ impl Planner {
             config = config.with_target_partitions(partitions);
         }
         config.options_mut().execution.time_zone = Some(session.time_zone.clone());
+        config.options_mut().optimizer.join_reordering = session.join_reordering;
         let types = SessionTypes(session.time_zone.as_str().into());
         // A name without a schema is refused before DataFusion sees it, so the default may be empty.
         config = config.with_default_catalog_and_schema(&session.catalog, session.schema.as_deref().unwrap_or_default());
@@ -316,10 +319,12 @@ impl Planner {
 
     async fn planned(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
         conditions::flatten(&mut statement)?;
+        row_memberships::write_out(&mut statement)?;
         table_samples::take_out(&mut statement)?;
         let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
         queries::adapt(&mut statement, self.session_names())?;
         functions::check(&statement, &self.state)?;
+        functions::by_own_names(&mut statement, &self.state);
         values::replace_all(&mut statement, &mut |values| self.typed_values(values))?;
         self.look_up_all(&statement, &relations).await?;
         let outputs = OutputNames::of(&statement);
@@ -334,8 +339,10 @@ impl Planner {
         join_using::set_apart(&mut statement, |name| self.columns(name));
         unnest::set_apart(&mut statement);
         let places = Places::of(&statement);
+        array_calls::write_out(&mut statement);
         let statement = DataFusionStatement::Statement(Box::new(statement));
         let plan = self.state.statement_to_plan(statement).await.map_err(|error| places.add_to(from_datafusion(error)))?;
+        let plan = ties::written_out(plan).map_err(from_datafusion)?;
         // What is wrong with types is said when the plan is analysed.
         let plan = with_integers(plan.clone()).unwrap_or(plan);
         outputs.restore(plan)
@@ -347,9 +354,12 @@ impl Planner {
         Some(table.schema().fields().iter().map(|field| field.name().clone()).collect())
     }
 
-    /// What stands for `VALUES` whose types are not plain to see: a query for their rows, which are planned by themselves. `None` leaves them, and what is wrong with
-    /// them, to DataFusion.
+    /// What stands for `VALUES` whose types are not plain to see: a query for their rows, which are planned by themselves, or a union of them. `None` leaves them, and what is
+    /// wrong with them, to DataFusion.
     fn typed_values(&self, values: &ast::Values) -> Result<Option<ast::SetExpr>> {
+        if let Some(rows) = values::of_columns(values)? {
+            return Ok(Some(rows));
+        }
         if !values::are_mixed(values) || values.rows.iter().any(|row| row.content.len() != values.rows[0].content.len()) {
             return Ok(None);
         }
@@ -551,6 +561,7 @@ impl Planner {
     fn expression(&self, expression: &ast::Expr, schema: &DFSchema) -> Result<Expr> {
         let mut expr = expression.clone();
         queries::adapt(&mut expr, self.session_names())?;
+        array_calls::write_out(&mut expr);
         self.state.create_logical_expr_from_sql_expr(ast::ExprWithAlias { expr, alias: None }, schema).map_err(from_datafusion)
     }
 

@@ -184,7 +184,6 @@ async fn killed(trino: &Trino, id: &str, headers: &HeaderMap, body: Body) -> Res
         Ok(match trino.coordinator.kill_here(id, &user, &message) {
             Kill::Done => StatusCode::NO_CONTENT.into_response(),
             Kill::NotRunning => plain(StatusCode::CONFLICT, "Error 409 Conflict: it has ended"),
-            Kill::NotAllowed => plain(StatusCode::FORBIDDEN, "Error 403 Forbidden: it is another user's query"),
             Kill::Unknown => plain(StatusCode::GONE, "Error 410 Gone: HTTP 410 Gone"),
         })
     })
