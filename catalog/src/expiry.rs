@@ -37,7 +37,10 @@ pub struct Expired {
     /// The branches and tags.
     pub refs: BTreeSet<String>,
     /// The files that no snapshot needs any more, and no other table either, without adopted ones: manifest lists, manifests, statistics, data files and files of deletes.
+    /// Those that are deleted, if it has been done.
     pub files: Vec<String>,
+    /// Such files that the store has not deleted: orphans from then on.
+    pub left: Vec<String>,
 }
 
 /// Finds out what would expire now, without doing it.
@@ -89,9 +92,20 @@ pub async fn expire(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now_ms
     })
     .await?;
     let before = lock().clone();
-    let expired = expirable(catalog, &before, expiry, now_ms, cache).await?;
-    if let Err(error) = before.storage.delete_files(&expired.files).await {
-        tracing::warn!(%error, table = %table.name, "files of expired snapshots were left behind");
+    let mut expired = expirable(catalog, &before, expiry, now_ms, cache).await?;
+    let outcomes = before.storage.delete_each(&expired.files).await;
+    let mut refused = None;
+    for (file, outcome) in std::mem::take(&mut expired.files).into_iter().zip(outcomes) {
+        match outcome {
+            Ok(()) => expired.files.push(file),
+            Err(error) => {
+                refused.get_or_insert(error);
+                expired.left.push(file);
+            }
+        }
+    }
+    if let Some(error) = refused {
+        tracing::warn!(%error, files = expired.left.len(), table = %table.name, "files of expired snapshots were left behind");
     }
     Ok(expired)
 }

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::backend::Catalog;
 use crate::backend::metadata_file::metadata_folder;
-use crate::commit::CommitError;
 use crate::commit::attempts::{self, Attempt, Change};
+use crate::commit::{self, CommitError};
 use crate::error::{from_iceberg, guarded_async};
 use crate::spec::{Snapshot, StatisticsFile, TableMetadata, TableRequirement, TableUpdate};
 use crate::storage::Storage;
@@ -76,9 +76,7 @@ pub async fn write(catalog: &dyn Catalog, table: &Table, snapshot: &Snapshot, co
     match committed {
         Ok(_) => Ok(()),
         Err(CommitError::Unknown(error)) => {
-            Err(Error::new(Code::CommitStateUnknown, format!("it is not known whether the statistics of table '{}' were written", table.name))
-                .with_hint("run the statement again")
-                .with_source(error))
+            Err(commit::unknown(&format!("the statistics of table '{}' were written", table.name), error).with_hint("run the statement again"))
         }
         Err(CommitError::Conflict(error) | CommitError::Failed(error)) => {
             if let Err(error) = table.storage.delete_files(std::slice::from_ref(&path)).await {

@@ -87,6 +87,7 @@ codes! {
     AlreadyExists = "ALREADY_EXISTS", 12, User, "The named thing exists already.";
     NotSupported = "NOT_SUPPORTED", 13, User, "The statement or feature is not supported.";
     InvalidSessionProperty = "INVALID_SESSION_PROPERTY", 14, User, "A session property is unknown or its value is wrong.";
+    InvalidWindowFrame = "INVALID_WINDOW_FRAME", 15, User, "A window frame begins or ends where none can, or has a negative offset.";
     ConstraintViolation = "CONSTRAINT_VIOLATION", 16, User, "A row breaks a constraint of its table.";
     TransactionConflict = "TRANSACTION_CONFLICT", 17, User, "Another writer changed the table, and the two changes cannot both hold.";
     InvalidTableProperty = "INVALID_TABLE_PROPERTY", 18, User, "A table property is unknown or its value is wrong.";
@@ -128,6 +129,7 @@ codes! {
     MissingOrderBy = "MISSING_ORDER_BY", 65, User, "What is asked for needs an ORDER BY.";
     MissingOver = "MISSING_OVER", 66, User, "A window function needs an OVER clause.";
     NestedAggregation = "NESTED_AGGREGATION", 67, User, "An aggregate function cannot be called within another.";
+    TooManyGroupingSets = "TOO_MANY_GROUPING_SETS", 70, User, "GROUP BY has more grouping sets than there may be.";
     ExpressionNotAggregate = "EXPRESSION_NOT_AGGREGATE", 73, User, "A column must be in GROUP BY or within an aggregate function.";
     ExpressionNotScalar = "EXPRESSION_NOT_SCALAR", 74, User, "Aggregates and window functions are not allowed here.";
     ExpressionNotConstant = "EXPRESSION_NOT_CONSTANT", 75, User, "An expression must not depend on columns here.";

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -25,6 +25,7 @@ use crate::catalog_health::CatalogHealth;
 use crate::error::{from_datafusion, into_datafusion, suggest};
 use crate::file_cache::{FileCache, FileCacheOptions};
 use crate::functions;
+use crate::memory::MemoryOfQueries;
 use crate::rules::{self, DistinctValues, YieldInJoins, ZerosInLists};
 use crate::scan::ScanContext;
 use crate::sql::{AggregateCalls, JoinUsing, NestedOperators, SystemTables, TemporalTypes, TimeExpressions, Unnested};
@@ -193,7 +194,7 @@ pub(crate) fn register_functions(state: &mut SessionState) -> Result<()> {
 
 fn build_runtime(options: &Options, storages: &Arc<Storages>) -> Result<Arc<RuntimeEnv>> {
     let consumers = std::num::NonZeroUsize::new(MEMORY_CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
-    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), consumers);
+    let pool = TrackConsumersPool::new(MemoryOfQueries::new(options.memory_bytes_max), consumers);
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![options.spill_dir.clone()]));
     let builder = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk);
     builder.with_object_store_registry(Arc::new(StoreRegistry(Arc::clone(storages)))).build_arc().map_err(from_datafusion)

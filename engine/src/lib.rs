@@ -12,6 +12,7 @@ pub mod error;
 pub mod file_cache;
 pub mod files;
 pub mod functions;
+mod memory;
 pub mod rules;
 pub mod scan;
 pub mod sql;

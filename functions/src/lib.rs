@@ -32,6 +32,7 @@ use nunatak_core::{Code, Error};
 pub use aggregate::aggregates;
 pub use array::part::SUBSCRIPT;
 pub use call::Call;
+pub use nested::identity::has_twins;
 pub use scalar::Scalar;
 
 static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| scalar::functions(definitions()));

@@ -50,6 +50,18 @@ pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest statement that Trino's clients may send, in characters: Trino's own default.
 pub(crate) const STATEMENT_CHARACTERS_MAX: usize = 1_000_000;
 
+/// Texts of prepared statements from this size on are compressed in headers: Trino's own default.
+pub(crate) const PREPARED_COMPRESSED_BYTES_MIN: usize = 2 * 1024;
+
+/// How much shorter they have to become by that: Trino's own default.
+pub(crate) const PREPARED_COMPRESSED_GAIN_MIN: usize = 512;
+
+/// The longest text of a prepared statement that is compressed in a header: one of [`STATEMENT_CHARACTERS_MAX`].
+pub(crate) const PREPARED_BYTES_MAX: usize = 4 * STATEMENT_CHARACTERS_MAX;
+
+/// How long the texts of all prepared statements that come with a request are together.
+pub(crate) const PREPARED_BYTES_OF_ALL_MAX: usize = 8 * PREPARED_BYTES_MAX;
+
 /// What a page of rows in JSON aims at.
 pub(crate) const ROWS_PAGE_BYTES: usize = 1024 * 1024;
 

@@ -261,6 +261,10 @@ class Hdfs:
         """Makes one of the file system's owner."""
         self._web("PUT", path, "MKDIRS", permission=mode)
 
+    def set_mode(self, path, mode):
+        """Says who may do what with it, as `hdfs dfs -chmod` does."""
+        self._web("PUT", path, "SETPERMISSION", permission=mode)
+
     def give(self, path, user):
         """Makes it another user's."""
         self._web("PUT", path, "SETOWNER", owner=user)

@@ -416,7 +416,7 @@ def test_catalogs_side_by_side(cluster, schema):
         ("hdfs_dead", "STORAGE_UNAVAILABLE", "cannot be reached: HDFS at '127.0.0.1:9': Connection refused"),
         ("rest_denied", "CATALOG_ACCESS_DENIED", "catalog 'rest_denied' gets no token from '127.0.0.1': invalid_client"),
         ("rest_unknown", "CATALOG_ACCESS_DENIED", "of catalog 'rest_unknown' refused the credentials: Not authorized"),
-        ("rest_dead", "CATALOG_UNAVAILABLE", "cannot read the configuration: the server 'http://127.0.0.1:9' of catalog 'rest_dead' cannot be reached"),
+        ("rest_dead", "CATALOG_UNAVAILABLE", "cannot read the configuration: the server 'http://127.0.0.1:9' of catalog 'rest_dead' cannot be reached: Connection refused"),
         ("rest_garbage", "ICEBERG_CATALOG_ERROR", "of catalog 'rest_garbage' gave an answer that is not of the Iceberg REST protocol"),
         ("hive_dead", "CATALOG_UNAVAILABLE", "the metastores 'thrift://127.0.0.1:9' (Connection refused (os error 111)), 'thrift://127.0.0.1:11' ("),
     ],

@@ -40,6 +40,7 @@ def cluster(tmp_path_factory, hdfs, proxy):
         + hadoop("by_files", f"{hdfs.uri}/lakes", {"hdfs.config-dir": hdfs.active.folder / "etc"})
         + hadoop("by_address", f"hdfs://{hdfs.rpc[0]}/lakes", {})
         + hadoop("of_bob", f"{hdfs.uri}/lakes", hdfs.settings | {"hdfs.user": "bob"})
+        + hadoop("of_alice", f"{hdfs.uri}/alices", hdfs.settings | {"hdfs.user": "alice"})
         + hadoop("impatient", f"{hdfs.uri}/lakes", hdfs.settings | {"hdfs.retry.timeout-ms": 6000})
         + hadoop("slow", f"hdfs://{proxy.address}/slow", {"hdfs.request-timeout-ms": 1000})
     )
@@ -87,6 +88,42 @@ def test_metadata_that_may_not_be_written(cluster, hdfs, failure):
     hdfs.give("/lakes/owned/t/data", "bob")
     text = failure(cluster, "INSERT INTO of_bob.owned.t VALUES (2)")
     assert "STORAGE_ACCESS_DENIED: storage refused access to" in text and "/owned/t/metadata/" in text and "user=bob" in text, text
+
+
+def test_folders_that_we_are_not_let_into(cluster, hdfs, failure):
+    """The error says which one and who we are, nothing is left of what was begun, and the connection is as it was."""
+    hdfs.make_folder("/alices", "777")
+    cluster.rows("CREATE SCHEMA of_alice.s")
+    cluster.rows("CREATE TABLE of_alice.s.t AS SELECT 1 AS a")
+    before = sorted(hdfs.files("/alices"))
+    select, insert, update = "SELECT a FROM of_alice.s.t", "INSERT INTO of_alice.s.t VALUES (2)", "UPDATE of_alice.s.t SET a = 3"
+    replace, ctas, drop = "CREATE OR REPLACE TABLE of_alice.s.t AS SELECT 4 AS a", "CREATE TABLE of_alice.s.u AS SELECT 1 AS a", "DROP TABLE of_alice.s.t"
+    cases = [
+        # First what is not in memory yet.
+        ("t/data", "000", [select, update, insert], "EXECUTE"),
+        ("t/data", "555", [insert, update, replace], "WRITE"),
+        ("t/metadata", "555", [insert, replace, "ALTER TABLE of_alice.s.t ADD COLUMN b int", "ANALYZE of_alice.s.t"], "WRITE"),
+        ("t/metadata", "000", [select, insert], "EXECUTE"),
+        ("", "555", [ctas, "CREATE TABLE of_alice.s.u (a int)", drop], "WRITE"),
+        ("", "000", [select, "SHOW TABLES FROM of_alice.s", "DROP SCHEMA of_alice.s"], "EXECUTE"),
+    ]
+    with cluster.connect() as connection, connection.cursor() as cursor:
+        for folder, mode, statements, access in cases:
+            path = f"/alices/s/{folder}".rstrip("/")
+            hdfs.set_mode(path, mode)
+            cursor.execute("CALL of_alice.system.flush_metadata_cache()").fetchall()
+            for sql in statements:
+                with pytest.raises(Exception) as caught:
+                    cursor.execute(sql).fetchall()
+                text = str(caught.value)
+                assert "STORAGE_ACCESS_DENIED: " in text and f"storage refused access to '{hdfs.uri}{path}" in text, (sql, text)
+                assert "user=alice" in text and access in text and f'inode="{path}"' in text, (sql, text)
+            hdfs.set_mode(path, "755")
+            assert sorted(hdfs.files("/alices")) == before
+            assert cursor.execute("SELECT 1").fetchone() == (1,)
+    assert cluster.rows(select) == [(1,)]
+    cluster.rows(insert)
+    assert cluster.value("SELECT sum(a) FROM of_alice.s.t") == 3
 
 
 def test_a_quota_that_is_used_up(cluster, hdfs, failure):

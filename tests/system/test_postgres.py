@@ -10,6 +10,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from nunatak_testing.server import Server, nunatak, section
 from servers.postgres import Postgres
+from servers.proxy import Proxy
 
 # Java's first version of the tables.
 V0 = """CREATE TABLE iceberg_tables (
@@ -133,6 +134,36 @@ def test_the_server_is_killed_and_comes_back(server, postgres, failure):
     found = server.rows("SELECT writer, n FROM pg.restart.t")
     assert len(found) == len(set(found)) and len(done) > 10
     assert done <= set(found) <= done | unknown
+
+
+def test_the_server_is_killed_by_a_commit(server, postgres, failure):
+    """Where nobody knows whether a change was made, it is told who gave no answer."""
+    with Proxy(f"127.0.0.1:{postgres.port}") as proxy:
+        uri = f"postgresql://{proxy.address}/lake?sslmode=disable&connect_timeout=2"
+        account = f"\"jdbc.user\" = '{postgres.user}', \"jdbc.password\" = '{postgres.password}'"
+        server.rows(f"CREATE CATALOG killed USING sql WITH (uri = '{uri}', warehouse = '{postgres.folder}/killed', {account})")
+        server.rows("CREATE SCHEMA killed.s")
+        server.rows("CREATE TABLE killed.s.t AS SELECT 0 AS a")
+
+        def is_meant(data):
+            if not data.endswith(b"COMMIT\0"):
+                return False
+            postgres.kill()
+            return True
+
+        proxy.lose_answer(is_meant)
+        try:
+            text = failure(server, "INSERT INTO killed.s.t VALUES (1)")
+        finally:
+            postgres.start()
+        assert proxy.losing is None, "no COMMIT was seen"
+        assert "COMMIT_STATE_UNKNOWN" in text and f"the change of table 's.t' was made: PostgreSQL at {proxy.address}" in text, text
+        server.rows("INSERT INTO killed.s.t VALUES (2)")
+        # The server was killed before it heard of the other one.
+        assert server.rows("SELECT a FROM killed.s.t ORDER BY a") == [(0,), (2,)]
+        server.rows("DROP TABLE killed.s.t")
+        server.rows("DROP SCHEMA killed.s")
+        server.rows("DROP CATALOG killed")
 
 
 def test_reads_after_a_restart_need_no_second_try(server, postgres):

@@ -132,6 +132,20 @@ def test_optimize_beside_writers(server):
     assert files(server, "moving") == 1
 
 
+def test_expired_files_that_are_not_deleted_are_counted_apart(server):
+    server.rows("CREATE SCHEMA IF NOT EXISTS expiry")
+    server.rows("CREATE TABLE expiry.refused AS SELECT 1 AS id")
+    path = Path(server.value('SELECT file_path FROM expiry."refused$files"').removeprefix("file://"))
+    server.rows("INSERT OVERWRITE expiry.refused SELECT 2")
+    # A folder in the place of the file: nobody can delete that as a file, not even root.
+    path.unlink()
+    (path / "full").mkdir(parents=True)
+    would = execute(server, "expiry.refused", "expire_snapshots(retention_threshold => '0s', dry_run => true)")
+    done = execute(server, "expiry.refused", "expire_snapshots(retention_threshold => '0s')")
+    assert done["deleted_files_count"] == would["deleted_files_count"] - 1 and done["undeleted_files_count"] == 1, done
+    assert server.rows("SELECT * FROM expiry.refused") == [(2,)]
+
+
 def test_expire_snapshots(server, spark):
     table = "spark.aged"
     spark.run(

@@ -1,12 +1,15 @@
 """Stores that refuse, that answer with nonsense, that overwrite what is to be made once, and places that are somebody else's."""
 
 import hashlib
+import os
 import re
+import subprocess
 import urllib.parse
 
 import pyarrow.fs
 import pytest
 
+from nunatak_testing.server import MODES, in_mode
 from servers.http_proxy import HttpProxy
 from servers.minio import Minio
 
@@ -101,6 +104,79 @@ def test_manifests_that_cannot_be_written(server, failure, answers, status, code
     text = failure(server, "INSERT INTO rows.s.t VALUES (2)")
     assert all(message in text for message in messages) and ".avro" in text, text
     assert server.value("SELECT count(*) FROM rows.s.t") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (403, "AccessDenied", "STORAGE_ACCESS_DENIED: storage refused access to '{}': AccessDenied: So it is"),
+        (503, "SlowDown", "STORAGE_UNAVAILABLE: storage of '{}' cannot be reached: SlowDown: So it is"),
+        (404, "NoSuchKey", "ICEBERG_MISSING_DATA: data file '{}' does not exist"),
+        (404, "NoSuchBucket", "STORAGE_UNAVAILABLE: the bucket of '{}' does not exist"),
+    ],
+)
+def test_data_files_that_cannot_be_read(server, failure, answers, status, code, message):
+    """Its error names the file as the table's metadata does: without its bucket nobody would find it."""
+    table = f"unread_{code.lower()}"
+    server.rows(f"CREATE TABLE rows.s.{table} AS SELECT 1 AS a")
+    ((file,),) = server.rows(f'SELECT file_path FROM rows.s."{table}$files"')
+    answers("GET", r"\.parquet", status, error(code))
+    for mode in MODES:
+        text = failure(server, f"SELECT * FROM rows.s.{table}", headers=in_mode(mode))
+        assert message.format(file) in text and file.startswith("s3://lake/rows/"), text
+
+
+def test_a_page_is_no_object(server, failure, faulty, answers):
+    """Neither one that is read, nor one that was written or deleted."""
+    server.rows("CREATE TABLE rows.s.paged AS SELECT 1 AS a")
+    answers("GET", r"\.parquet", 200, "<html>log in</html>", {"Content-Type": "text/html"})
+    texts = [failure(server, "SELECT * FROM rows.s.paged")]
+    answers("PUT", r"\.parquet", 200, "<html>log in</html>", {"Content-Type": "text/html; charset=utf-8"})
+    texts += [failure(server, "INSERT INTO rows.s.paged VALUES (2)")]
+    for text in texts:
+        assert "STORAGE_UNAVAILABLE: storage of 's3://lake/rows/" in text and "its answer begins with '<html>log in" in text and faulty.endpoint in text, text
+    faulty.answer = None
+    assert server.rows("SELECT * FROM rows.s.paged") == [(1,)]
+
+
+def test_why_a_store_cannot_be_reached(server, failure, minio):
+    """A name that nobody knows, a port where nobody listens, and TLS where there is none: each is told."""
+    for name, endpoint, why in (
+        ("nameless", "http://nowhere.invalid:9000", "(lookup|dns|name)"),
+        ("unheard", "http://127.0.0.1:9", "Connection refused"),
+        ("plain", minio.endpoint.replace("http:", "https:"), "(TLS|corrupt|message|handshake)"),
+    ):
+        create(server, name, "hadoop", minio.settings | {"warehouse": "s3://lake/x", "s3.endpoint": endpoint, "s3.retry.timeout-ms": "300"})
+        text = failure(server, f"SHOW SCHEMAS FROM {name}")
+        assert re.search(f"STORAGE_UNAVAILABLE: storage of 's3://lake/x' cannot be reached: .*{why}.*, request: GET {endpoint}/lake", text), text
+        server.rows(f"DROP CATALOG {name}")
+
+
+def test_a_file_system_that_is_only_read(server, failure, tmp_path):
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path], capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted")
+    mounted = lambda how: subprocess.run(["mount", "-o", f"remount,{how}", tmp_path], check=True)
+    catalogs = {"kept_folders": ("hadoop", {}), "kept_rows": ("sql", {"uri": f"sqlite://{server.data_dir}/kept.sqlite"})}
+    try:
+        for name, (kind, properties) in catalogs.items():
+            create(server, name, kind, {"warehouse": f"file://{tmp_path}/{name}"} | properties)
+            server.rows(f"CREATE SCHEMA {name}.s")
+            server.rows(f"CREATE TABLE {name}.s.t AS SELECT 1 AS a")
+        mounted("ro")
+        before = sorted(tmp_path.rglob("*"))
+        for name in catalogs:
+            for sql in (f"INSERT INTO {name}.s.t VALUES (2)", f"DELETE FROM {name}.s.t", f"CREATE TABLE {name}.s.u (a int)", f"CREATE TABLE {name}.s.u AS SELECT 1 AS a"):
+                text = failure(server, sql)
+                assert f"STORAGE_ACCESS_DENIED: storage refused access to 'file://{tmp_path}/{name}/s/" in text and "for reading only" in text, text
+            assert server.rows(f"SELECT a FROM {name}.s.t") == [(1,)]
+        mounted("rw")
+        assert sorted(tmp_path.rglob("*")) == before
+        for name in catalogs:
+            server.rows(f"INSERT INTO {name}.s.t VALUES (2)")
+            assert server.rows(f"SHOW TABLES FROM {name}.s") == [("t",)] and server.value(f"SELECT count(*) FROM {name}.s.t") == 2
+            server.rows(f"DROP CATALOG {name}")
+    finally:
+        subprocess.run(["umount", "-l", tmp_path])
 
 
 def test_files_that_are_not_deleted(server, failure, faulty, answers):

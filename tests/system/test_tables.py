@@ -118,6 +118,19 @@ def test_show_create_table_can_be_run(server, trips):
     server.rows("DROP TABLE travel.trips_copy")
 
 
+def test_show_create_table_quotes_columns_in_properties(server):
+    partitioning, sorted_by = """'bucket("a""b", 4)', '"c, (d)"'""", """'"e f" DESC'"""
+    columns = '("a""b" bigint, "c, (d)" varchar, "e f" date)'
+    server.rows("CREATE SCHEMA IF NOT EXISTS travel")
+    server.rows(f"CREATE TABLE travel.odd {columns} WITH (partitioning = ARRAY[{partitioning}], sorted_by = ARRAY[{sorted_by}])")
+    text = server.value("SHOW CREATE TABLE travel.odd")
+    server.rows("\n".join(line for line in text.splitlines() if "location" not in line).replace("odd", "odd_copy", 1))
+    again = server.value("SHOW CREATE TABLE travel.odd_copy")
+    assert again.split("partitioning")[1] == text.split("partitioning")[1]
+    for table in ("odd", "odd_copy"):
+        server.rows(f"DROP TABLE travel.{table}")
+
+
 def test_information_schema(server, trips):
     assert ("travel",) in server.rows("SELECT schema_name FROM information_schema.schemata")
     tables = server.rows("SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'travel'")

@@ -144,7 +144,7 @@ def test_progress_of_stages(server, numbers):
     assert call(answer["nextUri"], method="DELETE")[0] == 204 and eventually(server.is_idle, 8)
 
 
-def test_the_session_is_in_the_headers(server):
+def test_the_session_is_in_the_headers(server, numbers):
     """What a statement changes goes back in headers, and the next one brings it along: to any coordinator."""
     used = run(server, "USE jdbc")
     assert used["session"] == {"x-trino-set-catalog": "lake", "x-trino-set-schema": "jdbc"} and (used["updateType"], used["columns"]) == ("USE", [])
@@ -155,8 +155,14 @@ def test_the_session_is_in_the_headers(server):
     shown = run(server, "SHOW SESSION LIKE 'execution_mode'", {"X-Trino-Session": "execution_mode=local"})
     assert shown["data"][0][:3] == ["execution_mode", "local", "auto"]
     assert run(server, "RESET SESSION execution_mode")["session"] == {"x-trino-clear-session": "execution_mode"}
+    limited = {"X-Trino-Session": "query_max_run_time=1s"}
+    assert run(server, "SHOW SESSION LIKE 'query_max_run_time'", limited)["data"][0][1:3] == ["1s", "100d"]
+    assert error(server, ENDLESS, limited)["errorName"] == "EXCEEDED_TIME_LIMIT"
+    assert error(server, "SET SESSION query_max_run_time = 'soon'")["errorName"] == "INVALID_SESSION_PROPERTY"
     assert error(server, "SELECT 1", {"X-Trino-Session": "nope=1"})["errorName"] == "INVALID_SESSION_PROPERTY"
     assert run(server, "SELECT current_user, current_catalog, current_schema", in_jdbc)["data"] == [["ada", "lake", "jdbc"]]
+    # As `requests`, and with it the Python client, writes it.
+    assert run(server, "SELECT current_user", {"X-Trino-User": "Zoë"})["data"] == [["Zoë"]]
     for name, value in (("X-Trino-Session", "junk"), ("X-Trino-Prepared-Statement", "a=b=c"), ("X-Trino-Transaction-Id", "abc")):
         assert post(server, "SELECT 1", {name: value})[0] == 400
     zone = run(server, "SET TIME ZONE 'Europe/Zurich'")
@@ -180,6 +186,9 @@ def test_prepared_statements_are_in_the_headers(server):
     people = {"X-Trino-Prepared-Statement": "p=SELECT+id%2C+born+FROM+jdbc.people+WHERE+id+%3D+%3F+AND+born+%3D+%3F"}
     assert run(server, "DESCRIBE INPUT p", people)["data"] == [[0, "bigint"], [1, "date"]]
     assert [row[:1] + row[4:6] for row in run(server, "DESCRIBE OUTPUT p", people)["data"]] == [["id", "bigint", 8], ["born", "date", 4]]
+    long = run(server, f"PREPARE l FROM SELECT length('{'x' * 100_000}') + ?")["session"]["x-trino-added-prepare"]
+    assert len(long) < 1_000 and run(server, "EXECUTE l USING 1", {"X-Trino-Prepared-Statement": long})["data"] == [[100_001]]
+    assert post(server, "SELECT 1", {"X-Trino-Prepared-Statement": "a=%24zstd%3Aabc"})[0] == 400
     assert run(server, "DEALLOCATE PREPARE a", headers)["session"] == {"x-trino-deallocated-prepare": "a"}
     for sql, name in (
         ("EXECUTE a USING 1", "INVALID_PARAMETER_USAGE"),
@@ -229,6 +238,8 @@ VALUES = {
     "decimal(4, 2)": ["DECIMAL '-12.30'"],
     "decimal(30, 10)": ["DECIMAL '12345678901234567890.0123456789'"],
     "varchar": ["CAST('ü \"quoted\" \\ line' AS varchar)"],
+    "varchar(10)": ["CAST('abc' AS varchar(10))", "CAST(NULL AS varchar(10))"],
+    "char(5)": ["CAST('ab' AS char(5))", "CAST(NULL AS char(5))", "CAST('ü' AS char(5))"],
     "varbinary": ["X'00ff'"],
     "date": ["DATE '2024-02-29'", "DATE '0001-01-01'"],
     "timestamp(6)": ["TIMESTAMP '2024-01-01 01:02:03.123456'", "TIMESTAMP '1969-12-31 23:59:59.999999'"],
@@ -236,6 +247,8 @@ VALUES = {
     "time(6)": ["TIME '01:02:03.123456'"],
     "INTERVAL DAY TO SECOND": ["INTERVAL '2' DAY", "INTERVAL '-1' SECOND"],
     "INTERVAL YEAR TO MONTH": ["INTERVAL '-3' MONTH", "INTERVAL '14' MONTH"],
+    "array(INTERVAL YEAR TO MONTH)": ["ARRAY[NULL, INTERVAL '0' MONTH, INTERVAL '14' MONTH]"],
+    "map(INTERVAL DAY TO SECOND, row(INTERVAL YEAR TO MONTH, INTERVAL DAY TO SECOND))": ["MAP(ARRAY[INTERVAL '2' DAY], ARRAY[ROW(INTERVAL '1' MONTH, INTERVAL '-1' SECOND)])"],
     "array(bigint)": ["ARRAY[BIGINT '1', NULL]"],
     "array(array(date))": ["ARRAY[ARRAY[DATE '2024-01-01'], NULL]"],
     "map(bigint, double)": ["MAP(ARRAY[BIGINT '1'], ARRAY[1.5e0])"],
@@ -253,6 +266,24 @@ def test_types_and_values_are_those_of_trino(server, trino_server, capabilities)
         assert ours["data"] == theirs["data"], type
         if capabilities:
             assert {column["type"] for column in ours["columns"]} == {type}
+
+
+def test_lengths_of_texts_are_those_that_casts_say(server, trino_server):
+    """Through what passes a column on; what computes with it makes a text of any length."""
+    source = "(SELECT CAST(s AS varchar(10)) AS v, CAST(s AS char(4)) AS c FROM (VALUES 'ab', 'a') AS t(s)) AS x"
+    for sql in (
+        f"SELECT c, v FROM {source} WHERE c = 'a'",
+        f"SELECT v, count(*) FROM {source} GROUP BY v ORDER BY v LIMIT 1",
+        f"SELECT x.c, y.v FROM {source} JOIN (SELECT CAST('a' AS varchar(7)) AS v) AS y ON x.v = y.v",
+        f"WITH w AS (SELECT * FROM {source}) SELECT DISTINCT c FROM w ORDER BY c",
+        f"SELECT v FROM {source} WHERE v = 'a' UNION ALL SELECT CAST('b' AS varchar(20)) ORDER BY 1",
+        f"SELECT v FROM {source} WHERE v = 'a' UNION ALL SELECT CAST('b' AS varchar) ORDER BY 1",
+    ):
+        ours, theirs = (run(engine, sql, PARAMETRIC) for engine in (server, f"http://127.0.0.1:{trino_server.port}"))
+        assert [(column["type"], column["typeSignature"]) for column in ours["columns"]] == [(column["type"], column["typeSignature"]) for column in theirs["columns"]], sql
+        assert ours["data"] == theirs["data"], sql
+    trimmed = run(server, "SELECT rtrim(CAST('ab ' AS varchar(5))), CAST('ab' AS char(5)) || 'c'")
+    assert [column["type"] for column in trimmed["columns"]] == ["varchar", "varchar"] and trimmed["data"][0][0] == "ab"
 
 
 def connect(server, **options):

@@ -74,11 +74,8 @@ pub async fn change_metadata(
         return Ok(base.clone());
     }
     attempts::commit(catalog, base, &MetadataChange(change)).await.map_err(|error| match error {
-        CommitError::Unknown(error) => {
-            Error::new(Code::CommitStateUnknown, format!("it is not known whether the change of table '{}' was made", base.name))
-                .with_hint("look at the table before running the statement again")
-                .with_source(error)
-        }
+        CommitError::Unknown(error) => super::unknown(&format!("the change of table '{}' was made", base.name), error)
+            .with_hint("look at the table before running the statement again"),
         CommitError::Conflict(error) => {
             Error::new(Code::TransactionConflict, format!("table '{}' was changed by others at each attempt to change it", base.name))
                 .with_hint("run the statement again, or raise the table property commit.retry.num-retries")

@@ -14,7 +14,7 @@ pub mod row_delta;
 mod snapshot;
 mod summary;
 
-use nunatak_core::Error;
+use nunatak_core::{Code, Error};
 
 pub use append::{append, append_to_staged, discard_staged};
 pub use cherry_pick::{WAP_ID, cherry_pick, waiting};
@@ -26,6 +26,15 @@ pub use replace::{Replacement, replace, replace_by_empty};
 pub use retry::{Retries, RetryPolicy};
 pub use row_delta::{Isolation, RowDelta, rewrite_files, row_delta};
 pub use snapshot::Appended;
+
+/// What begins the error of a back end that does not know whether a change was made, and does not know of which table.
+pub(crate) const CHANGE_UNKNOWN: &str = "it is not known whether the change was made: ";
+
+/// The error for a change of which nobody knows whether `what` is true; `why` is what came in the place of an answer, and says from whom.
+pub(crate) fn unknown(what: &str, why: Error) -> Error {
+    let reason = why.message().strip_prefix(CHANGE_UNKNOWN).unwrap_or(why.message());
+    Error::new(Code::CommitStateUnknown, format!("it is not known whether {what}: {reason}")).with_source(why)
+}
 
 /// Why a compare-and-swap did not happen.
 #[derive(Debug)]
@@ -50,5 +59,18 @@ impl CommitError {
         match self {
             Self::Conflict(error) | Self::Unknown(error) | Self::Failed(error) => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_says_who_gave_no_answer() {
+        let told = unknown("table 's.t' was replaced", Error::new(Code::CatalogUnavailable, "PostgreSQL at h:1 is gone"));
+        assert_eq!(told.message(), "it is not known whether table 's.t' was replaced: PostgreSQL at h:1 is gone");
+        let once = unknown("table 's.t' was replaced", Error::new(Code::CommitStateUnknown, format!("{CHANGE_UNKNOWN}PostgreSQL at h:1 is gone")));
+        assert_eq!((once.code(), once.message()), (Code::CommitStateUnknown, told.message()));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::Result;
 
 use super::CommitError;
 use super::attempts::{self, Attempt, Change, changed, delete_files};
@@ -113,9 +113,8 @@ pub async fn replace(
     match outcome {
         Ok(table) => Ok(table),
         Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(
-            Error::new(Code::CommitStateUnknown, format!("it is not known whether table '{}' was replaced", base.name))
-                .with_hint(format!("look for snapshot {snapshot_id} in the table's history before running the statement again"))
-                .with_source(error),
+            super::unknown(&format!("table '{}' was replaced", base.name), error)
+                .with_hint(format!("look for snapshot {snapshot_id} in the table's history before running the statement again")),
         )),
         Err(error) => {
             change.producer.clean_up().await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nunatak_core::{Code, Error, Result};
+use nunatak_core::{Error, Result};
 
 use super::CommitError;
 use super::attempts::{self, Attempt, Change};
@@ -121,7 +121,6 @@ pub(super) fn only_adds_columns(before: &Schema, after: &Schema) -> bool {
 }
 
 fn unknown(base: &Table, snapshot_id: i64, error: Error) -> Error {
-    Error::new(Code::CommitStateUnknown, format!("it is not known whether the change of table '{}' was made", base.name))
+    super::unknown(&format!("the change of table '{}' was made", base.name), error)
         .with_hint(format!("look for snapshot {snapshot_id} in the table's history before running the statement again"))
-        .with_source(error)
 }

@@ -58,10 +58,13 @@ pub fn describe(error: &object_store::Error, location: &str) -> Error {
         }
         Store::InvalidPath { .. } => Error::new(Code::IcebergFilesystemError, format!("storage cannot hold a path such as '{location}'")),
         other if is_not_implemented(other) => Error::new(Code::NotSupported, format!("the store of '{location}' does not support this operation")),
-        other if is_unreachable(other) => from_server(unreachable(location, answer.as_ref())),
-        other => match (io_kind(other), answer) {
+        other if is_unreachable(other) => {
+            let why = answer.map_or_else(|| root(other), |answer| answer.to_string());
+            from_server(unreachable(location, &why))
+        }
+        other => match (of_system(other), answer) {
             (_, Some(answer)) => from_server(failed(location, &answer.to_string())),
-            (Some(kind), None) => by_io_kind(kind, location),
+            (Some(error), None) => by_io_error(error, location),
             (None, None) => from_server(failed(location, &root(other))),
         },
     }
@@ -79,17 +82,21 @@ pub fn if_there<T>(found: object_store::Result<T>, location: &str) -> Result<Opt
 /// Our error for a failure of the local file system, or of a store's within what `AsyncWrite` gives: that one says more than its kind.
 pub fn from_io(error: io::Error, location: &str) -> Error {
     let of_store = error.get_ref().and_then(|inner| inner.downcast_ref::<object_store::Error>()).map(|inner| describe(inner, location));
-    of_store.unwrap_or_else(|| by_io_kind(error.kind(), location)).with_source(error)
+    of_store.unwrap_or_else(|| by_io_error(&error, location)).with_source(error)
 }
 
-fn by_io_kind(kind: io::ErrorKind, location: &str) -> Error {
-    match kind {
+fn by_io_error(error: &io::Error, location: &str) -> Error {
+    match error.kind() {
         io::ErrorKind::NotFound => missing(location),
         io::ErrorKind::PermissionDenied => denied(location),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Error::new(Code::IcebergFilesystemError, format!("there is no space left for '{location}'"))
         }
-        _ => Error::new(Code::IcebergFilesystemError, format!("storage failed at '{location}'")).with_retry(Retry::Task),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Error::new(Code::StorageAccessDenied, format!("storage refused access to '{location}': its file system is mounted for reading only"))
+                .with_hint("mount it for writing; one that has failed is often mounted so by the system")
+        }
+        _ => failed(location, &root(error)),
     }
 }
 
@@ -135,7 +142,7 @@ fn cause_of<T: std::error::Error + 'static>(error: &object_store::Error) -> Opti
 }
 
 /// What an error comes from in the end, in its words.
-fn root(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn root(error: &(dyn std::error::Error + 'static)) -> String {
     let mut root = error;
     while let Some(cause) = root.source() {
         root = cause;
@@ -168,11 +175,11 @@ fn request(error: &object_store::Error) -> Option<String> {
 }
 
 /// The local store hides the reason of most failures one or two levels down.
-fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+fn of_system<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<io::Error>() {
-            return Some(error.kind());
+            return Some(error);
         }
         source = cause.source();
     }
@@ -198,10 +205,9 @@ fn without_credentials(why: &Error, location: &str) -> Error {
     }
 }
 
-/// `answer` is what it has said, if it is there after all.
-fn unreachable(location: &str, answer: Option<&Refusal>) -> Error {
-    let what = format!("storage of '{location}' cannot be reached");
-    Error::new(Code::StorageUnavailable, answer.map_or_else(|| what.clone(), |answer| format!("{what}: {answer}")))
+/// `why` is what it has said, if it is there after all.
+fn unreachable(location: &str, why: &str) -> Error {
+    Error::new(Code::StorageUnavailable, format!("storage of '{location}' cannot be reached: {why}"))
         .with_hint("see that its server is up, and its endpoint right")
         .with_retry(Retry::Task)
 }
@@ -212,6 +218,8 @@ fn failed(location: &str, why: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use object_store::client::HttpErrorKind;
+
     use super::*;
 
     fn generic(text: &str) -> object_store::Error {
@@ -228,6 +236,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_system_says_is_told() {
+        // A commit that meets it has certainly not happened.
+        let read_only = from_io(io::ErrorKind::ReadOnlyFilesystem.into(), "/x");
+        assert_eq!((read_only.code(), read_only.retry()), (Code::StorageAccessDenied, Retry::Never));
+        let broken = io::Error::other("the disk is on fire");
+        let source = object_store::Error::Generic { store: "LocalFileSystem", source: broken.into() };
+        assert_eq!(describe(&source, "/x").message(), "storage failed at '/x': the disk is on fire");
+    }
+
+    #[test]
     fn a_failure_says_where_and_why() {
         let text =
             "Error performing list request: Error performing GET http://key:s3cr3t@h:1/lake?prefix=x in 2ms - Server returned non-2xx status code: ";
@@ -236,6 +254,9 @@ mod tests {
         assert!(denied.to_string().starts_with(wanted), "{denied}");
         let slow = describe(&generic(&format!("{text}503 Slow Down: <Error><Code>SlowDown</Code></Error>")), "s3://lake/x");
         assert!(slow.to_string().starts_with("STORAGE_UNAVAILABLE: storage of 's3://lake/x' cannot be reached: SlowDown, request: "), "{slow}");
+        let refused = HttpError::new(HttpErrorKind::Connect, io::Error::from(io::ErrorKind::ConnectionRefused));
+        let away = describe(&object_store::Error::Generic { store: "S3", source: refused.into() }, "s3://lake/x");
+        assert_eq!(away.message(), "storage of 's3://lake/x' cannot be reached: connection refused");
         let odd = describe(&generic("no such thing"), "s3://lake/x");
         assert_eq!((odd.code(), odd.message()), (Code::IcebergFilesystemError, "storage failed at 's3://lake/x': no such thing"));
     }

@@ -47,6 +47,14 @@ impl Location {
         Ok(Self { scheme, authority: authority.to_owned(), path })
     }
 
+    /// The location of a path in the store that [`super::Storage::store_url`] gave this URL.
+    pub fn in_store(url: &str, path: &Path) -> Self {
+        let (scheme, authority) = url.split_once("://").unwrap_or(("", url));
+        // What stands behind it tells the store of one catalog from that of another.
+        let scheme = scheme.split_once('+').map_or(scheme, |(scheme, _)| scheme);
+        Self { scheme: scheme.to_owned(), authority: authority.trim_end_matches('/').to_owned(), path: format!("/{path}") }
+    }
+
     /// Scheme and authority: the key of its store.
     pub fn store(&self) -> String {
         format!("{}://{}", self.scheme, self.authority)
@@ -149,6 +157,18 @@ mod tests {
     #[test]
     fn nothing_is_encoded_or_decoded() {
         assert_eq!(path("file:///a/x=1%2F2/ü ~*.parquet"), "a/x=1%2F2/ü ~*.parquet");
+    }
+
+    #[test]
+    fn a_path_in_a_store_is_a_location() {
+        for (url, raw) in [
+            ("file:///", "file:///a/b"),
+            ("s3+0f1d://lake/", "s3://lake/a/b"),
+            ("hdfs+0f1d://nn:8020/", "hdfs://nn:8020/a/b"),
+            ("abfs+0f1d://c@a.dfs.core.windows.net/", "abfss://c@a.dfs.core.windows.net/a/b"),
+        ] {
+            assert_eq!(Location::in_store(url, &Path::from("a/b")), Location::parse(raw).unwrap());
+        }
     }
 
     #[test]

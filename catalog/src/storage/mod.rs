@@ -371,6 +371,11 @@ impl Storage {
 
     /// Deletes files. One that is already gone is no error; all others are tried before the first error is returned.
     pub async fn delete_files(&self, locations: &[String]) -> Result<()> {
+        self.delete_each(locations).await.into_iter().collect()
+    }
+
+    /// The same, with what came of each file.
+    pub(crate) async fn delete_each(&self, locations: &[String]) -> Vec<Result<()>> {
         let deletes = locations.iter().map(|location| {
             let resolved = self.resolve(location);
             let location = location.clone();
@@ -383,8 +388,7 @@ impl Storage {
             }
         });
         let deletes: Vec<_> = deletes.collect();
-        let results: Vec<Result<()>> = futures::stream::iter(deletes).buffer_unordered(DELETES_MAX).collect().await;
-        results.into_iter().collect()
+        futures::stream::iter(deletes).buffered(DELETES_MAX).collect().await
     }
 
     /// Deletes everything below a location, itself included. Nothing there is no error.

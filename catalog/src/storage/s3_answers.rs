@@ -1,6 +1,6 @@
-//! What object_store does not look at in the answers of a server of S3: whether a listing is one, and which region a bucket is in that is somewhere else.
+//! What object_store does not look at in the answers of a server of S3: whether it is one, and which region a bucket is in that is somewhere else.
 //!
-//! A page of a proxy or a console with status 200 would be a folder with nothing in it, and a redirection has lost its reason when it comes out.
+//! A page of a proxy or a console with status 200 would be a folder with nothing in it, or a file that was deleted, and a redirection has lost its reason when it comes out.
 
 use std::fmt;
 
@@ -8,13 +8,15 @@ use async_trait::async_trait;
 use memchr::memmem;
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
-use reqwest::header::LOCATION;
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
 
 /// By which a server tells where a bucket is.
 const REGION: &str = "x-amz-bucket-region";
 /// How much of an answer that makes no sense is shown, in bytes.
 const SHOWN_BYTES_MAX: usize = 100;
+/// The type of a page.
+const PAGE: &[u8] = b"text/html";
 
 /// An answer that no server of S3 gives.
 #[derive(Debug)]
@@ -56,6 +58,7 @@ impl HttpService for CheckingService {
         }
         match expected {
             Some(element) if status.is_success() => checked(response, element).await,
+            None if status.is_success() && is_page(status, response.headers()) => Err(not_of_s3(&response.into_body().bytes().await?)),
             _ => Ok(response),
         }
     }
@@ -71,15 +74,26 @@ fn expected(method: &Method, query: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether an answer is a page for people to read: one that is an object has a tag, whatever is in it. Google's server and Swift's give that type to the answer without
+/// content that something is deleted, too.
+fn is_page(status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_html = |kind: &[u8]| kind.get(..PAGE.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(PAGE));
+    status != StatusCode::NO_CONTENT && !headers.contains_key(ETAG) && headers.get(CONTENT_TYPE).is_some_and(|kind| is_html(kind.as_bytes()))
+}
+
 async fn checked(response: HttpResponse, element: &str) -> Result<HttpResponse, HttpError> {
     let (parts, body) = response.into_parts();
     let bytes = body.bytes().await?;
     if memmem::find(&bytes, element.as_bytes()).is_none() {
-        let begins = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES_MAX)]);
-        let begins = begins.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-        return Err(HttpError::new(HttpErrorKind::Decode, NotOfS3 { begins }));
+        return Err(not_of_s3(&bytes));
     }
     Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(bytes)))
+}
+
+fn not_of_s3(answer: &[u8]) -> HttpError {
+    let begins = String::from_utf8_lossy(&answer[..answer.len().min(SHOWN_BYTES_MAX)]);
+    let begins = begins.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    HttpError::new(HttpErrorKind::Decode, NotOfS3 { begins })
 }
 
 /// A redirection without an address as a refusal, whose text is kept; the region that is only in a header is put into it.
@@ -122,6 +136,18 @@ mod tests {
         let error = checked(response(StatusCode::OK, "<html>\nlog in"), "ListBucketResult").await.unwrap_err();
         let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<NotOfS3>());
         assert!(cause.is_some_and(|cause| cause.to_string().ends_with("'<html> log in'")), "{error}");
+    }
+
+    #[test]
+    fn a_page_is_no_object() {
+        let headers = |pairs: &[(reqwest::header::HeaderName, &'static str)]| {
+            pairs.iter().map(|(name, value)| (name.clone(), reqwest::header::HeaderValue::from_static(value))).collect::<HeaderMap>()
+        };
+        let html = || headers(&[(CONTENT_TYPE, "text/HTML; charset=utf-8")]);
+        assert!(is_page(StatusCode::OK, &html()) && !is_page(StatusCode::NO_CONTENT, &html()));
+        // That of a catalog of pages, and what a server of credentials answers.
+        assert!(!is_page(StatusCode::OK, &headers(&[(CONTENT_TYPE, "text/html"), (ETAG, "\"1\"")])));
+        assert!(!is_page(StatusCode::OK, &headers(&[(CONTENT_TYPE, "text/plain")])) && !is_page(StatusCode::OK, &HeaderMap::new()));
     }
 
     #[tokio::test]

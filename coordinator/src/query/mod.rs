@@ -13,6 +13,7 @@ mod session;
 mod settings;
 mod spool;
 mod start;
+mod time_limit;
 mod transactions;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use futures::FutureExt;
 use futures::stream::BoxStream;
 use nunatak_catalog::rest_server::MetadataCache;
 use nunatak_core::config::{self, Etcd, Spooling};
@@ -51,6 +53,7 @@ pub use settings::{OverwriteMode, PROPERTIES, Property, Settings, TIME_ZONE, che
 pub use spool::{FileContent, SegmentName, Spool};
 pub(crate) use transactions::{Transactions, nested as nested_transaction, unknown as unknown_transaction};
 
+use self::time_limit::TimeLimit;
 use crate::execution::{Execution, Options as ExecutionOptions};
 use crate::jobs::maintenance::{self, Journal};
 use crate::statement::{self, StatementContext};
@@ -339,7 +342,13 @@ impl Coordinator {
             let planned = async {
                 let context = StatementContext::new(self, &request.session, id.clone(), request.parameters)?;
                 let progress = context.progress();
-                Ok::<_, Error>((progress, statement::run(context, parsed).await?))
+                // A change that is given up while it is committed may have been made or not: nobody could tell whether to make it again.
+                let limit = if update_type.is_some() { None } else { context.run_time_max().and_then(TimeLimit::from_now) };
+                let mut outcome = TimeLimit::within(limit, statement::run(context, parsed).boxed()).await?;
+                if let Some(limit) = limit {
+                    outcome.rows = limit.watch(outcome.rows);
+                }
+                Ok::<_, Error>((progress, outcome))
             };
             let (progress, outcome) = match planned.await {
                 Ok(planned) => planned,
@@ -371,7 +380,7 @@ impl Coordinator {
         let prepared = async {
             let parsed = computing(|| sql::parse(text).and_then(|parsed| statement::executed(session, parsed)))?;
             let context = StatementContext::new(self, session, id.clone(), None)?;
-            statement::prepare(&context, parsed).await
+            statement::prepare(&context, parsed).boxed().await
         };
         caught_async(prepared).await.unwrap_or_else(|panic| Err(of_query(panic, &id)))
     }

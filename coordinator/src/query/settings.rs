@@ -1,9 +1,11 @@
 //! Session properties: their names, what they mean, and their values checked.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use nunatak_catalog::Branch;
 use nunatak_catalog::spec::MAIN_BRANCH;
+use nunatak_core::units::HumanDuration;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
 use nunatak_engine::sql::Zone;
@@ -12,6 +14,9 @@ use crate::execution::Mode;
 
 /// The name of the property that says a session's time zone.
 pub const TIME_ZONE: &str = "time_zone";
+
+/// The name of the property that says how long a query may run: Trino's, which its JDBC driver sets.
+const RUN_TIME_MAX: &str = "query_max_run_time";
 
 /// The most partitions that a session may ask for.
 const TASK_CONCURRENCY_MAX: usize = 4_096;
@@ -41,6 +46,12 @@ pub const PROPERTIES: &[Property] = &[
         default: "0",
         data_type: "bigint",
         description: "Partitions that a query is split into; 0 means one a slot",
+    },
+    Property {
+        name: RUN_TIME_MAX,
+        default: "100d",
+        data_type: "varchar",
+        description: "How long a query that reads may run, planning and the time its client takes for its rows included",
     },
     Property {
         name: "insert_overwrite_mode",
@@ -86,6 +97,8 @@ pub struct Settings {
     pub execution_mode: Option<Mode>,
     /// Partitions asked for; `None` for one a slot.
     pub task_concurrency: Option<usize>,
+    /// How long a query may run, if that is limited.
+    pub run_time_max: Option<Duration>,
     /// What `INSERT OVERWRITE` replaces.
     pub insert_overwrite_mode: OverwriteMode,
     /// Whether joins are put in the order that costs least.
@@ -103,6 +116,7 @@ impl Default for Settings {
         Self {
             execution_mode: None,
             task_concurrency: None,
+            run_time_max: None,
             insert_overwrite_mode: OverwriteMode::default(),
             join_reordering: true,
             wap_branch: None,
@@ -148,6 +162,7 @@ impl Settings {
             }
             "execution_mode" => self.execution_mode = execution_mode(&value)?,
             "task_concurrency" => self.task_concurrency = task_concurrency(&value)?,
+            RUN_TIME_MAX => self.run_time_max = Some(run_time_max(&value)?),
             _ => return Err(unknown(name)),
         }
         Ok(())
@@ -206,6 +221,11 @@ fn task_concurrency(value: &str) -> Result<Option<usize>> {
     }
 }
 
+fn run_time_max(value: &str) -> Result<Duration> {
+    let length: Option<HumanDuration> = value.parse().ok();
+    length.map(|length| length.0).ok_or_else(|| wrong(RUN_TIME_MAX, value, "a length of time such as 30s, 10m or 2h"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +240,9 @@ mod tests {
             Some("INVALID_SESSION_PROPERTY: session property 'execution_mod' does not exist (did you mean 'execution_mode'?)")
         );
         assert!(check("task_concurrency", "-1").is_err());
+        let properties = BTreeMap::from([(RUN_TIME_MAX.to_owned(), "1.5s".to_owned())]);
+        assert_eq!(Settings::from_properties(&properties).ok().and_then(|settings| settings.run_time_max), Some(Duration::from_millis(1_500)));
+        assert!(check(RUN_TIME_MAX, "10").is_err() && check(RUN_TIME_MAX, "soon").is_err());
         for property in PROPERTIES {
             assert!(check(property.name, property.default).is_ok(), "{}", property.name);
         }

@@ -146,7 +146,8 @@ fn with_properties(metadata: &TableMetadata, properties: &[(String, Option<Optio
     Ok(updates)
 }
 
-/// Another default partition spec, for rows that are written from now on. A field that an older spec has too keeps its id and its name.
+/// Another default partition spec, for rows that are written from now on. A field that an older spec has too keeps its id and its name; the names of others have their
+/// numbers in them, as in Java, so that `bucket(id, 8)` is not called like `bucket(id, 4)` was.
 fn repartitioned(metadata: &TableMetadata, wanted: &UnboundPartitionSpec) -> Result<Vec<TableUpdate>> {
     let current = metadata.default_partition_spec();
     let is_current = current.fields().len() == wanted.fields().len()
@@ -164,7 +165,12 @@ fn repartitioned(metadata: &TableMetadata, wanted: &UnboundPartitionSpec) -> Res
     };
     let fields = wanted.fields().iter().map(|field| match known(field.source_id, field.transform) {
         Some(known) => UnboundPartitionField { field_id: Some(known.field_id), name: known.name.clone(), ..field.clone() },
-        None => field.clone(),
+        None => match field.transform {
+            Transform::Bucket(number) | Transform::Truncate(number) => {
+                UnboundPartitionField { name: format!("{}_{number}", field.name), ..field.clone() }
+            }
+            _ => field.clone(),
+        },
     });
     let invalid = |error: nunatak_catalog::spec::IcebergError| Error::new(Code::InvalidTableProperty, error.message().to_owned());
     let spec = UnboundPartitionSpec::builder().add_partition_fields(fields).map_err(invalid)?.build();

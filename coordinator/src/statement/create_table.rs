@@ -30,7 +30,12 @@ pub(super) async fn run(context: StatementContext, mut create: CreateTable) -> R
         return replace_table::run(context, catalog, table, create).await;
     }
     if let Some(error) = existing(&catalog, &name).await? {
-        return if create.if_not_exists { Ok(Outcome::done()) } else { Err(at(error, &create.name)) };
+        return match (create.if_not_exists, &create.query) {
+            (false, _) => Err(at(error, &create.name)),
+            // It has written no rows.
+            (true, Some(_)) => Ok(Outcome::update(async { Ok(Some(0)) })),
+            (true, None) => Ok(Outcome::done()),
+        };
     }
     name.check_new()?;
     match create.query.take() {

@@ -26,6 +26,7 @@ mod view;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -91,6 +92,11 @@ impl StatementContext {
     /// How far its plans will be.
     pub(crate) fn progress(&self) -> Progress {
         self.progress.clone()
+    }
+
+    /// How long its session lets it run, if that is limited.
+    pub(crate) fn run_time_max(&self) -> Option<Duration> {
+        self.settings.run_time_max
     }
 
     /// From now on tables are as they are now.

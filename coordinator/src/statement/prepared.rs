@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray, Int32Array, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::sql::statement::{DescribedPart, ExecutePrepared, PreparedText};
-use nunatak_engine::sql::{Statement, parse, parse_executed};
+use nunatak_engine::sql::{Statement, TYPE_MARK, parse, parse_executed};
 use nunatak_engine::type_name::type_name;
 
 use super::{Outcome, StatementContext};
@@ -99,10 +99,15 @@ fn outputs(columns: &Schema) -> Vec<ArrayRef> {
         nothing(),
         nothing(),
         nothing(),
-        texts_of(fields.iter().map(|field| name_of(field.data_type()))),
-        Arc::new(Int32Array::from_iter_values(fields.iter().map(|field| size(field.data_type())))),
+        texts_of(fields.iter().map(|field| marked(field).map_or_else(|| name_of(field.data_type()), str::to_owned))),
+        Arc::new(Int32Array::from_iter_values(fields.iter().map(|field| if marked(field) == Some("uuid") { 16 } else { size(field.data_type()) }))),
         Arc::new(BooleanArray::new_null(fields.len())),
     ]
+}
+
+/// What a field says of its type beyond that of Arrow.
+fn marked(field: &Field) -> Option<&str> {
+    field.metadata().get(TYPE_MARK).map(String::as_str)
 }
 
 fn texts_of(values: impl Iterator<Item = String>) -> ArrayRef {

@@ -60,8 +60,12 @@ fn properties(metadata: &TableMetadata) -> Vec<String> {
     lines
 }
 
+/// The name of a column as it stands in properties: quoted where it could be taken for something else.
 fn column_name(metadata: &TableMetadata, id: i32) -> String {
-    metadata.current_schema().name_by_field_id(id).unwrap_or("?").to_owned()
+    let name = metadata.current_schema().name_by_field_id(id).unwrap_or("?");
+    let is_odd =
+        name.contains(|character: char| matches!(character, '"' | '(' | ')' | ',') || character.is_whitespace()) || name.parse::<u32>().is_ok();
+    if is_odd { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_owned() }
 }
 
 fn partitioning(metadata: &TableMetadata) -> Vec<String> {

@@ -143,7 +143,7 @@ fn format_version(version: &str) -> Result<FormatVersion> {
 
 /// The field id of a column, by its name in any case.
 fn field_id(column: &str, schema: &Schema) -> Result<i32> {
-    let name = column.trim().trim_matches('"');
+    let name = &unquoted(column);
     schema.field_by_name_case_insensitive(name).map(|field| field.id).ok_or_else(|| {
         let missing = Error::new(Code::ColumnNotFound, format!("column '{name}' does not exist"));
         let names = schema.as_struct().fields().iter().map(|field| field.name.as_str());
@@ -157,7 +157,7 @@ fn partitioning(fields: &[String], schema: &Schema) -> Result<UnboundPartitionSp
         .map(|text| {
             let (transform, column) = transform(text)?;
             let source_id = field_id(column, schema)?;
-            let name = partition_name(transform, column.trim().trim_matches('"'));
+            let name = partition_name(transform, &unquoted(column));
             Ok(UnboundPartitionField { source_id, field_id: None, name, transform })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -182,10 +182,19 @@ fn partition_name(transform: Transform, column: &str) -> String {
 fn transform(text: &str) -> Result<(Transform, &str)> {
     let hint = "write 'column', 'year(c)', 'month(c)', 'day(c)', 'hour(c)', 'bucket(c, n)' or 'truncate(c, n)'";
     let bad = || wrong(format!("'{text}' is not a partition field")).with_hint(hint);
-    let Some((name, arguments)) = text.trim().strip_suffix(')').and_then(|text| text.split_once('(')) else {
-        return if text.contains(['(', ')', ',']) || text.trim().is_empty() { Err(bad()) } else { Ok((Transform::Identity, text)) };
+    let text = text.trim();
+    if quoted_length(text) == Some(text.len()) {
+        return Ok((Transform::Identity, text));
+    }
+    let Some((name, arguments)) = text.strip_suffix(')').and_then(|text| text.split_once('(')) else {
+        return if text.contains(['(', ')', ',']) || text.is_empty() { Err(bad()) } else { Ok((Transform::Identity, text)) };
     };
-    let arguments: Vec<&str> = arguments.split(',').map(str::trim).collect();
+    let mut is_quoted = false;
+    let parts = |character: char| {
+        is_quoted ^= character == '"';
+        character == ',' && !is_quoted
+    };
+    let arguments: Vec<&str> = arguments.split(parts).map(str::trim).collect();
     match (name.trim().to_lowercase().as_str(), arguments.as_slice()) {
         ("year" | "years", [column]) => Ok((Transform::Year, column)),
         ("month" | "months", [column]) => Ok((Transform::Month, column)),
@@ -243,12 +252,28 @@ fn sort_field(text: &str, schema: &Schema) -> Result<SortField> {
 /// The column of a sort field, and what stands behind it.
 fn sorted_column(text: &str) -> (&str, &str) {
     let text = text.trim();
-    let end = match text.strip_prefix('"').and_then(|quoted| quoted.find('"')) {
-        // Both quotes belong to the column.
-        Some(end) => end + 2,
-        None => text.find(char::is_whitespace).unwrap_or(text.len()),
-    };
-    text.split_at(end)
+    text.split_at(quoted_length(text).or_else(|| text.find(char::is_whitespace)).unwrap_or(text.len()))
+}
+
+/// The length of the quoted name that a text begins with, with its quotes. One within the name stands there twice.
+fn quoted_length(text: &str) -> Option<usize> {
+    let mut rest = text.strip_prefix('"')?;
+    loop {
+        rest = &rest[rest.find('"')? + 1..];
+        match rest.strip_prefix('"') {
+            Some(after) => rest = after,
+            None => return Some(text.len() - rest.len()),
+        }
+    }
+}
+
+/// The name of a column that may be quoted.
+fn unquoted(column: &str) -> String {
+    let column = column.trim();
+    match column.strip_prefix('"').and_then(|column| column.strip_suffix('"')) {
+        Some(name) => name.replace("\"\"", "\""),
+        None => column.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -269,7 +294,9 @@ mod tests {
     fn columns_to_sort_by_may_be_quoted() {
         assert_eq!(sorted_column(" a DESC NULLS LAST "), ("a", " DESC NULLS LAST"));
         assert_eq!(sorted_column("\"the id\" asc"), ("\"the id\"", " asc"));
+        assert_eq!(sorted_column(r#""a""b c" DESC"#), (r#""a""b c""#, " DESC"));
         assert_eq!([sorted_column("a"), sorted_column(""), sorted_column("\"a")], [("a", ""), ("", ""), ("\"a", "")]);
+        assert_eq!([unquoted(r#" "a""b" "#), unquoted("a b"), unquoted("\"")], ["a\"b", "a b", "\""]);
     }
 
     #[test]
@@ -280,6 +307,9 @@ mod tests {
             ("bucket(id, 8)", Transform::Bucket(8), "id"),
             (" Truncate( name , 4 )", Transform::Truncate(4), "name"),
             ("region", Transform::Identity, "region"),
+            (r#""a,b(c)""#, Transform::Identity, r#""a,b(c)""#),
+            (r#"bucket("a, ""(b", 4)"#, Transform::Bucket(4), r#""a, ""(b""#),
+            (r#"bucket("8", 4)"#, Transform::Bucket(4), r#""8""#),
         ] {
             assert_eq!(transform(text).ok(), Some((wanted, column)), "{text}");
         }

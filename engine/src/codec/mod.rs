@@ -19,8 +19,9 @@ use nunatak_core::Error;
 use prost::Message;
 
 use crate::error::into_datafusion;
+use crate::rules::OnceExec;
 use crate::scan::ScanContext;
-use node::{Kind, Node};
+use node::{Kind, Node, Once};
 
 /// What our nodes begin with. The first byte is no valid protobuf tag, so that no other codec takes them for its own.
 const MARK: &[u8] = b"\x00nunatak1";
@@ -59,12 +60,17 @@ impl PhysicalExtensionCodec for Codec {
             Kind::IcebergScan(scan) => scan::decode_iceberg(&scan, &scan::Decoding { scan: &self.scan, context, codec: self, converter }),
             Kind::RowFileScan(scan) => scan::decode_row_files(&scan, &scan::Decoding { scan: &self.scan, context, codec: self, converter }),
             Kind::IcebergWrite(write) => write::decode(&write, inputs, self.scan.storages()),
+            Kind::Once(Once {}) => match inputs {
+                [input] => Ok(Arc::new(OnceExec::new(Arc::clone(input)))),
+                _ => Err(unreadable("what is read once has exactly one input")),
+            },
         }
     }
 
     fn try_encode(&self, plan: Arc<dyn ExecutionPlan>, bytes: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
         let kind = match scan::encode(&plan, self, converter)? {
             Some(kind) => Some(kind),
+            None if plan.is::<OnceExec>() => Some(Kind::Once(Once {})),
             None => write::encode(&plan)?,
         };
         let Some(kind) = kind else { return self.others.try_encode(plan, bytes, converter) };

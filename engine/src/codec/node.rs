@@ -10,7 +10,7 @@ use crate::scan::{FileDeletes, Pruned};
 /// A plan node of ours.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Node {
-    #[prost(oneof = "Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -24,7 +24,13 @@ pub(super) enum Kind {
     RowFileScan(RowFileScan),
     #[prost(message, tag = "3")]
     IcebergWrite(IcebergWrite),
+    #[prost(message, tag = "4")]
+    Once(Once),
 }
+
+/// An `OnceExec`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct Once {}
 
 /// A `DataSourceExec` over an `IcebergSource`.
 #[derive(Clone, PartialEq, Message)]

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch, StringViewArray
 use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::expr::HigherOrderFunction;
@@ -22,6 +23,7 @@ use nunatak_catalog::{Storage, Table, TableName};
 
 use super::Codec;
 use crate::files::{FileFormat, FileOptions, file_table};
+use crate::rules::OnceExec;
 use crate::scan::IcebergTable;
 use crate::scan::tests::scan_context;
 use crate::write::{Rows, WriteTarget, Written, write_plan};
@@ -101,6 +103,15 @@ async fn writes_and_scans_cross_the_wire() {
         let there = crossed(&plan, &context);
         assert_eq!(answer(there, &context).await, answer(plan, &context).await, "{sql}");
     }
+}
+
+#[tokio::test]
+async fn what_is_read_once_crosses_the_wire() {
+    let context = context();
+    let plan = context.sql("SELECT 1 AS one").await.unwrap().create_physical_plan().await.unwrap();
+    let there = crossed(&(Arc::new(OnceExec::new(plan)) as Arc<dyn ExecutionPlan>), &context);
+    assert!(answer(Arc::clone(&there), &context).await.contains("one"));
+    assert!(matches!(collect(there, context.task_ctx()).await, Err(DataFusionError::ResourcesExhausted(_))));
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ use type_texts::in_trino_terms;
 use crate::scan::HiddenColumn;
 use crate::sql::{OUTER, output_name};
 
+/// What datafusion-distributed says where rows of another process are read a second time.
+const STREAM_USED_UP: &str = "WorkerConnections stream for partition";
+
 /// Turns an error of DataFusion into nunatak's. An error of ours that travelled inside comes out unchanged.
 pub fn from_datafusion(error: DataFusionError) -> Error {
     if let Some(ours) = find_ours(&error) {
@@ -98,6 +101,11 @@ fn convert_shared(error: &DataFusionError) -> Error {
         DataFusionError::NotImplemented(message) => planning::from_not_implemented(message),
         DataFusionError::IoError(io) => no_space(&io.to_string()).unwrap_or_else(|| Error::new(Code::IcebergFilesystemError, io.to_string())),
         DataFusionError::External(inner) => from_text(&inner.to_string()),
+        // Only a join that lacks memory reads a side again; that of another process it cannot.
+        DataFusionError::Internal(message) if message.contains(STREAM_USED_UP) => {
+            Error::new(Code::ExceededLocalMemoryLimit, "a join has to keep one of its sides in memory, and there is not enough")
+                .with_hint("give the executors more memory with --memory")
+        }
         other => Error::internal(other.to_string()),
     }
 }

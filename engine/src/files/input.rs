@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::error::{DataFusionError, Result};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use nunatak_catalog::storage::error::from_object_store;
 use nunatak_core::{Code, Error};
 use object_store::path::Path;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
@@ -46,9 +47,13 @@ impl Input {
     /// Opens a file; `path` is its name in messages.
     pub(super) async fn open(store: Arc<dyn ObjectStore>, location: &Path, compression: Compression, path: String) -> Result<Self> {
         let kind = compression.of_file(location.filename().unwrap_or_default());
-        let stream = match store.get(location).await?.payload {
+        let found = store.get(location).await.map_err(|error| into_datafusion(from_object_store(error, &path)))?;
+        let stream = match found.payload {
             GetResultPayload::File(file, _) => chunks(file, kind, &path)?,
-            GetResultPayload::Stream(parts) if !kind.is_compressed() => parts.map_err(DataFusionError::from).boxed(),
+            GetResultPayload::Stream(parts) if !kind.is_compressed() => {
+                let path = path.clone();
+                parts.map_err(move |error| into_datafusion(from_object_store(error, &path))).boxed()
+            }
             // Decompressed as a file is: DataFusion's decoder of streams stops silently after the first frame of several.
             GetResultPayload::Stream(parts) => chunks(StreamReader { parts, chunk: Bytes::new(), runtime: Handle::current() }, kind, &path)?,
         };
@@ -116,7 +121,7 @@ fn chunks<R: Read + Send + 'static>(source: R, kind: FileCompressionType, path: 
 
 fn unreadable(error: io::Error, kind: FileCompressionType, path: &str) -> DataFusionError {
     let error = match error.downcast::<object_store::Error>() {
-        Ok(storage) => return storage.into(),
+        Ok(storage) => return into_datafusion(from_object_store(storage, path)),
         Err(error) => error,
     };
     let error = if kind.is_compressed() {

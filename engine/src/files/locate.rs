@@ -6,6 +6,7 @@ use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
 use glob::{MatchOptions, Pattern};
+use nunatak_catalog::storage::error::from_object_store;
 use nunatak_core::{Code, Error};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -46,13 +47,21 @@ pub(super) async fn locate(state: &SessionState, pattern: &str) -> Result<Locate
         let error = Error::new(Code::InvalidArguments, format!("no storage is configured for '{pattern}'"));
         into_datafusion(error.with_hint("configure a storage of that scheme and authority, or give a path of the server"))
     })?;
-    let mut files = find(store.as_ref(), &segments, pattern).await?;
+    let mut files = find(store.as_ref(), &segments, pattern).await.map_err(|error| of_store(error, pattern))?;
     if files.is_empty() {
         return Err(into_datafusion(nothing_found(pattern)));
     }
     files.sort_by(|left, right| left.location.cmp(&right.location));
     files.dedup_by(|left, right| left.location == right.location);
     Ok(Located { pattern: pattern.to_owned(), store_url, store, files })
+}
+
+/// The failure of a store as storage tells it, with the place in it.
+pub(super) fn of_store(error: DataFusionError, place: &str) -> DataFusionError {
+    match error {
+        DataFusionError::ObjectStore(error) => into_datafusion(from_object_store(*error, place)),
+        other => other,
+    }
 }
 
 fn nothing_found(pattern: &str) -> Error {

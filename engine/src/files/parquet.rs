@@ -19,7 +19,7 @@ use object_store::path::Path;
 use url::Url;
 
 use super::columns::{bind, duplicate};
-use super::locate::Located;
+use super::locate::{Located, of_store};
 use super::source::SchemaOrigin;
 use crate::error::{from_datafusion, into_datafusion};
 
@@ -67,7 +67,7 @@ async fn file_schema(state: &SessionState, format: &ParquetFormat, located: &Loc
 
 fn unreadable(path: &str, error: DataFusionError) -> DataFusionError {
     if matches!(error, DataFusionError::ObjectStore(_)) {
-        return error;
+        return of_store(error, path);
     }
     let reason = from_datafusion(error);
     into_datafusion(Error::new(Code::InvalidArguments, format!("file '{path}' is not a readable parquet file: {}", reason.message())))

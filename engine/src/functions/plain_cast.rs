@@ -1,21 +1,23 @@
-//! Texts as numbers and truth values, and floating-point numbers as texts, where Arrow takes or writes something else than Trino: spaces around numbers are left away, but not
-//! around decimals; `yes` is no truth value; `1.5` is written `1.5E0`.
+//! Texts as numbers, truth values and dates, and floating-point numbers and moments as texts, where Arrow takes or writes something else than Trino: spaces around numbers are left
+//! away, but not around decimals; `yes` is no truth value; `1.5` is written `1.5E0`, and there is no `T` between day and hour. Moments of microseconds are not here: they have a
+//! function of their own, see `rules::zoned_times`.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{ArrayIter, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, PrimitiveArray, StringArray, StringArrayType};
+use arrow::array::{ArrayIter, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, PrimitiveArray, StringArray, StringArrayType};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type};
-use datafusion::common::format::DEFAULT_CAST_OPTIONS;
+use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, TimeUnit};
+use arrow::util::display::FormatOptions;
+use chrono::NaiveDate;
 use datafusion::error::Result;
-use nunatak_core::{Code, Error};
 
 use super::hex_floats::{DOUBLE, REAL, hex_float};
 use super::number_cast::unscaled;
-use super::text_cast::is_text;
-use crate::error::into_datafusion;
-use crate::type_name::type_name;
+use super::text_cast::{is_text, wrong};
+
+/// The most digits of a year.
+const YEAR_DIGITS_MAX: usize = 6;
 
 /// Whether a cast is one of these.
 pub(super) fn is_needed(from: &DataType, to: &DataType) -> bool {
@@ -25,6 +27,7 @@ pub(super) fn is_needed(from: &DataType, to: &DataType) -> bool {
                 || matches!(to, DataType::Float32 | DataType::Float64 | DataType::Boolean | DataType::Date32 | DataType::Decimal128(..))
         }
         DataType::Float32 | DataType::Float64 => is_text(to),
+        DataType::Timestamp(unit, _) => *unit != TimeUnit::Microsecond && is_text(to),
         _ => false,
     }
 }
@@ -33,7 +36,6 @@ pub(super) fn is_needed(from: &DataType, to: &DataType) -> bool {
 ///
 /// Errors: `INVALID_CAST_ARGUMENT`.
 pub(super) fn cast_plain(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
-    let options = CastOptions { safe: is_try, ..DEFAULT_CAST_OPTIONS };
     match values.data_type() {
         DataType::Float64 => {
             return Ok(cast(&values.as_primitive::<Float64Type>().iter().map(|value| value.map(written)).collect::<StringArray>(), to)?);
@@ -42,10 +44,19 @@ pub(super) fn cast_plain(values: &ArrayRef, to: &DataType, is_try: bool) -> Resu
             let texts: StringArray = values.as_primitive::<Float32Type>().iter().map(|value| value.map(written_real)).collect();
             return Ok(cast(&texts, to)?);
         }
+        DataType::Timestamp(unit, zone) => {
+            let digits = match unit {
+                TimeUnit::Second => "",
+                TimeUnit::Millisecond => "%.3f",
+                TimeUnit::Microsecond => "%.6f",
+                TimeUnit::Nanosecond => "%.9f",
+            };
+            let format = format!("%Y-%m-%d %H:%M:%S{digits}");
+            let with_zone = format!("{format} {}", zone.as_deref().unwrap_or_default());
+            let options = FormatOptions::default().with_timestamp_format(Some(&format)).with_timestamp_tz_format(Some(&with_zone));
+            return Ok(cast_with_options(values, to, &CastOptions { safe: is_try, format_options: options })?);
+        }
         _ => {}
-    }
-    if *to == DataType::Date32 {
-        return Ok(cast_with_options(&cast(values, &DataType::Utf8)?, to, &options)?);
     }
     match values.data_type() {
         DataType::Utf8View => read(values.as_string_view(), to, is_try),
@@ -54,9 +65,10 @@ pub(super) fn cast_plain(values: &ArrayRef, to: &DataType, is_try: bool) -> Resu
     }
 }
 
-/// Texts as numbers or truth values.
+/// Texts as numbers, truth values or dates.
 fn read<'a>(texts: impl StringArrayType<'a>, to: &DataType, is_try: bool) -> Result<ArrayRef> {
     Ok(match to {
+        DataType::Date32 => Arc::new(each(texts, to, is_try, date).collect::<Result<Date32Array>>()?),
         DataType::Boolean => Arc::new(each(texts, to, is_try, truth).collect::<Result<BooleanArray>>()?),
         DataType::Float64 => Arc::new(each(texts, to, is_try, double).collect::<Result<Float64Array>>()?),
         DataType::Float32 => {
@@ -83,9 +95,7 @@ fn each<'a, T>(
     value: impl Fn(&str) -> Option<T>,
 ) -> impl Iterator<Item = Result<Option<T>>> {
     ArrayIter::new(texts).map(move |text| match text.map(|text| (text, value(text))) {
-        Some((text, None)) if !is_try => {
-            Err(into_datafusion(Error::new(Code::InvalidCastArgument, format!("cannot cast string '{text}' to value of {} type", type_name(to)))))
-        }
+        Some((text, None)) if !is_try => Err(wrong(text, to)),
         Some((_, value)) => Ok(value),
         None => Ok(None),
     })
@@ -98,6 +108,24 @@ fn range(integer: &DataType) -> (i64, i64) {
         DataType::Int32 => (i32::MIN.into(), i32::MAX.into()),
         _ => (i64::MIN, i64::MAX),
     }
+}
+
+/// The days since the epoch of a date that is written as year, month and day, the latter with one or two digits each. Arrow reads other forms, too.
+fn date(text: &str) -> Option<i32> {
+    let text = text.trim();
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(text) => (-1, text),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (year, rest) = text.split_once('-')?;
+    let (month, day) = rest.split_once('-')?;
+    let number = |digits: &str, most: usize| {
+        let is_one = (1..=most).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_one { digits.parse::<u32>().ok() } else { None }
+    };
+    let year = sign * i32::try_from(number(year, YEAR_DIGITS_MAX)?).ok()?;
+    let date = NaiveDate::from_ymd_opt(year, number(month, 2)?, number(day, 2)?)?;
+    i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
 fn truth(text: &str) -> Option<bool> {
@@ -199,6 +227,20 @@ mod tests {
         let expected = [Some(156), Some(-156), Some(10_000), Some(500), None, None, None, None];
         assert_eq!(decimals.as_primitive::<Decimal128Type>().iter().collect::<Vec<_>>(), expected);
         assert!(texts(&["128"], &DataType::Int8, false).is_err() && texts(&["yes"], &DataType::Boolean, false).is_err());
+    }
+
+    #[test]
+    fn moments_are_written() {
+        for (unit, zone, expected) in [
+            (TimeUnit::Second, None, "1970-01-01 02:46:40"),
+            (TimeUnit::Millisecond, None, "1970-01-01 00:00:10.000"),
+            (TimeUnit::Nanosecond, Some("Asia/Tokyo"), "1970-01-01 09:00:00.000010000 Asia/Tokyo"),
+        ] {
+            let moments = cast(&Int64Array::from(vec![Some(10_000), None]), &DataType::Timestamp(unit, zone.map(Into::into))).unwrap();
+            assert!(is_needed(moments.data_type(), &DataType::Utf8));
+            let texts = cast_plain(&moments, &DataType::Utf8, false).unwrap();
+            assert_eq!(texts.as_string::<i32>().iter().collect::<Vec<_>>(), [Some(expected), None]);
+        }
     }
 
     #[test]

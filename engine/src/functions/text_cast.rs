@@ -4,20 +4,24 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, Int64Array, StringArray, StringBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, TimeUnit, TimestampSecondType};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampSecondType};
 use datafusion::common::format::DEFAULT_CAST_OPTIONS;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use nunatak_core::{Code, Error};
 use nunatak_functions::datetime::Zone;
 use uuid::Uuid;
 
 use crate::error::into_datafusion;
+use crate::type_name::type_name;
 
 /// What a UUID is in Arrow. Nothing else has this type: bytes of a fixed length of 16 are read as such of any length.
 pub const UUID: DataType = DataType::FixedSizeBinary(UUID_BYTES);
 const UUID_BYTES: i32 = 16;
+
+const NANOS_OF_DAY: i64 = 24 * 60 * 60 * 1_000_000_000;
+
 /// `f79c3e09-677c-4bbd-a479-3f349cb785e7`; what else has its digits is none in Trino.
 const UUID_CHARACTERS: usize = 36;
 
@@ -54,11 +58,22 @@ pub(super) fn cast_texts(values: &ArrayRef, to: &DataType, is_try: bool) -> Resu
     if *to == UUID {
         return uuids(texts, is_try);
     }
+    if let DataType::Time64(unit) = to {
+        return clocks(texts, *unit, to, is_try);
+    }
+    if texts.iter().flatten().any(has_leap_second) {
+        if let Some(text) = texts.iter().flatten().find(|text| has_leap_second(text) && !is_try) {
+            return Err(wrong(text, to));
+        }
+        let texts = texts.iter().map(|text| text.filter(|text| !has_leap_second(text)).map(written_out)).collect();
+        return rounded(times(&texts, to, is_try)?, &texts);
+    }
     // As most are.
     if texts.iter().flatten().all(|text| matches!(written_out(text), Cow::Borrowed(same) if same.len() == text.len())) {
-        return times(texts, to, is_try);
+        return rounded(times(texts, to, is_try)?, texts);
     }
-    times(&texts.iter().map(|text| text.map(written_out)).collect(), to, is_try)
+    let texts = texts.iter().map(|text| text.map(written_out)).collect();
+    rounded(times(&texts, to, is_try)?, &texts)
 }
 
 /// Texts as dates and times. Arrow reads none that clocks of their zone show twice or never. As in Trino, the first of two counts, and where clocks are put forward, what they
@@ -131,6 +146,66 @@ pub fn is_skipped(text: &str) -> bool {
     zone.utc(micros).and_then(|utc| zone.local(utc)).is_ok_and(|shown| shown != micros)
 }
 
+/// The error for a text that is no value of a type.
+pub(super) fn wrong(text: &str, to: &DataType) -> DataFusionError {
+    into_datafusion(Error::new(Code::InvalidCastArgument, format!("cannot cast string '{text}' to value of {} type", type_name(to))))
+}
+
+/// Whether the 61st second of a minute is written. Arrow reads it as the one before.
+fn has_leap_second(text: &str) -> bool {
+    let seconds = text.split(':').nth(2).map(str::trim_start);
+    seconds.is_some_and(|seconds| seconds.starts_with("60"))
+}
+
+/// Texts as times of day. Arrow reads whole numbers as such, too, and leap seconds.
+fn clocks(texts: &StringArray, unit: TimeUnit, to: &DataType, is_try: bool) -> Result<ArrayRef> {
+    let nanos_of_unit = if unit == TimeUnit::Nanosecond { 1 } else { 1_000 };
+    let times = texts.iter().map(|text| match text.map(|text| (text, nanos_of_day(text))) {
+        // What is left over is rounded, and midnight comes after the last one.
+        Some((_, Some(nanos))) => Ok(Some((nanos + nanos_of_unit / 2) / nanos_of_unit % (NANOS_OF_DAY / nanos_of_unit))),
+        Some((text, None)) if !is_try => Err(wrong(text, to)),
+        _ => Ok(None),
+    });
+    Ok(cast(&times.collect::<Result<Int64Array>>()?, to)?)
+}
+
+/// The nanoseconds since midnight of `8:00`, `08:00:00` or `8:0:0.5`; `None` for what is no time of day.
+fn nanos_of_day(text: &str) -> Option<i64> {
+    let number = |digits: &str, limit: i64| {
+        let is_one = matches!(digits.len(), 1 | 2) && is_number(digits);
+        if is_one { digits.parse::<i64>().ok().filter(|number| *number < limit) } else { None }
+    };
+    let (hours, rest) = text.trim().split_once(':')?;
+    let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
+    let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
+    let fraction = if is_number(fraction) { format!("{fraction:0<9}") } else { return None };
+    let (nanos, after) = fraction.split_at_checked(9)?;
+    let nanos = nanos.parse::<i64>().ok()? + i64::from(after.starts_with(|digit: char| digit >= '5'));
+    Some(((number(hours, 24)? * 60 + number(minutes, 60)?) * 60 + number(seconds, 60)?) * 1_000_000_000 + nanos)
+}
+
+/// Moments, rounded by the digits of their texts that their type has no place for. Arrow leaves these away.
+fn rounded(moments: ArrayRef, texts: &StringArray) -> Result<ArrayRef> {
+    let places = match moments.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => 0,
+        DataType::Timestamp(TimeUnit::Millisecond, _) => 3,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => 6,
+        _ => return Ok(moments),
+    };
+    let is_more = |text: &str| {
+        let fraction = text.split_once(':').and_then(|(_, time)| time.split_once('.')).map_or("", |(_, fraction)| fraction);
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+        digits > places && fraction.as_bytes()[places] >= b'5'
+    };
+    if !texts.iter().flatten().any(is_more) {
+        return Ok(moments);
+    }
+    let units = cast(&moments, &DataType::Int64)?;
+    let more = texts.iter().map(|text| i64::from(text.is_some_and(is_more)));
+    let units = units.as_primitive::<Int64Type>().iter().zip(more).map(|(unit, more)| unit.map(|unit| unit + more));
+    Ok(cast(&units.collect::<Int64Array>(), moments.data_type())?)
+}
+
 fn uuids(texts: &StringArray, is_try: bool) -> Result<ArrayRef> {
     let mut uuids = FixedSizeBinaryBuilder::with_capacity(texts.len(), UUID_BYTES);
     for text in texts {
@@ -152,7 +227,8 @@ pub fn written_out(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     let is_at = |place: usize, byte: u8| text.as_bytes().get(place) == Some(&byte);
     // As most are.
-    if is_at(4, b'-') && is_at(7, b'-') && is_at(13, b':') && is_at(16, b':') {
+    let has_seconds = text.get(17..19).is_some_and(is_number);
+    if is_at(4, b'-') && is_at(7, b'-') && is_at(13, b':') && is_at(16, b':') && has_seconds {
         return Cow::Borrowed(text);
     }
     let mut whole = two_digits(text).unwrap_or_else(|| text.to_owned());
@@ -162,7 +238,7 @@ pub fn written_out(text: &str) -> Cow<'_, str> {
 
 /// The text with two digits for its month, day and hour, if it begins with a date or an hour.
 fn two_digits(text: &str) -> Option<String> {
-    let Some((year, rest)) = text.split_once('-').filter(|(year, _)| year.len() >= 4 && is_number(year)) else { return two_digits_of_hour(text) };
+    let Some((year, rest)) = text.split_once('-').filter(|(year, _)| year.len() >= 4 && is_number(year)) else { return two_digits_of_time(text) };
     let (month, rest) = rest.split_once('-')?;
     let (day, time) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
     if !is_number(month) || !is_number(day) {
@@ -170,14 +246,26 @@ fn two_digits(text: &str) -> Option<String> {
     }
     let date = format!("{year}-{month:0>2}-{day:0>2}");
     match time.strip_prefix([' ', 'T']) {
-        Some(time) => Some(format!("{date} {}", two_digits_of_hour(time).unwrap_or_else(|| time.to_owned()))),
+        Some(time) => Some(format!("{date} {}", two_digits_of_time(time).unwrap_or_else(|| time.to_owned()))),
         None => Some(date + time),
     }
 }
 
-fn two_digits_of_hour(time: &str) -> Option<String> {
-    let (hour, rest) = time.split_once(':')?;
-    is_number(hour).then(|| format!("{hour:0>2}:{rest}"))
+fn two_digits_of_time(time: &str) -> Option<String> {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let (hour, rest) = time.split_once(':').filter(|(hour, _)| is_number(hour))?;
+    let (minute, rest) = rest.split_at(digits(rest));
+    let whole = format!("{hour:0>2}:{minute:0>2}");
+    match rest.strip_prefix(':') {
+        Some(rest) if !minute.is_empty() => {
+            let (second, rest) = rest.split_at(digits(rest));
+            // What has no second is none.
+            let second = if second.is_empty() { String::new() } else { format!("{second:0>2}") };
+            Some(format!("{whole}:{second}{rest}"))
+        }
+        _ if minute.is_empty() => None,
+        _ => Some(whole + rest),
+    }
 }
 
 fn is_number(text: &str) -> bool {
@@ -198,7 +286,7 @@ fn add_seconds(text: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::TimestampMicrosecondType;
+    use arrow::datatypes::{Time64MicrosecondType, TimestampMicrosecondType};
 
     use super::*;
     use crate::error::from_datafusion;
@@ -220,7 +308,9 @@ mod tests {
             ("08:00:01.5", "08:00:01.5"),
             (" 2024-05-01 08:00:00 ", "2024-05-01 08:00:00"),
             ("2024-05-01", "2024-05-01"),
-            ("08:0", "08:0"),
+            ("08:0", "08:00:00"),
+            ("2024-1-1 1:2:3.5 UTC", "2024-01-01 01:02:03.5 UTC"),
+            ("8:", "8:"),
             ("24-05-01", "24-05-01"),
             ("", ""),
         ] {
@@ -234,6 +324,36 @@ mod tests {
         let moments = cast_texts(&texts(&["1970-1-1 2:00", "1970-01-01 00:00:01 -01:00"]), &to, false).unwrap();
         assert_eq!(moments.as_primitive::<TimestampMicrosecondType>().values(), &[7_200_000_000, 3_601_000_000]);
         assert!(cast_texts(&texts(&["x"]), &to, false).is_err() && cast_texts(&texts(&["x"]), &to, true).unwrap().is_null(0));
+    }
+
+    #[test]
+    fn times_of_day() {
+        const HOUR: i64 = 3_600_000_000_000;
+        for (text, nanos) in [
+            ("8:0", Some(8 * HOUR)),
+            ("08:00:00.5 ", Some(8 * HOUR + 500_000_000)),
+            ("0:0:1.0000000005", Some(1_000_000_001)),
+            ("10", None),
+            ("24:00", None),
+            ("10:00:60", None),
+            ("10:00:", None),
+            ("10:00:00.", None),
+            ("010:00", None),
+        ] {
+            assert_eq!(nanos_of_day(text), nanos, "{text}");
+        }
+        let micros = cast_texts(&texts(&["23:59:59.9999999", "0:0:0.0000014"]), &DataType::Time64(TimeUnit::Microsecond), false).unwrap();
+        assert_eq!(micros.as_primitive::<Time64MicrosecondType>().values(), &[0, 1]);
+    }
+
+    #[test]
+    fn moments_are_rounded() {
+        let to = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let given = texts(&["1970-01-01 00:00:00.0000015", "1969-12-31 23:59:59.9999999", "1970-01-01 00:00:00.0000014"]);
+        let moments = cast_texts(&given, &to, false).unwrap();
+        assert_eq!(moments.as_primitive::<TimestampMicrosecondType>().values(), &[2, 0, 1]);
+        let leap = texts(&["2016-12-31 23:59:60"]);
+        assert!(cast_texts(&leap, &to, false).is_err() && cast_texts(&leap, &to, true).unwrap().is_null(0));
     }
 
     #[test]

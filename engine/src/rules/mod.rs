@@ -22,7 +22,9 @@ mod lateral_values;
 mod lifted_conditions;
 mod looked_up_values;
 mod one_zero;
+mod one_zero_in_keys;
 mod outer_types;
+mod read_once;
 mod recursion_depth;
 mod refused_casts;
 mod set_comparisons;
@@ -33,6 +35,7 @@ mod temporal_arithmetic;
 mod value_rows;
 mod whole_literals;
 mod window_filters;
+mod window_offsets;
 mod window_order;
 mod yield_in_joins;
 mod zeros_in_lists;
@@ -56,6 +59,7 @@ pub use distinct_values::DistinctValues;
 pub(crate) use exact_casts::{exact_float, with_exact_casts};
 pub use guards::guarded;
 pub use join_order::with_join_order;
+pub(crate) use read_once::OnceExec;
 pub(crate) use refused_casts::is_refused;
 pub(crate) use whole_literals::{with_integers, with_integers_within};
 pub use yield_in_joins::YieldInJoins;
@@ -63,7 +67,7 @@ pub use zeros_in_lists::ZerosInLists;
 
 /// The rules by which plans are analysed: most of ours come before types are made alike.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 16] = [
+    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 17] = [
         Arc::new(set_counts::SetCounts),
         Arc::new(json_casts::JsonCasts),
         Arc::new(refused_casts::RefusedCasts),
@@ -76,17 +80,19 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(in_subqueries::InSubqueries),
         Arc::new(single_subqueries::SingleSubqueries),
         Arc::new(window_filters::WindowFilters),
+        Arc::new(window_offsets::WindowOffsets),
         Arc::new(window_order::WindowOrder),
         Arc::new(interval_order::IntervalOrder),
         Arc::new(zoned_times::ZonedTimes),
         Arc::new(alike::Alike),
     ];
     // What was made alike may have been cast between zones.
-    let after: [Arc<dyn AnalyzerRule + Send + Sync>; 4] = [
+    let after: [Arc<dyn AnalyzerRule + Send + Sync>; 5] = [
         Arc::new(zoned_times::ZonedTimes),
         Arc::new(exact_casts::ExactCasts),
         Arc::new(temporal_arithmetic::TemporalArithmetic),
         Arc::new(one_zero::OneZero),
+        Arc::new(one_zero_in_keys::OneZeroInKeys),
     ];
     before.into_iter().chain(Analyzer::new().rules).chain(after).collect()
 }
@@ -94,7 +100,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// The rules by which physical plans are optimised: those of DataFusion behind what has to be done before it merges operators.
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 1] = [Arc::new(lambdas::FarLambdas)];
-    let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 1] = [Arc::new(recursion_depth::RecursionDepth)];
+    let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] = [Arc::new(read_once::ReadOnce), Arc::new(recursion_depth::RecursionDepth)];
     let own = PhysicalOptimizer::new().rules.into_iter().map(join_conditions::with_conditions_kept);
     first.into_iter().chain(own).chain(last).collect()
 }

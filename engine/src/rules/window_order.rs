@@ -6,7 +6,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::WindowFunctionParams;
+use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion::optimizer::AnalyzerRule;
 use nunatak_core::{Code, Error};
@@ -22,6 +22,10 @@ impl AnalyzerRule for WindowOrder {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         map_expressions(plan, &|schema, expression| {
             expression.transform_up(|expression| match expression {
+                Expr::WindowFunction(window) if has_extreme_of_maps(&window, schema) => {
+                    let message = format!("function '{}' does not take maps, which have no order", window.fun.name());
+                    Err(into_datafusion(Error::new(Code::FunctionNotFound, message)))
+                }
                 Expr::WindowFunction(mut window) if wants_groups(&window.params, schema)? => {
                     let frame = &window.params.window_frame;
                     window.params.window_frame =
@@ -36,6 +40,12 @@ impl AnalyzerRule for WindowOrder {
     fn name(&self) -> &str {
         "window_order"
     }
+}
+
+/// Whether a window has the least or the greatest of maps. Without a window such a function is refused where its types are looked at.
+fn has_extreme_of_maps(window: &WindowFunction, schema: &DFSchema) -> bool {
+    let is_map = |value: &Expr| value.get_type(schema).is_ok_and(|data_type| matches!(data_type, DataType::Map(..)));
+    matches!(window.fun.name(), "max" | "min") && window.params.args.first().is_some_and(is_map)
 }
 
 /// Whether a window has a `RANGE` that goes from and to rows of one value, or all, of a type that DataFusion has none of. Errors: `TYPE_MISMATCH` for maps, which have no order.

@@ -16,6 +16,7 @@ use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricB
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nunatak_catalog::name_mapping::NAME_MAPPING;
+use nunatak_catalog::storage::Location;
 use nunatak_catalog::storage::error::describe;
 use nunatak_core::{Code, Error};
 use object_store::{ObjectMeta, ObjectStore};
@@ -34,6 +35,8 @@ use crate::file_cache::{CachedFile, FileCache};
 /// its types and field metadata would stand in for those of the Parquet schema, and the field ids would be lost.
 pub struct IcebergReaderFactory {
     store: Arc<dyn ObjectStore>,
+    /// By which DataFusion knows the store.
+    store_url: String,
     footers: Arc<FileMetadataCache>,
     bytes: CachedParquetFileReaderFactory,
     cache: Option<StoreCache>,
@@ -45,7 +48,6 @@ pub struct IcebergReaderFactory {
 #[derive(Clone)]
 struct StoreCache {
     cache: Arc<FileCache>,
-    store_url: String,
     scanned: Count,
     from_memory: Count,
     from_disk: Count,
@@ -53,19 +55,18 @@ struct StoreCache {
 }
 
 impl IcebergReaderFactory {
-    /// A factory for the files of one store, with the footer cache of the process. `table` is the schema by which they are read.
-    pub fn new(store: Arc<dyn ObjectStore>, footers: Arc<FileMetadataCache>, table: &SchemaRef) -> Self {
+    /// A factory for the files of the store that DataFusion knows by this URL, with the footer cache of the process. `table` is the schema by which they are read.
+    pub fn new(store: Arc<dyn ObjectStore>, store_url: &str, footers: Arc<FileMetadataCache>, table: &SchemaRef) -> Self {
         let bytes = CachedParquetFileReaderFactory::new(Arc::clone(&store), Arc::clone(&footers));
-        Self { store, footers, bytes, cache: None, names: has_names(table).then(|| Arc::clone(table)) }
+        Self { store, store_url: store_url.to_owned(), footers, bytes, cache: None, names: has_names(table).then(|| Arc::clone(table)) }
     }
 
     /// The same, for one partition of a scan, through a cache of parts of files, if there is one that keeps those of this store.
     #[must_use]
-    pub fn with_cache(self, cache: Option<&Arc<FileCache>>, store_url: &str, metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+    pub fn with_cache(self, cache: Option<&Arc<FileCache>>, metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
         let counter = |name| MetricBuilder::new(metrics).counter(name, partition);
-        let cache = cache.filter(|cache| cache.keeps(store_url)).map(|cache| StoreCache {
+        let cache = cache.filter(|cache| cache.keeps(&self.store_url)).map(|cache| StoreCache {
             cache: Arc::clone(cache),
-            store_url: store_url.to_owned(),
             scanned: counter("bytes_scanned"),
             from_memory: counter("bytes_from_memory_cache"),
             from_disk: counter("bytes_from_disk_cache"),
@@ -91,6 +92,7 @@ impl ParquetFileReaderFactory for IcebergReaderFactory {
     ) -> datafusion::error::Result<Box<dyn AsyncFileReader + Send>> {
         let footer = FooterReader {
             store: Arc::clone(&self.store),
+            store_url: self.store_url.clone(),
             footers: Arc::clone(&self.footers),
             object: file.object_meta.clone(),
             size_hint: metadata_size_hint,
@@ -98,7 +100,7 @@ impl ParquetFileReaderFactory for IcebergReaderFactory {
             names: self.names.clone(),
         };
         let bytes = match &self.cache {
-            Some(cache) => FileBytes::Kept(CachedFile::new(&cache.store_url, file.object_meta), cache.clone()),
+            Some(cache) => FileBytes::Kept(CachedFile::new(&self.store_url, file.object_meta), cache.clone()),
             None => FileBytes::Direct(self.bytes.create_reader(partition_index, file, metadata_size_hint, metrics)?),
         };
         Ok(Box::new(IcebergReader { footer, bytes }))
@@ -161,6 +163,7 @@ impl AsyncFileReader for IcebergReader {
 
 struct FooterReader {
     store: Arc<dyn ObjectStore>,
+    store_url: String,
     footers: Arc<FileMetadataCache>,
     object: ObjectMeta,
     size_hint: Option<usize>,
@@ -182,8 +185,13 @@ impl FooterReader {
         self.with_field_ids(self.without_arrow_schema(footer))
     }
 
+    /// The file as its table's metadata names it, scheme and bucket included.
+    fn location(&self) -> Location {
+        Location::in_store(&self.store_url, &self.object.location)
+    }
+
     fn failed(&self, error: DataFusionError) -> Error {
-        let path = &self.object.location;
+        let path = self.location();
         match &error {
             DataFusionError::ObjectStore(store) => self.store_failed(store),
             DataFusionError::ParquetError(parquet) => Error::new(Code::IcebergBadData, format!("data file '{path}' is damaged: {parquet}")),
@@ -202,23 +210,29 @@ impl FooterReader {
     }
 
     fn store_failed(&self, error: &object_store::Error) -> Error {
-        let path = &self.object.location;
-        match error {
-            object_store::Error::NotFound { .. } => Error::new(Code::IcebergMissingData, format!("data file '{path}' does not exist")),
-            _ => match describe(error, path.as_ref()) {
-                described if described.code() != Code::IcebergFilesystemError => described,
-                _ => Error::new(Code::IcebergFilesystemError, format!("data file '{path}' cannot be read: {error}")),
-            },
+        // That of the cache, which says what is wrong itself.
+        if let object_store::Error::Generic { source, .. } = error
+            && let Some(ours) = source.downcast_ref::<Error>()
+        {
+            return ours.clone_without_source();
+        }
+        let path = self.location();
+        match describe(error, &path.to_string()) {
+            // Where it is more than the file that is not there, it is told.
+            described if described.code() == Code::IcebergMissingData => {
+                Error::new(Code::IcebergMissingData, format!("data file '{path}' does not exist"))
+            }
+            described if described.code() != Code::IcebergFilesystemError => described,
+            _ => Error::new(Code::IcebergFilesystemError, format!("data file '{path}' cannot be read: {error}")),
         }
     }
 
     fn check(&self, footer: &ParquetMetaData) -> Result<(), Error> {
-        let path = &self.object.location;
         let file = footer.file_metadata();
         if let Some(expected) = self.row_count
             && expected != file.num_rows()
         {
-            let found = file.num_rows();
+            let (path, found) = (self.location(), file.num_rows());
             return Err(Error::new(Code::IcebergBadData, format!("data file '{path}' has {found} rows, but the table's metadata says {expected}")));
         }
         Ok(())
@@ -226,13 +240,13 @@ impl FooterReader {
 
     /// The footer of a file without field ids with those that the table's names lead to. The cache keeps it as it is: names can change.
     fn with_field_ids(&self, footer: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>, Error> {
-        let path = &self.object.location;
         let file = footer.file_metadata();
         let columns = file.schema().get_fields();
         if columns.is_empty() || columns.iter().any(|column| column.get_basic_info().has_id()) {
             return Ok(footer);
         }
         let Some(table) = &self.names else {
+            let path = self.location();
             return Err(Error::not_supported(format!("data file '{path}' has no field ids, and the table has no names for it"))
                 .with_hint(format!("set the table property '{NAME_MAPPING}' with the engine that added the file")));
         };

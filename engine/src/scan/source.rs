@@ -254,8 +254,9 @@ impl FileSource for IcebergSource {
     }
 
     fn create_morselizer(&self, store: Arc<dyn ObjectStore>, config: &FileScanConfig, partition: usize) -> Result<Box<dyn Morselizer>> {
-        let reader = IcebergReaderFactory::new(Arc::clone(&store), Arc::clone(&self.footers), self.table_schema().file_schema());
-        let reader = Arc::new(reader.with_cache(self.cache.as_ref(), config.object_store_url.as_str(), self.parquet.metrics(), partition));
+        let (url, footers) = (config.object_store_url.as_str(), Arc::clone(&self.footers));
+        let reader = IcebergReaderFactory::new(Arc::clone(&store), url, footers, self.table_schema().file_schema());
+        let reader = Arc::new(reader.with_cache(self.cache.as_ref(), self.parquet.metrics(), partition));
         let open = |parquet: &ParquetSource, limit: Option<usize>| {
             let parquet = parquet.clone().with_parquet_file_reader_factory(Arc::clone(&reader) as Arc<dyn ParquetFileReaderFactory>);
             // The morselizer takes these three from the configuration; a copy of all of it would copy every file of the scan for every partition.

@@ -143,7 +143,16 @@ fn read(name: &TokenWithSpan, inner: &[TokenWithSpan], out: &mut Output<'_>) -> 
     }
     let input = formatted(input, "$json_text", out)?;
     let is_value = is_word(name, "JSON_VALUE");
-    let mut arguments = vec![input, path.to_vec(), out.text(clauses.options())];
+    let mut options = clauses.options();
+    // What is longer is cut if it is a text, and no value otherwise.
+    if let [_, _, TokenWithSpan { token: Token::Number(length, _), .. }, ..] = clauses.returning
+        && is_value
+        && is_text(clauses.returning)
+    {
+        let separator = if options.is_empty() { "" } else { ";" };
+        options = format!("{options}{separator}length={length}");
+    }
+    let mut arguments = vec![input, path.to_vec(), out.text(options)];
     if is_value {
         let varchar = [TokenWithSpan { token: Token::make_keyword("VARCHAR"), span: out.span }];
         let null = [TokenWithSpan { token: Token::make_keyword("NULL"), span: out.span }];
@@ -280,7 +289,9 @@ impl<'a> Clauses<'a> {
                 if !is_word(keyword, "AS") {
                     return None;
                 }
-                self.passing.push((name.value.clone(), formatted(&part[..part.len() - 2], "$json_input", out)?));
+                // As in Trino, whose paths tell letters apart.
+                let name = if name.quote_style.is_none() { name.value.to_uppercase() } else { name.value.clone() };
+                self.passing.push((name, formatted(&part[..part.len() - 2], "$json_input", out)?));
             }
             return Some(end);
         }
@@ -421,7 +432,7 @@ mod tests {
             ("json_exists(x, 'lax $')", r#""$json_exists" ( x , 'lax $' , '' )"#),
             (
                 "json_exists(f(a, b) FORMAT JSON, 'lax $' PASSING 1 AS \"n\", y FORMAT JSON AS j TRUE ON ERROR)",
-                r#""$json_exists" ( "$json_text" ( f ( a , b ) ) , 'lax $' , 'error=true' , 'n' , 1 , 'j' , "$json_input" ( y ) )"#,
+                r#""$json_exists" ( "$json_text" ( f ( a , b ) ) , 'lax $' , 'error=true' , 'n' , 1 , 'J' , "$json_input" ( y ) )"#,
             ),
             (
                 "json_value(x, 'lax $' RETURNING decimal(4, 2) DEFAULT g(1) ON EMPTY ERROR ON ERROR)",

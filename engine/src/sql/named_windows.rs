@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 use nunatak_core::{Code, Error, Result};
 
 use super::names::normalized;
+use super::window_frames;
 
 /// Writes out the windows that a query names. Those of queries within it come first.
 ///
@@ -36,21 +37,24 @@ pub(super) fn write_out(query: &mut Query) -> Result<()> {
 fn definitions(select: &Select) -> Result<Vec<(String, WindowSpec)>> {
     let mut windows = Vec::new();
     for NamedWindowDefinition(name, window) in &select.named_window {
-        let window = match window {
+        let mut window = match window {
             NamedWindowExpr::NamedWindow(other) => find(other, &windows)?,
             NamedWindowExpr::WindowSpec(window) => whole(window.clone(), &windows)?,
         };
+        window_frames::adapt(&mut window)?;
         windows.push((normalized(name), window));
     }
     Ok(windows)
 }
 
 fn write_out_one(over: &mut WindowType, windows: &[(String, WindowSpec)]) -> Result<()> {
-    *over = WindowType::WindowSpec(match over {
+    let mut window = match over {
         WindowType::NamedWindow(name) => find(name, windows)?,
         WindowType::WindowSpec(window) if window.window_name.is_some() => whole(window.clone(), windows)?,
         WindowType::WindowSpec(_) => return Ok(()),
-    });
+    };
+    window_frames::adapt(&mut window)?;
+    *over = WindowType::WindowSpec(window);
     Ok(())
 }
 

@@ -14,14 +14,33 @@ use crate::functions::number_cast;
 use crate::functions::text_cast::UUID;
 
 use super::select_items::output_name;
+use super::text_lengths::TextLength;
 
-/// The key of a field's metadata for its type, where Arrow's says less: `uuid` of texts that are UUIDs.
+/// The key of a field's metadata for its type, where Arrow's says less: `uuid` of texts that are UUIDs, `varchar(10)` or `char(10)` where the statement says how long texts
+/// are. Texts of the latter type are without blanks at their end.
 pub const TYPE_MARK: &str = "nunatak:type";
 
 /// The schema that a client sees for rows of `schema`: plain types, no metadata, every column nullable (what a plan promises of nulls differs between
 /// planning and running).
 pub fn outward_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(|field| marked(output_name(field.name()), field.data_type(), true)).collect::<Vec<_>>()))
+}
+
+/// The schema that a client sees for a query: `schema` is that of its rows, `lengths` are those of its texts.
+pub fn outward_query_schema(schema: &Schema, lengths: Vec<Option<TextLength>>) -> SchemaRef {
+    let outward = outward_schema(schema);
+    if lengths.iter().all(Option::is_none) {
+        return outward;
+    }
+    let field = |(field, length): (&FieldRef, Option<TextLength>)| match (field.data_type(), length) {
+        (DataType::Utf8, Some(TextLength { characters, is_padded })) if field.metadata().is_empty() => {
+            let mark = format!("{}({characters})", if is_padded { "char" } else { "varchar" });
+            Arc::new(field.as_ref().clone().with_metadata(HashMap::from([(TYPE_MARK.to_owned(), mark)])))
+        }
+        _ => Arc::clone(field),
+    };
+    let lengths = lengths.into_iter().chain(std::iter::repeat(None));
+    Arc::new(Schema::new(outward.fields().iter().zip(lengths).map(field).collect::<Vec<_>>()))
 }
 
 /// The schema that a client sees for a table: as [`outward_schema`], but with what the table says of nulls.

@@ -4,14 +4,17 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, CastKind, DataType, ExactNumberInfo, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    Ident, LambdaFunction, LimitClause, ObjectNamePart, Query, Select, SetExpr, Subscript, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Ident, LambdaFunction, LimitClause, ObjectNamePart, Query, Select, SetExpr, Subscript, Value, ValueWithSpan, VisitMut, VisitorMut, WindowType,
     visit_expressions, visit_expressions_mut,
 };
 use nunatak_core::{Code, Error, Result};
 
 use super::names::normalized;
 use super::temporal_types::{check_literal, type_literal};
-use super::{aggregate_syntax, cast_names, like_patterns, named_windows, special_forms, text_results, ties, times, values, word_arguments};
+use super::{
+    aggregate_syntax, cast_names, grouping_sets, like_patterns, named_windows, special_forms, text_results, ties, times, values, window_frames,
+    word_arguments,
+};
 
 /// What has its value by the session, or by the server that it is at.
 const OF_SESSION: [&str; 6] = ["current_user", "current_catalog", "current_schema", "current_path", "current_timezone", "version"];
@@ -76,6 +79,9 @@ impl VisitorMut for Adapter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        if let Err(error) = grouping_sets::adapt(select) {
+            return ControlFlow::Break(error);
+        }
         adapt_group_by(&mut select.group_by);
         ControlFlow::Continue(())
     }
@@ -90,6 +96,11 @@ impl VisitorMut for Adapter<'_> {
 
     /// In `VALUES` all moments of a column have one type, so that they have the session's zone.
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        if let Expr::Function(Function { over: Some(WindowType::WindowSpec(window)), .. }) = expression
+            && let Err(error) = window_frames::adapt(window)
+        {
+            return ControlFlow::Break(error);
+        }
         match times::adapt(expression, self.session.time_zone, self.rows == 0) {
             Ok(()) => {
                 text_results::make_plain(expression);

@@ -219,8 +219,10 @@ impl Relations {
 fn not_there(name: &ObjectName) -> Error {
     let function = names::parts(name).pop().unwrap_or_default();
     let error = match function.as_str() {
-        "sequence" => Error::not_supported("the table function 'sequence' is not supported").with_hint("write UNNEST(sequence(start, stop))"),
-        "exclude_columns" => Error::not_supported("the table function 'exclude_columns' is not supported").with_hint("name the columns in SELECT"),
+        "sequence" => Error::not_supported("this call of the table function 'sequence' is not supported")
+            .with_hint("write TABLE(sequence(start => 1, stop => 10))"),
+        "exclude_columns" => Error::not_supported("this call of the table function 'exclude_columns' is not supported")
+            .with_hint("write TABLE(exclude_columns(TABLE(t), DESCRIPTOR(a, b)))"),
         _ => Error::new(Code::FunctionNotFound, format!("table function '{name}' does not exist")),
     };
     match start_of(name) {

@@ -121,7 +121,7 @@ fn repeated(name: &str, position: usize) -> String {
 }
 
 /// By which names the columns of a `FROM` item may be qualified.
-fn relation_names(item: &TableWithJoins) -> impl Iterator<Item = String> {
+pub(super) fn relation_names(item: &TableWithJoins) -> impl Iterator<Item = String> {
     std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)).flat_map(|factor| match factor {
         TableFactor::Table { alias: Some(alias), .. }
         | TableFactor::Derived { alias: Some(alias), .. }

@@ -10,6 +10,12 @@ use nunatak_core::{Code, Error, Result};
 use super::names::normalized;
 use crate::functions::attempt;
 
+/// The function of casts to `varchar(n)`.
+pub(super) const SHORTENED: &str = "$shortened";
+
+/// The one around it of casts to `char(n)`.
+pub(super) const UNPADDED: &str = "$unpadded";
+
 /// Changes an expression of these kinds.
 ///
 /// Errors: `SYNTAX_ERROR` for a wrong number of arguments.
@@ -33,7 +39,7 @@ pub(super) fn adapt(expression: &mut Expr) -> Result<()> {
             if let Some((length, is_padded)) = text_length(data_type) {
                 let text = shortened(std::mem::replace(expr.as_mut(), null()), length, kind.clone());
                 // Blanks at the end of a `char(n)` do not count when it is compared.
-                *expression = if is_padded { call("rtrim", vec![text]) } else { text };
+                *expression = if is_padded { call(UNPADDED, vec![text]) } else { text };
             }
         }
         _ => {}
@@ -106,7 +112,7 @@ fn shortened(value: Expr, length: u64, kind: CastKind) -> Expr {
     let kind_of_value = call("typeof", vec![value.clone()]);
     let text = Expr::Cast { kind, expr: Box::new(value), data_type: DataType::Varchar(None), array: false, format: None };
     let length = Expr::Value(Value::Number(length.to_string(), false).into());
-    call("$shortened", vec![text, length, kind_of_value, Expr::Value(Value::Boolean(is_try).into())])
+    call(SHORTENED, vec![text, length, kind_of_value, Expr::Value(Value::Boolean(is_try).into())])
 }
 
 /// A call of one of our functions.
@@ -150,7 +156,7 @@ mod tests {
             ("try(a / b)", "try(() -> a / b)"),
             ("CAST(a AS VARCHAR)", "CAST(a AS VARCHAR)"),
             ("TRY_CAST(a AS DECIMAL)", "TRY_CAST(a AS DECIMAL(38,0))"),
-            ("CAST(a AS CHAR(3))", r#""rtrim"("$shortened"(CAST(a AS VARCHAR), 3, "typeof"(a), false))"#),
+            ("CAST(a AS CHAR(3))", r#""$unpadded"("$shortened"(CAST(a AS VARCHAR), 3, "typeof"(a), false))"#),
             ("CAST(a AS VARCHAR(3))", r#""$shortened"(CAST(a AS VARCHAR), 3, "typeof"(a), false)"#),
         ] {
             assert_eq!(adapted(sql).unwrap(), expected);

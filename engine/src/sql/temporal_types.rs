@@ -16,6 +16,7 @@ use nunatak_core::{Code, Error, Location};
 
 use super::cast_types;
 use super::times::UTC;
+use crate::error::into_datafusion;
 use crate::functions::column_cast::cast_scalar;
 use crate::functions::interval_scale;
 use crate::functions::text_cast::{UUID, is_text, written_out};
@@ -56,6 +57,7 @@ pub(super) fn planned(sql_type: &ast::DataType, zone: &str) -> Result<Option<Dat
             let is_zoned = matches!(is_zoned, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz);
             DataType::Timestamp(TimeUnit::Microsecond, is_zoned.then(|| zone.into()))
         }
+        ast::DataType::Time(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => return Err(into_datafusion(no_zones_of_times())),
         ast::DataType::Time(None | Some(6), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Microsecond),
         ast::DataType::Time(Some(NANOSECONDS), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Nanosecond),
         ast::DataType::Uuid => UUID,
@@ -136,12 +138,21 @@ pub(super) fn type_literal(literal: &mut TypedString) {
 pub(super) fn check_literal(literal: &TypedString) -> nunatak_core::Result<()> {
     let Value::SingleQuotedString(text) = &literal.value.value else { return Ok(()) };
     let Some((name, data_type)) = read_as(&literal.data_type) else { return Ok(()) };
+    // Behind the hours there are no signs.
+    if name == "time" && text.split_once(':').is_some_and(|(_, rest)| rest.contains(['+', '-'])) {
+        return Err(no_zones_of_times());
+    }
     if cast_scalar(ScalarValue::Utf8(Some(text.clone())), &data_type).is_ok() {
         return Ok(());
     }
     let start = literal.value.span.start;
     let error = Error::new(Code::InvalidLiteral, format!("'{text}' is no {name}"));
     Err(if start.line > 0 { error.at(Location { line: start.line, column: start.column }) } else { error })
+}
+
+/// The error for a type that no column of a table can have.
+fn no_zones_of_times() -> Error {
+    Error::not_supported("the type 'time with time zone' is not supported").with_hint("use timestamp with time zone, or time")
 }
 
 /// What the type of a literal is called, and what it is read as. Nanoseconds are left out: those of Arrow reach less far.

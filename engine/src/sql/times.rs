@@ -36,6 +36,9 @@ static FIELDS: [(DateTimeField, &str, char); 6] = [
     (DateTimeField::Second, "seconds", ' '),
 ];
 
+/// The largest offset of a time zone, in minutes.
+const OFFSET_MINUTES_MAX: i64 = 14 * 60;
+
 /// The place of the first field of intervals of days.
 const DAY: usize = 2;
 
@@ -44,8 +47,12 @@ const DAY: usize = 2;
 /// Errors: `INVALID_LITERAL` for intervals, and for what clocks never showed.
 pub(super) fn adapt(expression: &mut Expr, zone: &str, keeps_zones: bool) -> Result<()> {
     let changed = match expression {
-        Expr::Function(function) => in_zone(function, zone),
+        Expr::Function(function) => {
+            make_zone_argument(function)?;
+            in_zone(function, zone)
+        }
         Expr::AtTimeZone { timestamp, time_zone } => {
+            make_zone(time_zone)?;
             let arguments = [timestamp, time_zone].map(|part| std::mem::replace(part.as_mut(), Expr::Value(Value::Null.into())));
             Some(call("at_timezone", arguments.into_iter().chain(unless_utc(zone))))
         }
@@ -68,6 +75,47 @@ pub(super) fn adapt(expression: &mut Expr, zone: &str, keeps_zones: bool) -> Res
     if let Some(changed) = changed {
         *expression = changed;
     }
+    Ok(())
+}
+
+/// `at_timezone(t, INTERVAL '2' HOUR)` has the zone as a text, too.
+fn make_zone_argument(function: &mut Function) -> Result<()> {
+    let is_one = matches!(function.name.0.as_slice(), [ObjectNamePart::Identifier(name)] if normalized(name) == "at_timezone");
+    match &mut function.args {
+        FunctionArguments::List(list) if is_one => match list.args.get_mut(1) {
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(zone))) => make_zone(zone),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Makes the text of an offset (`+02:00`) of an interval that is written out; one of months stays.
+///
+/// Errors: `INVALID_FUNCTION_ARGUMENT` for seconds, and for more than any zone has.
+fn make_zone(zone: &mut Expr) -> Result<()> {
+    let Expr::Interval(Interval { value, leading_field: None, .. }) = &*zone else { return Ok(()) };
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(written), .. }) = value.as_ref() else { return Ok(()) };
+    let words: Vec<&str> = written.split_ascii_whitespace().collect();
+    let mut minutes = 0.0;
+    for part in words.chunks(2) {
+        let [number, unit] = part else { return Ok(()) };
+        let Ok(number) = number.parse::<f64>() else { return Ok(()) };
+        minutes += match *unit {
+            "days" => number * 1440.0,
+            "hours" => number * 60.0,
+            "minutes" => number,
+            "seconds" if number == 0.0 => 0.0,
+            "seconds" => return Err(Error::new(Code::InvalidFunctionArgument, format!("the offset '{written}' of a time zone has seconds"))),
+            _ => return Ok(()),
+        };
+    }
+    let minutes = minutes as i64;
+    if minutes.abs() > OFFSET_MINUTES_MAX {
+        return Err(Error::new(Code::InvalidFunctionArgument, format!("no time zone has the offset '{written}': there are 14 hours at most")));
+    }
+    let sign = if minutes < 0 { '-' } else { '+' };
+    *zone = text(&format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60));
     Ok(())
 }
 
@@ -264,6 +312,8 @@ mod tests {
             ("now()", r#""at_timezone"("now"(), 'Asia/Tokyo')"#),
             ("current_timezone()", "'Asia/Tokyo'"),
             ("x AT TIME ZONE 'UTC'", r#""at_timezone"(x, 'UTC', 'Asia/Tokyo')"#),
+            ("x AT TIME ZONE INTERVAL '-2 hours -30 minutes'", r#""at_timezone"(x, '-02:30', 'Asia/Tokyo')"#),
+            ("at_timezone(x, INTERVAL '1 hours')", "at_timezone(x, '+01:00', 'Asia/Tokyo')"),
             ("localtimestamp(2)", r#"CAST("$local_timestamp"("at_timezone"("now"(), 'Asia/Tokyo')) AS TIMESTAMP(3))"#),
             ("TIMESTAMP '2020-05-01 08:00:00+0530'", r#""with_timezone"(TIMESTAMP '2020-05-01 08:00:00', '+05:30')"#),
         ] {

@@ -1,4 +1,4 @@
-//! Rows that differ, each with a number in the order in which they came.
+//! Rows that differ, each with a number in the order in which they came. Zero and minus zero are one, and all NaNs.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,6 +7,8 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 use datafusion::error::Result;
+
+use crate::nested::identity::canonical;
 
 /// What a row costs besides its bytes.
 const OVERHEAD_BYTES: usize = 48;
@@ -38,7 +40,8 @@ impl Keys {
 
     /// The number of each of these rows: those that are new get the next ones.
     pub(super) fn places(&mut self, columns: &[ArrayRef]) -> Result<Vec<usize>> {
-        let rows = self.converter.convert_columns(columns)?;
+        let columns = columns.iter().map(canonical).collect::<Result<Vec<_>>>()?;
+        let rows = self.converter.convert_columns(&columns)?;
         let mut places = Vec::with_capacity(rows.num_rows());
         for row in rows.iter() {
             let next = self.places.len();

@@ -6,12 +6,20 @@ use nunatak_core::{Code, Error};
 
 use crate::{Call, Scalar};
 
-pub(crate) const FUNCTIONS: &[Scalar] = &[Scalar::new(
-    "$shortened",
-    &["(varchar, bigint, varchar, boolean) -> varchar"],
-    shortened,
-    "A text of so many characters at most: the rest is cut off if it was a text before, what was of another type is refused, or NULL.",
-)];
+pub(crate) const FUNCTIONS: &[Scalar] = &[
+    Scalar::new(
+        "$shortened",
+        &["(varchar, bigint, varchar, boolean) -> varchar"],
+        shortened,
+        "A text of so many characters at most: the rest is cut off if it was a text before, what was of another type is refused, or NULL.",
+    ),
+    Scalar::new("$unpadded", &["(varchar) -> varchar"], unpadded, "The text of a char(n) without the blanks at its end, which do not count."),
+];
+
+fn unpadded(call: &Call<'_>) -> Result<ArrayRef> {
+    let texts = call.text(0)?;
+    call.texts(|row| Ok(Some(texts.value(row).trim_end_matches(' '))))
+}
 
 fn shortened(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, lengths, types, is_try) = (call.text(0)?, call.bigint(1)?, call.text(2)?, call.boolean(3)?);

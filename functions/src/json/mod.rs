@@ -12,7 +12,7 @@ mod sql_value;
 mod text;
 pub mod to_json;
 pub(crate) mod values;
-mod written;
+pub(crate) mod written;
 
 use datafusion::error::DataFusionError;
 use nunatak_core::{Code, Error};

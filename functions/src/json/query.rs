@@ -158,6 +158,7 @@ enum Outcome {
 fn json_value(call: &Call<'_>) -> Result<ArrayRef> {
     let mut asked = Asked::of(call, 6)?;
     let options = options(call, 2)?;
+    let length = option(options, "length").parse::<usize>().ok();
     let (is_text, raises) = (matches!(call.returns(), DataType::Utf8View | DataType::Utf8), option(options, "error") == "error");
     let mut outcomes = Vec::with_capacity(call.rows());
     for row in 0..call.rows() {
@@ -170,8 +171,10 @@ fn json_value(call: &Call<'_>) -> Result<ArrayRef> {
             match items.as_slice() {
                 [] if option(options, "empty") == "error" => Err(error(Code::JsonValueResultError, "the JSON path found nothing")),
                 [] => Ok(Outcome::Empty),
-                [item] if item.is_scalar() => Ok(scalar(item, is_text)),
-                _ if raises => Err(error(Code::JsonValueResultError, "the JSON path found something else than one text, number or boolean")),
+                [item] if item.is_scalar() && !is_too_long(item, length) => Ok(scalar(item, is_text)),
+                _ if raises => {
+                    Err(error(Code::JsonValueResultError, "the JSON path found something else than one text, number or boolean that fits"))
+                }
                 _ => Ok(Outcome::Failed),
             }
         });
@@ -197,6 +200,15 @@ fn json_value(call: &Call<'_>) -> Result<ArrayRef> {
         })
         .collect();
     Ok(interleave(&[decoded.as_ref(), call.argument(4)?.as_ref(), call.argument(5)?.as_ref()], &places)?)
+}
+
+/// Whether a number or a truth value has more letters than the type that is wanted. Texts are cut.
+fn is_too_long(value: &Value, length: Option<usize>) -> bool {
+    length.is_some_and(|length| match value {
+        Value::Number(number) => number.to_text().len() > length,
+        Value::Boolean(value) => value.to_string().len() > length,
+        Value::Null | Value::Text(_) | Value::Array(_) | Value::Object(_) => false,
+    })
 }
 
 /// A value without parts for a type; decimals are written as such in text.

@@ -1,10 +1,12 @@
-//! Values as bytes that are the same, and have the same order, where the values are not distinct: NULL is the same as NULL here, and NaN as NaN.
+//! Values as bytes that are the same, and have the same order, where the values are not distinct: NULL is the same as NULL here, NaN as NaN, and a map as one with the same
+//! entries in another order.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
-use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray, UInt64Array};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{SortOptions, take};
+use arrow::datatypes::{ArrowNativeType, DataType, Float32Type, Float64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::error::Result;
 
@@ -12,7 +14,8 @@ use super::as_map;
 use crate::{Call, Scalar};
 
 pub(crate) const FUNCTIONS: &[Scalar] =
-    &[Scalar::new("$one_zero", &["(T) -> T"], one_zero, "The same value, with zero for minus zero and one NaN.").seeing_nulls()];
+    &[Scalar::new("$one_zero", &["(T) -> T"], one_zero, "The same value, with zero for minus zero, one NaN, and maps in the order of their keys.")
+        .seeing_nulls()];
 
 fn one_zero(call: &Call<'_>) -> Result<ArrayRef> {
     canonical(call.argument(0)?)
@@ -25,18 +28,19 @@ pub(crate) fn identities(values: &ArrayRef) -> Result<Rows> {
     Ok(converter.convert_columns(&[canonical(values)?])?)
 }
 
-fn has_floats(data_type: &DataType) -> bool {
+/// Whether values of a type may be the same and have other bytes: zero and minus zero, and maps with the same entries in another order.
+pub fn has_twins(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Float32 | DataType::Float64 => true,
-        DataType::List(field) | DataType::Map(field, _) => has_floats(field.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
+        DataType::Float32 | DataType::Float64 | DataType::Map(_, _) => true,
+        DataType::List(field) => has_twins(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_twins(field.data_type())),
         _ => false,
     }
 }
 
-/// The same values with one zero and one NaN.
+/// The same values with one zero and one NaN, and with maps in the order of their keys.
 pub(crate) fn canonical(values: &ArrayRef) -> Result<ArrayRef> {
-    if !has_floats(values.data_type()) {
+    if !has_twins(values.data_type()) {
         return Ok(Arc::clone(values));
     }
     let same: ArrayRef = match values.data_type() {
@@ -50,13 +54,15 @@ pub(crate) fn canonical(values: &ArrayRef) -> Result<ArrayRef> {
         }
         DataType::List(field) => {
             let list = values.as_list::<i32>();
-            Arc::new(ListArray::try_new(Arc::clone(field), list.offsets().clone(), canonical(list.values())?, list.nulls().cloned())?)
+            let (elements, offsets) = own(list.values(), list.offsets());
+            Arc::new(ListArray::try_new(Arc::clone(field), offsets, canonical(&elements)?, list.nulls().cloned())?)
         }
         DataType::Map(field, is_sorted) => {
             let map = as_map(values)?;
             let entries: ArrayRef = Arc::new(map.entries().clone());
-            let entries = canonical(&entries)?.as_struct().clone();
-            Arc::new(MapArray::try_new(Arc::clone(field), map.offsets().clone(), entries, map.nulls().cloned(), *is_sorted)?)
+            let (entries, offsets) = own(&entries, map.offsets());
+            let entries = by_key(canonical(&entries)?, &offsets)?.as_struct().clone();
+            Arc::new(MapArray::try_new(Arc::clone(field), offsets, entries, map.nulls().cloned(), *is_sorted)?)
         }
         DataType::Struct(fields) => {
             let columns = values.as_struct().columns().iter().map(canonical).collect::<Result<Vec<_>>>()?;
@@ -67,9 +73,31 @@ pub(crate) fn canonical(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(same)
 }
 
+/// What lies within lists or maps, and where among it: an array may be a part of a far longer one, with whose values it comes.
+fn own(values: &ArrayRef, offsets: &OffsetBuffer<i32>) -> (ArrayRef, OffsetBuffer<i32>) {
+    let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else { return (Arc::clone(values), offsets.clone()) };
+    (values.slice(first.as_usize(), (last - first).as_usize()), offsets.clone().subtract(first))
+}
+
+/// The entries of maps, those of each in the order of their keys.
+fn by_key(entries: ArrayRef, offsets: &OffsetBuffer<i32>) -> Result<ArrayRef> {
+    let keys = entries.as_struct().column(0);
+    let converter = RowConverter::new(vec![SortField::new(keys.data_type().clone())])?;
+    let rows = converter.convert_columns(std::slice::from_ref(keys))?;
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    for bounds in offsets.windows(2) {
+        order[bounds[0].as_usize()..bounds[1].as_usize()].sort_by_key(|position| rows.row(*position));
+    }
+    if order.is_sorted() {
+        return Ok(entries);
+    }
+    let order: UInt64Array = order.into_iter().map(|position| position as u64).collect();
+    Ok(take(&entries, &order, None)?)
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, Float64Builder, MapBuilder};
+    use arrow::array::{Float64Array, Float64Builder, Int64Builder, MapBuilder, StringBuilder};
 
     use super::*;
 
@@ -85,6 +113,26 @@ mod tests {
         let same = canonical(&maps).unwrap();
         assert_eq!((same.slice(0, 1), same.data_type()), (same.slice(1, 1), maps.data_type()));
         assert_ne!(maps.slice(0, 1).to_data(), maps.slice(1, 1).to_data());
+    }
+
+    #[test]
+    fn entries_of_maps_have_one_order() {
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+        for entries in [vec![("b", 2), ("a", 1)], vec![], vec![("a", 1), ("b", 2)], vec![("a", 2), ("b", 1)]] {
+            for (key, value) in entries {
+                maps.keys().append_value(key);
+                maps.values().append_value(value);
+            }
+            maps.append(true).unwrap();
+        }
+        maps.append(false).unwrap();
+        let maps: ArrayRef = Arc::new(maps.finish());
+        let rows = identities(&maps.slice(0, 4)).unwrap();
+        assert_eq!(rows.row(0), rows.row(2));
+        assert_ne!(rows.row(0), rows.row(3));
+        let part = canonical(&maps.slice(2, 3)).unwrap();
+        assert_eq!((&part, part.data_type()), (&maps.slice(2, 3), maps.data_type()));
+        assert_eq!(part.as_map().entries().len(), 4);
     }
 
     #[test]

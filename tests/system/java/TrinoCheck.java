@@ -22,6 +22,8 @@ public final class TrinoCheck {
         CHECKS.put("metadata", TrinoCheck::metadata);
         CHECKS.put("many_rows", TrinoCheck::manyRows);
         CHECKS.put("cancel", TrinoCheck::cancel);
+        CHECKS.put("timeout", TrinoCheck::timeout);
+        CHECKS.put("long_statement", TrinoCheck::longStatement);
         CHECKS.put("errors", TrinoCheck::errors);
         CHECKS.put("transactions", TrinoCheck::transactions);
     }
@@ -188,6 +190,30 @@ public final class TrinoCheck {
                 throw new AssertionError("it was not cancelled");
             } catch (SQLException expected) {
                 check(System.nanoTime() - start < 20_000_000_000L, "it took long to be cancelled");
+            }
+        }
+    }
+
+    /// The driver sends it as a session property.
+    private static void timeout(Connection connection) throws SQLException {
+        try (Statement statement = connection.createStatement()) {
+            statement.setQueryTimeout(2);
+            try (ResultSet row = statement.executeQuery("SELECT 7")) {
+                check(row.next() && row.getInt(1) == 7, "no row");
+            }
+            statement.executeQuery("SELECT count(*) FROM \"default\".numbers a CROSS JOIN \"default\".numbers b WHERE (a.n * b.n) % 7 = 3").next();
+            throw new AssertionError("it took longer than its limit");
+        } catch (SQLException error) {
+            equal(131_075, error.getErrorCode());
+        }
+    }
+
+    /// The driver takes headers of 256 KiB at most.
+    private static void longStatement(Connection connection) throws SQLException {
+        try (PreparedStatement statement = connection.prepareStatement("SELECT length('" + "y".repeat(400_000) + "') + ?")) {
+            statement.setInt(1, 1);
+            try (ResultSet row = statement.executeQuery()) {
+                check(row.next() && row.getInt(1) == 400_001, "no row");
             }
         }
     }

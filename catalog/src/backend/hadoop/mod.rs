@@ -21,7 +21,7 @@ use self::known_tables::KnownTables;
 use self::versions::VersionFile;
 use super::names::{check_part, namespace_exists, namespace_not_empty, namespace_not_found, table_exists, table_not_found, view_not_found};
 use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, metadata_file, metadata_weight, purge, update};
-use crate::commit::CommitError;
+use crate::commit::{CommitError, unknown};
 use crate::properties::METADATA_PATH;
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate};
 use crate::storage::{Created, FolderContent, Location, Storage};
@@ -392,7 +392,7 @@ impl Catalog for HadoopCatalog {
             Ok(()) => {}
             Err(CommitError::Conflict(_)) => return Err(table_exists(name)),
             Err(CommitError::Unknown(error)) => {
-                return Err(Error::new(Code::CommitStateUnknown, format!("table '{name}' may have been made or not")).with_source(error));
+                return Err(unknown(&format!("table '{name}' was made"), error).with_hint("look for it before running the statement again"));
             }
             Err(error) => return Err(error.into_error()),
         }

@@ -41,8 +41,8 @@ use super::names::{
     check_part, folder_name, namespace_exists, namespace_not_empty, namespace_not_found, table_exists, table_not_found, view_not_found,
 };
 use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, ViewFile, metadata_file, metadata_weight, purge, view_file};
-use crate::commit::CommitError;
 use crate::commit::attempts::LOOKS_AFTER;
+use crate::commit::{self, CommitError};
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate, ViewMetadata};
 use crate::storage::{Location, Storage, StorageProperties, Storages};
 use crate::table::{Table, TableName, View};
@@ -446,9 +446,7 @@ fn name_refused(name: &str, fault: Fault) -> Error {
 
 /// The error for an answer that leaves it open whether something was made.
 fn unknown(what: &str, error: Error) -> Error {
-    Error::new(Code::CommitStateUnknown, format!("it is not known whether {what}"))
-        .with_hint("look for it before running the statement again")
-        .with_source(error)
+    commit::unknown(what, error).with_hint("look for it before running the statement again")
 }
 
 #[cfg(test)]

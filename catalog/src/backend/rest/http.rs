@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::redirection::{is_same_server, next, without_secrets};
+use crate::storage::error::root;
 
 /// How often a request is sent on.
 const REDIRECTIONS_MAX: usize = 5;
@@ -237,13 +238,14 @@ impl Http {
     /// The failure of a request that got no answer.
     fn fault(&self, request: &Request, error: reqwest::Error) -> Fault {
         let (unsent, late) = (error.is_connect() || error.is_builder(), error.is_timeout());
-        let what = match (unsent, late) {
-            (true, _) => "cannot be reached",
-            (false, true) => "does not answer in time",
-            (false, false) => "broke off the connection",
-        };
         // Without the URL, which can tell secrets; the operation says what was asked for.
-        let error = self.unavailable(request, what).with_source(error.without_url());
+        let error = error.without_url();
+        let what = match (unsent, late) {
+            (true, _) => format!("cannot be reached: {}", root(&error)),
+            (false, true) => String::from("does not answer in time"),
+            (false, false) => format!("broke off the connection: {}", root(&error)),
+        };
+        let error = self.unavailable(request, &what).with_source(error);
         if unsent { Fault::Refused(error) } else { Fault::Lost(error) }
     }
 

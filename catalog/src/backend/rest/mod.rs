@@ -35,8 +35,8 @@ use self::http::Fault;
 use self::places::Places;
 use super::names::{namespace_exists, namespace_not_empty, namespace_not_found, table_not_found, view_not_found};
 use super::{Catalog, METADATA_CACHE_BYTES_MAX, Namespace, ViewFile, metadata_weight};
-use crate::commit::CommitError;
 use crate::commit::attempts::LOOKS_AFTER;
+use crate::commit::{self, CommitError};
 use crate::messages::{NamespaceChange, NewNamespace, levels};
 use crate::shared_failure::SharedFailure;
 use crate::spec::{Schema, TableMetadata, TableRequirement, TableUpdate, ViewMetadata};
@@ -429,7 +429,5 @@ fn of_storage(properties: &BTreeMap<String, String>) -> BTreeMap<String, String>
 
 /// The error for an answer that leaves it open whether something has happened.
 fn unknown(what: &str, error: Error) -> Error {
-    Error::new(Code::CommitStateUnknown, format!("it is not known whether {what}"))
-        .with_hint("look for it before running the statement again")
-        .with_source(error)
+    commit::unknown(what, error).with_hint("look for it before running the statement again")
 }

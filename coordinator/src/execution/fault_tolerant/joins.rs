@@ -1,4 +1,4 @@
-//! What would go wrong in tasks that do not share their memory: joins, and rows that are divided within a stage.
+//! What would go wrong in tasks that do not share their memory: joins, and rows that are divided within a stage; and what they are not told of.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::limit::GlobalLimitExec;
@@ -16,13 +17,28 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ChildrenPropertiesMode, Distribution, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
+use nunatak_core::Error;
+use nunatak_engine::error::into_datafusion;
 
 use super::super::cuts::{cut_into_stages, sorted};
 use super::super::own_buffers::{copied, has_views};
 
 /// The plan as Ballista can cut it into stages.
 pub(super) fn for_stages(plan: Arc<dyn ExecutionPlan>, batch_rows: usize) -> Result<Arc<dyn ExecutionPlan>> {
-    with_own_buffers(divide_again(gather_probe_sides(without_filters_of_movable_joins(plan)?)?)?, batch_rows)
+    with_own_buffers(divide_again(gather_probe_sides(without_filters_of_movable_joins(without_empty_sets(plan)?)?)?)?, batch_rows)
+}
+
+/// Refuses aggregations with sets of no columns alone, `GROUP BY ()`: what is written of them for other processes says nothing of the sets, and they would give no rows.
+fn without_empty_sets(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let is_refused = plan.exists(|plan| {
+        let groups = plan.downcast_ref::<AggregateExec>().map(AggregateExec::group_expr);
+        Ok(groups.is_some_and(|groups| groups.expr().is_empty() && groups.has_grouping_set()))
+    })?;
+    if is_refused {
+        let error = Error::not_supported("GROUP BY () is not supported in execution mode fault_tolerant");
+        return Err(into_datafusion(error.with_hint("leave it away, or SET SESSION execution_mode = 'pipelined'")));
+    }
+    Ok(plan)
 }
 
 /// Copies the rows that stages write as they are, into buffers of their own. Where rows are divided by a hash, Ballista copies them.

@@ -25,15 +25,19 @@ pub(super) fn prepare(
     Ok(async move {
         let (now_ms, cache) = (chrono::Utc::now().timestamp_millis(), context.engine.scan().manifest_cache());
         let catalog = context.engine.catalog(&name.catalog)?;
-        let Expired { snapshots, refs, files } = match dry_run {
+        let Expired { snapshots, refs, files, left } = match dry_run {
             true => expirable(catalog.as_ref(), &table, expiry, now_ms, cache).await?,
             false => expire(catalog.as_ref(), &table, expiry, now_ms, cache).await?,
         };
         let count = |number: usize| number as u64;
-        Ok(vec![
+        let mut metrics = vec![
             ("expired_snapshots_count", count(snapshots.len())),
             ("expired_references_count", count(refs.len())),
             ("deleted_files_count", count(files.len())),
-        ])
+        ];
+        if !left.is_empty() {
+            metrics.push(("undeleted_files_count", count(left.len())));
+        }
+        Ok(metrics)
     })
 }

@@ -53,9 +53,8 @@ pub async fn with_join_order(plan: LogicalPlan) -> Result<LogicalPlan> {
 fn tables_of_trees(plan: &LogicalPlan) -> Result<Vec<Arc<dyn TableProvider>>> {
     let mut tables = Vec::new();
     plan.apply_with_subqueries(|node| {
-        let is_semi_join =
-            matches!(node, LogicalPlan::Join(join) if matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti) && is_inner_join(&join.left));
-        if !is_semi_join && (!is_inner_join(node) || inputs_of_inner_joins(node) < INPUTS_MIN) {
+        let asks_inner_joins = matches!(node, LogicalPlan::Join(join) if is_semi_join(join));
+        if !asks_inner_joins && (!is_inner_join(node) || inputs_of_inner_joins(node) < INPUTS_MIN) {
             return Ok(TreeNodeRecursion::Continue);
         }
         node.apply_with_subqueries(|node| {

@@ -11,7 +11,7 @@ use nunatak_core::Result;
 use serde_json::{Value, json};
 
 use super::partitions::PartitionRows;
-use super::{Named, integers, long, longs, texts};
+use super::{Named, bound_text, integers, long, longs, texts};
 
 pub(super) fn files(table: &Table, files: &SnapshotFiles) -> Result<Vec<Named>> {
     let entries: Vec<&FileEntry> = files.data.iter().chain(&files.deletes).map(Arc::as_ref).collect();
@@ -47,7 +47,7 @@ fn readable(bound: &Datum) -> Value {
         (_, PrimitiveLiteral::Boolean(value)) => json!(value),
         (_, PrimitiveLiteral::Float(number)) => json!(number.0),
         (_, PrimitiveLiteral::Double(number)) => json!(number.0),
-        _ => json!(bound.to_human_string()),
+        _ => json!(bound_text(bound)),
     }
 }
 
@@ -102,7 +102,7 @@ fn bounds(files: &[Vec<(i32, ColumnMetrics)>], bound: impl Fn(&ColumnMetrics) ->
         let mut found = false;
         for (id, bound) in columns.iter().filter_map(|(id, column)| Some((id, bound(column)?))) {
             builder.keys().append_value(*id);
-            builder.values().append_value(bound.to_human_string());
+            builder.values().append_value(bound_text(bound));
             found = true;
         }
         // As many keys as values were appended: this cannot fail.

@@ -9,7 +9,7 @@ use nunatak_catalog::snapshot::{self, ManifestCache};
 use nunatak_catalog::spec::{Datum, FieldSummary, ManifestContentType, ManifestFile, PrimitiveType, TableMetadata};
 use nunatak_core::{Error, Result};
 
-use super::{Named, integers, long, longs, texts};
+use super::{Named, bound_text, integers, long, longs, texts};
 
 pub(super) async fn manifests(table: &Table, cache: &ManifestCache) -> Result<Vec<Named>> {
     let manifests = match table.head() {
@@ -98,7 +98,7 @@ impl Summaries {
     }
 
     fn append_field(&mut self, summary: &FieldSummary, result_type: Option<&PrimitiveType>) -> Option<()> {
-        let text = |bound: Option<&[u8]>| Some(Datum::try_from_bytes(bound?, result_type?.clone()).ok()?.to_human_string());
+        let text = |bound: Option<&[u8]>| Some(bound_text(&Datum::try_from_bytes(bound?, result_type?.clone()).ok()?));
         let row = self.builder.values();
         row.field_builder::<BooleanBuilder>(0)?.append_value(summary.contains_null);
         row.field_builder::<BooleanBuilder>(1)?.append_option(summary.contains_nan);

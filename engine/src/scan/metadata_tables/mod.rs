@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{Field, Schema};
+use chrono::DateTime;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use nunatak_catalog::Table;
 use nunatak_catalog::snapshot::{self, ManifestCache, SnapshotFiles};
-use nunatak_catalog::spec::ManifestFile;
+use nunatak_catalog::spec::{Datum, ManifestFile, PrimitiveLiteral, PrimitiveType};
 use nunatak_core::{Error, Result};
 
 use super::provider::ScanContext;
@@ -118,4 +119,56 @@ fn times(millis: impl IntoIterator<Item = i64>) -> ArrayRef {
 
 fn long(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A bound as text. That of the iceberg crate panics over fractions of seconds before 1970 with a zone, and over what no calendar has.
+fn bound_text(bound: &Datum) -> String {
+    const DAY_SECONDS: i64 = 86_400;
+    let number = match bound.literal() {
+        PrimitiveLiteral::Int(number) => i64::from(*number),
+        PrimitiveLiteral::Long(number) => *number,
+        _ => return bound.to_human_string(),
+    };
+    let text = match bound.data_type() {
+        PrimitiveType::Date => DateTime::from_timestamp(number * DAY_SECONDS, 0).map(|moment| moment.date_naive().to_string()),
+        PrimitiveType::Time => (0..DAY_SECONDS * 1_000_000).contains(&number).then(|| bound.to_human_string()),
+        PrimitiveType::Timestamp => DateTime::from_timestamp_micros(number).map(|moment| moment.naive_utc().to_string()),
+        PrimitiveType::Timestamptz => DateTime::from_timestamp_micros(number).map(|moment| moment.to_string()),
+        PrimitiveType::TimestampNs => Some(DateTime::from_timestamp_nanos(number).naive_utc().to_string()),
+        PrimitiveType::TimestamptzNs => Some(DateTime::from_timestamp_nanos(number).to_string()),
+        _ => None,
+    };
+    text.unwrap_or_else(|| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_of_all_times_have_texts() {
+        let texts = [
+            Datum::timestamptz_micros(-1),
+            Datum::timestamptz_micros(i64::MIN),
+            Datum::timestamp_micros(-1),
+            Datum::timestamp_micros(i64::MAX),
+            Datum::timestamptz_nanos(-1),
+            Datum::date(-1),
+            Datum::date(i32::MAX),
+            Datum::long(-5),
+            Datum::string("a"),
+        ];
+        let expected = [
+            "1969-12-31 23:59:59.999999 UTC",
+            "-9223372036854775808",
+            "1969-12-31 23:59:59.999999",
+            "9223372036854775807",
+            "1969-12-31 23:59:59.999999999 UTC",
+            "1969-12-31",
+            "2147483647",
+            "-5",
+            "a",
+        ];
+        assert_eq!(texts.map(|bound| bound_text(&bound)), expected);
+    }
 }

@@ -1,6 +1,6 @@
 //! Partition values as rows, and the table of a table's partitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StructArray};
@@ -16,7 +16,8 @@ use crate::error::from_datafusion;
 use crate::scan::types::table_schema;
 use crate::scan::values::scalar;
 
-/// The fields that partitions of a table have or ever had, as one row type. A spec that lacks a field has null there.
+/// The fields that partitions of a table have or ever had, as one row type. A spec that lacks a field has null there. Where two have one name, the later one is
+/// told apart by its id.
 pub(super) struct PartitionRows {
     fields: Vec<(i32, String, DataType)>,
     /// For each spec, the id of each of its fields.
@@ -27,7 +28,10 @@ impl PartitionRows {
     pub(super) fn new(metadata: &TableMetadata) -> Result<Self> {
         let mut fields: BTreeMap<i32, (String, DataType)> = BTreeMap::new();
         let mut specs = BTreeMap::new();
-        for spec in metadata.partition_specs_iter() {
+        // The newest spec names a field that was renamed.
+        let mut by_age: Vec<_> = metadata.partition_specs_iter().collect();
+        by_age.sort_by_key(|spec| spec.spec_id());
+        for spec in by_age {
             specs.insert(spec.spec_id(), spec.fields().iter().map(|field| field.field_id).collect());
             for field in spec.fields().iter().filter(|field| field.transform != Transform::Void) {
                 let source = metadata.current_schema().field_by_id(field.source_id);
@@ -37,7 +41,12 @@ impl PartitionRows {
                 }
             }
         }
-        Ok(Self { fields: fields.into_iter().map(|(id, (name, data_type))| (id, name, data_type)).collect(), specs })
+        let mut names = HashSet::new();
+        let named = |(id, (name, data_type)): (i32, (String, DataType))| {
+            let name = if names.insert(name.clone()) { name } else { format!("{name}_{id}") };
+            (id, name, data_type)
+        };
+        Ok(Self { fields: fields.into_iter().map(named).collect(), specs })
     }
 
     /// The partitions of files, one row each; `None` when the table was never partitioned.

@@ -15,11 +15,11 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{DmlStatement, EmptyRelation, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Volatility, WriteOp};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future::BoxFuture;
 use nunatak_catalog::spec::{Datum, FormatVersion, Literal, MAIN_BRANCH, NestedField, Schema, Type};
+use nunatak_catalog::unsupported::keeps_default;
 use nunatak_catalog::{Branch, Catalog, Table, TableName, View, snapshot};
 use nunatak_core::{Code, Error, Result};
 
@@ -35,8 +35,8 @@ use super::statement::{ColumnDefinition, Statement};
 use super::temporal_types::SessionTypes;
 use super::types::new_schema;
 use super::{
-    array_calls, conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, row_memberships, select_items,
-    spellings, system_catalog, system_tables, table_samples, ties, unnest, values,
+    array_calls, conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, row_memberships, row_stars,
+    select_items, spellings, system_catalog, system_tables, table_samples, ties, unnest, values,
 };
 use crate::computing::{computing, in_steps};
 use crate::context::EngineContext;
@@ -314,11 +314,21 @@ impl Planner {
     }
 
     async fn plan(&self, statement: ast::Statement) -> Result<LogicalPlan> {
-        in_steps(self.planned(statement)).await
+        in_steps(self.with_rows_expanded(statement)).await
+    }
+
+    /// Plans a statement, and before it what the rows are whose fields it selects.
+    async fn with_rows_expanded(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
+        // Before anything else looks into it.
+        conditions::flatten(&mut statement)?;
+        while let Some(query) = row_stars::probe(&mut statement) {
+            let rows = self.planned(query).await?;
+            row_stars::expand(&mut statement, rows.schema())?;
+        }
+        self.planned(statement).await
     }
 
     async fn planned(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
-        conditions::flatten(&mut statement)?;
         row_memberships::write_out(&mut statement)?;
         table_samples::take_out(&mut statement)?;
         let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
@@ -510,7 +520,8 @@ impl Planner {
 
     /// A column's default from its expression; `None` for NULL.
     ///
-    /// Errors: `EXPRESSION_NOT_CONSTANT`, those of casting it to the column's type, `NOT_SUPPORTED` for rows, arrays and maps, and for what changes with time or with the session.
+    /// Errors: `EXPRESSION_NOT_CONSTANT`, those of casting it to the column's type, `NOT_SUPPORTED` for rows, arrays and maps, for what changes with time or with the session,
+    /// and for values that metadata cannot keep.
     pub fn default_value(&self, expression: &ast::Expr, field: &NestedField) -> Result<Option<Literal>> {
         let Type::Primitive(primitive) = field.field_type.as_ref() else {
             return Err(Error::not_supported(format!("column '{}' cannot have a default: it is a row, an array or a map", field.name)));
@@ -530,7 +541,12 @@ impl Planner {
         let datum = Datum::try_from_bytes(&bytes, primitive.clone());
         let datum =
             datum.map_err(|error| Error::internal(format!("the default of column '{}' is no value of its type", field.name)).with_source(error))?;
-        Ok(Some(Literal::Primitive(datum.literal().clone())))
+        let default = Literal::Primitive(datum.literal().clone());
+        if !keeps_default(&default, &field.field_type) {
+            let refused = format!("column '{}' cannot have the default {expression}: metadata of tables cannot keep this value", field.name);
+            return Err(Error::not_supported(refused).with_hint("give the value in INSERT"));
+        }
+        Ok(Some(default))
     }
 
     /// Whether an expression without columns calls a function whose value is not always the same.

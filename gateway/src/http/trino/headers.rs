@@ -1,5 +1,6 @@
 //! The headers of Trino's clients, who keep their session: what it is comes with each statement, and what a statement changes in it goes back.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, FORWARDED, HOST, ORIGIN};
@@ -9,6 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use nunatak_coordinator::query::{InTransaction, SessionChange};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use uuid::Uuid;
+
+use super::prepared;
+use crate::limits;
 
 /// What form encoding, as Java has it, leaves as it is.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b' ');
@@ -74,7 +78,7 @@ pub(super) fn user(headers: &HeaderMap) -> Result<String, Refused> {
         return Err(Refused::WebPage);
     }
     let named = text(headers, "x-trino-user").or_else(|| text(headers, "x-trino-original-user"));
-    named.map(str::to_owned).or_else(|| basic_user(headers)).ok_or(Refused::NoUser)
+    named.map(Cow::into_owned).or_else(|| basic_user(headers)).ok_or(Refused::NoUser)
 }
 
 /// Reads what a client says with a statement.
@@ -82,11 +86,11 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Sent, Refused> {
     let transaction = match text(headers, "x-trino-transaction-id") {
         None => InTransaction::Never,
         Some(none) if none.eq_ignore_ascii_case("none") => InTransaction::No,
-        Some(id) => InTransaction::Yes(Uuid::try_parse(id).map_err(|_| Refused::Malformed(format!("Invalid UUID string: {id}")))?),
+        Some(id) => InTransaction::Yes(Uuid::try_parse(&id).map_err(|_| Refused::Malformed(format!("Invalid UUID string: {id}")))?),
     };
     let properties = pairs(headers, "X-Trino-Session")?.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
     check_roles(headers)?;
-    let owned = |name| text(headers, name).map(str::to_owned);
+    let owned = |name| text(headers, name).map(Cow::into_owned);
     let user = user(headers)?;
     let capabilities: BTreeSet<String> = listed(headers, "x-trino-client-capabilities").map(str::to_owned).collect();
     Ok(Sent {
@@ -98,12 +102,27 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Sent, Refused> {
         schema: owned("x-trino-schema").map(|name| decoded(&name)),
         time_zone: owned("x-trino-time-zone"),
         properties,
-        prepared: pairs(headers, "X-Trino-Prepared-Statement")?.into_iter().collect(),
+        prepared: prepared_statements(headers)?,
         transaction,
         path: owned("x-trino-path").or_else(|| capabilities.contains(PATH).then(String::new)),
         encodings: listed(headers, "x-trino-query-data-encoding").map(str::to_lowercase).collect(),
         capabilities,
     })
+}
+
+/// The texts of prepared statements. What is compressed to a few hundred bytes can be megabytes, and there may be many.
+fn prepared_statements(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Refused> {
+    let mut texts = BTreeMap::new();
+    let mut bytes = 0;
+    for (name, sent) in pairs(headers, "X-Trino-Prepared-Statement")? {
+        let text = prepared::restored(sent).ok_or_else(|| Refused::Malformed("Invalid X-Trino-Prepared-Statement header".to_owned()))?;
+        bytes += text.len();
+        if bytes > limits::PREPARED_BYTES_OF_ALL_MAX {
+            return Err(Refused::Malformed("The texts of prepared statements are too long together".to_owned()));
+        }
+        texts.insert(name, text);
+    }
+    Ok(texts)
 }
 
 /// A role is `ALL`, `NONE` or `ROLE{name}`. There is none of a name; of those of catalogs it is no matter, as in Trino.
@@ -133,7 +152,7 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
 /// headers of its own.
 pub(super) fn base_uri(headers: &HeaderMap) -> Option<String> {
     let forwarded = forwarded(headers);
-    let scheme = first(headers, "x-forwarded-proto").or_else(|| forwarded.get("proto").cloned()).unwrap_or_else(|| "http".to_owned());
+    let scheme = first(headers, "x-forwarded-proto").or_else(|| forwarded.get("proto").cloned()).unwrap_or_else(|| "http".to_owned()).to_lowercase();
     let host = first(headers, "x-forwarded-host").or_else(|| forwarded.get("host").cloned()).or_else(|| first(headers, HOST.as_str()))?;
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()));
     let is_default = |port: &str| matches!((scheme.as_str(), port), ("http", "80") | ("https", "443"));
@@ -168,7 +187,9 @@ pub(super) fn changes(changes: &[SessionChange]) -> Vec<(HeaderName, HeaderValue
                 }
                 add("x-trino-set-schema", schema);
             }
-            SessionChange::Prepare { name, text } => add("x-trino-added-prepare", &format!("{}={}", encoded(name), encoded(text))),
+            SessionChange::Prepare { name, text } => {
+                add("x-trino-added-prepare", &format!("{}={}", encoded(name), encoded(&prepared::shortened(text))));
+            }
             SessionChange::Deallocate { name } => add("x-trino-deallocated-prepare", &encoded(name)),
             SessionChange::StartTransaction { id } => add("x-trino-started-transaction-id", &id.to_string()),
             SessionChange::EndTransaction => add("x-trino-clear-transaction-id", "true"),
@@ -181,9 +202,14 @@ pub(super) fn changes(changes: &[SessionChange]) -> Vec<(HeaderName, HeaderValue
     headers
 }
 
-/// A header's text; an empty one says nothing.
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).map(str::trim).filter(|text| !text.is_empty())
+/// A header's text; an empty one says nothing. What is no UTF-8 is Latin-1, as Python's clients write it.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+    let bytes = headers.get(name)?.as_bytes();
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text.trim()),
+        Err(_) => Cow::Owned(bytes.iter().copied().map(char::from).collect::<String>().trim().to_owned()),
+    };
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// The first of several values.
@@ -215,7 +241,8 @@ fn encoded(text: &str) -> String {
 }
 
 fn basic_user(headers: &HeaderMap) -> Option<String> {
-    let (scheme, credentials) = text(headers, AUTHORIZATION.as_str())?.split_once(' ')?;
+    let sent = text(headers, AUTHORIZATION.as_str())?;
+    let (scheme, credentials) = sent.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
@@ -268,12 +295,27 @@ mod tests {
     fn what_cannot_be_read_is_refused() {
         assert_eq!(read(&headers(&[])), Err(Refused::NoUser));
         assert_eq!(read(&headers(&[("authorization", "Basic YWRhOng=")])).map(|sent| sent.user), Ok("ada".to_owned()));
-        for (name, value) in
-            [("x-trino-session", "junk"), ("x-trino-session", "a=b=c"), ("x-trino-transaction-id", "abc"), ("x-trino-role", "system=admin")]
-        {
+        let latin = HeaderMap::from_iter([(HeaderName::from_static("x-trino-user"), HeaderValue::from_bytes(b"Zo\xeb").unwrap())]);
+        assert_eq!(user(&latin), Ok("Zoë".to_owned()));
+        for (name, value) in [
+            ("x-trino-session", "junk"),
+            ("x-trino-session", "a=b=c"),
+            ("x-trino-transaction-id", "abc"),
+            ("x-trino-role", "system=admin"),
+            ("x-trino-prepared-statement", "a=%24zstd%3Aabc"),
+        ] {
             assert!(matches!(read(&headers(&[("x-trino-user", "ada"), (name, value)])), Err(Refused::Malformed(_))), "{name}: {value}");
         }
         assert_eq!(user(&headers(&[("x-trino-user", "ada"), ("origin", "https://example.org")])), Err(Refused::WebPage));
+        let long = encoded(&prepared::shortened(&"x".repeat(limits::PREPARED_BYTES_MAX)));
+        let several = |count: usize| {
+            let texts: Vec<String> = (0..count).map(|number| format!("p{number}={long}")).collect();
+            let mut sent = headers(&[("x-trino-user", "ada")]);
+            sent.insert(HeaderName::from_static("x-trino-prepared-statement"), HeaderValue::from_str(&texts.join(",")).unwrap());
+            read(&sent).map(|sent| sent.prepared.len())
+        };
+        assert_eq!(several(8), Ok(8));
+        assert!(matches!(several(9), Err(Refused::Malformed(_))));
     }
 
     #[test]
@@ -284,6 +326,7 @@ mod tests {
         assert_eq!(base(&[("host", "h"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "8443")]), "https://h:8443");
         assert_eq!(base(&[("host", "h"), ("forwarded", "for=1.2.3.4;proto=https;host=\"lake.example:1\"")]), "https://lake.example:1");
         assert_eq!(base(&[("host", "[::1]:8080")]), "http://[::1]:8080");
+        assert_eq!(base(&[("host", "h:8080"), ("x-forwarded-proto", "HTTPS")]), "https://h:8080");
         assert_eq!(base(&[("host", "h/../x")]), "");
     }
 

@@ -11,6 +11,7 @@ mod door;
 mod errors;
 mod headers;
 mod pages;
+mod prepared;
 mod queries;
 mod query;
 mod spooling;

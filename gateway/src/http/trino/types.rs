@@ -63,8 +63,16 @@ impl TrinoType {
     fn of_field(field: &Field, parametric: bool) -> Self {
         match field.metadata().get(TYPE_MARK).map(String::as_str) {
             Some("uuid") => Self::plain("uuid"),
-            _ => Self::new(field.data_type(), parametric),
+            Some(mark) => Self::of_text(mark).unwrap_or_else(|| Self::new(field.data_type(), parametric)),
+            None => Self::new(field.data_type(), parametric),
         }
+    }
+
+    /// `varchar(n)` or `char(n)`.
+    fn of_text(mark: &str) -> Option<Self> {
+        let (name, length) = mark.strip_suffix(')')?.split_once('(')?;
+        let raw = ["varchar", "char"].into_iter().find(|raw| *raw == name)?;
+        Some(Self::with(raw, [Argument::Long(length.parse().ok()?)]))
     }
 
     fn new(data_type: &DataType, parametric: bool) -> Self {
@@ -107,6 +115,12 @@ impl TrinoType {
             _ => Self::plain("unknown"),
         }
     }
+}
+
+/// How long the texts of a `char(n)` are, with blanks at their end; `None` for columns of other types.
+pub(super) fn padded_length(field: &Field) -> Option<usize> {
+    let mark = field.metadata().get(TYPE_MARK)?;
+    mark.strip_prefix("char(")?.strip_suffix(')')?.parse().ok()
 }
 
 /// The digits of a second that a unit has.
@@ -215,6 +229,17 @@ mod tests {
         let uuid = Field::new("u", DataType::Utf8, true).with_metadata([(TYPE_MARK.to_owned(), "uuid".to_owned())].into());
         assert_eq!(TrinoType::of_field(&uuid, true).to_string(), "uuid");
         assert_eq!(name(&DataType::List(Arc::new(uuid))), "array(uuid)");
+    }
+
+    #[test]
+    fn texts_have_the_lengths_that_they_say() {
+        let text = |mark: &str| Field::new("t", DataType::Utf8, true).with_metadata([(TYPE_MARK.to_owned(), mark.to_owned())].into());
+        for (mark, name, length) in [("varchar(10)", "varchar(10)", None), ("char(3)", "char(3)", Some(3)), ("varchar(x)", "varchar", None)] {
+            let field = text(mark);
+            assert_eq!((TrinoType::of_field(&field, true).to_string().as_str(), padded_length(&field)), (name, length));
+        }
+        let signature = serde_json::to_string(&TrinoType::of_field(&text("char(3)"), true)).unwrap();
+        assert_eq!(signature, r#"{"rawType":"char","arguments":[{"kind":"LONG","value":3}]}"#);
     }
 
     /// What Trino 476 answers with.

@@ -5,13 +5,13 @@ use std::fmt::Display;
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArrayType, UInt64Array};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArray, StringArrayType, UInt64Array};
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, DurationMicrosecondType,
-    DurationMillisecondType, DurationNanosecondType, DurationSecondType, Field, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, Schema, Time32MillisecondType,
-    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
+    DurationMillisecondType, DurationNanosecondType, DurationSecondType, FieldRef, Fields, Float16Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, Schema,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +20,7 @@ use nunatak_coordinator::query::Zone;
 use nunatak_core::{Code, Error, Result};
 use uuid::Uuid;
 
-use super::types::{PLAIN_DIGITS, digits};
+use super::types::{PLAIN_DIGITS, digits, padded_length};
 
 /// Writes the value of a row.
 type Writer<'a> = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<()> + 'a>;
@@ -28,18 +28,45 @@ type Writer<'a> = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<()> + 'a>;
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 const SECONDS_PER_DAY: i128 = 86_400;
 
-/// The columns as clients are told of them. Intervals of months, days and seconds are of the one kind or the other in Trino: the first one tells which.
+/// The columns as clients are told of them. Intervals of months, days and seconds are of the one kind or the other in Trino, also within lists, maps and rows: the first
+/// one that is not zero tells which.
 pub(super) fn announced(schema: &Schema, first: Option<&RecordBatch>) -> Schema {
-    let column = |(at, field): (usize, &Arc<Field>)| match (field.data_type(), first) {
-        (DataType::Interval(IntervalUnit::MonthDayNano), Some(batch)) => {
-            let values = batch.column(at).as_primitive::<IntervalMonthDayNanoType>();
-            let has_months = values.iter().flatten().next().is_some_and(|value| value.months != 0);
-            let unit = if has_months { IntervalUnit::YearMonth } else { IntervalUnit::DayTime };
-            Arc::new(Field::new(field.name(), DataType::Interval(unit), true))
-        }
-        _ => Arc::clone(field),
+    let column = |(at, field): (usize, &FieldRef)| match first {
+        Some(batch) => told_field(field, batch.column(at)),
+        None => Arc::clone(field),
     };
     Schema::new(schema.fields().iter().enumerate().map(column).collect::<Vec<_>>())
+}
+
+fn told_field(field: &FieldRef, values: &ArrayRef) -> FieldRef {
+    let told = told_type(field.data_type(), values);
+    if told == *field.data_type() { Arc::clone(field) } else { Arc::new(field.as_ref().clone().with_data_type(told)) }
+}
+
+/// What values of a type are told to be.
+fn told_type(data_type: &DataType, values: &ArrayRef) -> DataType {
+    match (data_type, values.data_type()) {
+        (DataType::Interval(IntervalUnit::MonthDayNano), DataType::Interval(IntervalUnit::MonthDayNano)) => {
+            let intervals = values.as_primitive::<IntervalMonthDayNanoType>();
+            let telling = intervals.iter().flatten().find(|value| (value.months, value.days, value.nanoseconds) != (0, 0, 0));
+            let has_months = telling.is_some_and(|value| value.months != 0);
+            DataType::Interval(if has_months { IntervalUnit::YearMonth } else { IntervalUnit::DayTime })
+        }
+        (DataType::List(element), DataType::List(_)) => DataType::List(told_field(element, values.as_list::<i32>().values())),
+        (DataType::LargeList(element), DataType::LargeList(_)) => DataType::LargeList(told_field(element, values.as_list::<i64>().values())),
+        (DataType::FixedSizeList(element, length), DataType::FixedSizeList(..)) => {
+            DataType::FixedSizeList(told_field(element, values.as_fixed_size_list().values()), *length)
+        }
+        (DataType::Struct(fields), DataType::Struct(_)) => {
+            let columns = values.as_struct().columns();
+            DataType::Struct(fields.iter().zip(columns).map(|(field, column)| told_field(field, column)).collect())
+        }
+        (DataType::Map(entries, is_sorted), DataType::Map(..)) => {
+            let pairs: ArrayRef = Arc::new(values.as_map().entries().clone());
+            DataType::Map(told_field(entries, &pairs), *is_sorted)
+        }
+        _ => data_type.clone(),
+    }
 }
 
 /// Adds the rows of a batch, separated by commas. `schema` is what [`announced`] gave; clients that are not `parametric` take milliseconds.
@@ -47,7 +74,11 @@ pub(super) fn announced(schema: &Schema, first: Option<&RecordBatch>) -> Schema 
 /// Errors: `NOT_SUPPORTED` for types, and intervals, that Trino has nothing like; `NUMERIC_VALUE_OUT_OF_RANGE` for times that no calendar has.
 pub(super) fn write_rows(batch: &RecordBatch, schema: &Schema, parametric: bool, out: &mut Vec<u8>) -> Result<()> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let writers = columns.map(|(column, field)| writer(column, field.data_type(), parametric)).collect::<Result<Vec<_>>>()?;
+    let writers = columns.map(|(column, field)| match (padded_length(field), column.as_string_opt::<i32>()) {
+        (Some(length), Some(texts)) => Ok(padded(texts, length)),
+        _ => writer(column, field.data_type(), parametric),
+    });
+    let writers = writers.collect::<Result<Vec<_>>>()?;
     for row in 0..batch.num_rows() {
         if !out.is_empty() {
             out.push(b',');
@@ -156,8 +187,9 @@ fn values<'a>(array: &'a ArrayRef, told: &'a DataType, parametric: bool) -> Resu
             elements(move |row| position(lists.value_offset(row)).map(|start| (start, start + length)), values)
         }
         DataType::Struct(_) => {
-            let columns = array.as_struct().columns().iter();
-            let fields = columns.map(|column| writer(column, column.data_type(), parametric)).collect::<Result<Vec<_>>>()?;
+            let told_fields = fields_of(told).unwrap_or_else(|| array.as_struct().fields());
+            let columns = array.as_struct().columns().iter().zip(told_fields);
+            let fields = columns.map(|(column, field)| writer(column, field.data_type(), parametric)).collect::<Result<Vec<_>>>()?;
             writes(move |row, out| {
                 out.push(b'[');
                 for (at, write) in fields.iter().enumerate() {
@@ -173,7 +205,11 @@ fn values<'a>(array: &'a ArrayRef, told: &'a DataType, parametric: bool) -> Resu
         DataType::Map(..) => {
             let map = array.as_map();
             let (keys, values) = (map.keys(), map.values());
-            let (keys, values) = (writer(keys, keys.data_type(), parametric)?, writer(values, values.data_type(), parametric)?);
+            let (key_type, value_type) = match fields_of(told).map(|fields| &fields[..]) {
+                Some([key, value]) => (key.data_type(), value.data_type()),
+                _ => (keys.data_type(), values.data_type()),
+            };
+            let (keys, values) = (writer(keys, key_type, parametric)?, writer(values, value_type, parametric)?);
             let offsets = map.value_offsets();
             writes(move |row, out| {
                 out.push(b'{');
@@ -201,6 +237,15 @@ fn element_writer<'a>(values: &'a ArrayRef, told: &'a DataType, parametric: bool
         _ => values.data_type(),
     };
     writer(values, element, parametric)
+}
+
+/// The fields of a row, or of the entries of a map.
+fn fields_of(told: &DataType) -> Option<&Fields> {
+    match told {
+        DataType::Struct(fields) => Some(fields),
+        DataType::Map(entries, _) => fields_of(entries.data_type()),
+        _ => None,
+    }
 }
 
 fn elements<'a>(range: impl Fn(usize) -> Result<(usize, usize)> + 'a, values: Writer<'a>) -> Writer<'a> {
@@ -326,6 +371,17 @@ fn text(out: &mut Vec<u8>, value: &str) {
 fn texts<'a>(values: impl StringArrayType<'a> + 'a) -> Writer<'a> {
     writes(move |row, out| {
         text(out, values.value(row));
+        Ok(())
+    })
+}
+
+/// Texts of a `char(n)`, which have blanks at their end.
+fn padded(values: &StringArray, length: usize) -> Writer<'_> {
+    writes(move |row, out| {
+        if values.is_null(row) {
+            return raw(out, "null");
+        }
+        text(out, &format!("{:<length$}", values.value(row)));
         Ok(())
     })
 }
@@ -481,9 +537,11 @@ fn durations(array: &ArrayRef, unit: TimeUnit) -> Writer<'_> {
 mod tests {
     use arrow::array::{
         BinaryArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int32Array, Int64Array, Int64Builder,
-        IntervalMonthDayNanoArray, ListArray, MapBuilder, NullArray, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+        IntervalMonthDayNanoArray, ListArray, MapArray, MapBuilder, NullArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
     };
-    use arrow::datatypes::{Fields, IntervalMonthDayNano};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{Field, IntervalMonthDayNano};
+    use nunatak_coordinator::query::TYPE_MARK;
 
     use super::*;
 
@@ -536,6 +594,16 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_a_length_have_blanks_at_their_end() {
+        let field = Field::new("c", DataType::Utf8, true).with_metadata([(TYPE_MARK.to_owned(), "char(3)".to_owned())].into());
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("ü"), None, Some("abc")]));
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![texts]).unwrap();
+        let mut out = Vec::new();
+        write_rows(&batch, &announced(&batch.schema(), Some(&batch)), true, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), r#"["ü  "],[null],["abc"]"#);
+    }
+
+    #[test]
     fn intervals_are_of_months_or_of_days() {
         let value = IntervalMonthDayNano::new;
         assert_eq!(json(IntervalMonthDayNanoArray::from(vec![value(-3, 0, 0), value(14, 0, 0)])), r#"["-0-3"],["1-2"]"#);
@@ -548,6 +616,34 @@ mod tests {
         let batch = RecordBatch::try_from_iter([("c", both)]).unwrap();
         let refused = write_rows(&batch, &announced(&batch.schema(), Some(&batch)), true, &mut Vec::new());
         assert_eq!(refused.err().map(|error| error.code()), Some(Code::NotSupported));
+        assert_eq!(json(IntervalMonthDayNanoArray::from(vec![None, Some(value(0, 0, 0)), Some(value(1, 0, 0))])), r#"[null],["0-0"],["0-1"]"#);
+    }
+
+    #[test]
+    fn intervals_within_others_are_of_a_kind_each() {
+        let interval = |months, days| -> ArrayRef { Arc::new(IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::new(months, days, 0)])) };
+        let data_type = DataType::Interval(IntervalUnit::MonthDayNano);
+        let fields: Fields = vec![Field::new("m", data_type.clone(), true), Field::new("d", data_type.clone(), true)].into();
+        let row = StructArray::new(fields, vec![interval(1, 0), interval(0, 2)], None);
+        assert_eq!(json(row.clone()), r#"[["0-1","2 00:00:00.000"]]"#);
+        let element = Arc::new(Field::new("element", data_type, true));
+        let list = ListArray::new(element, OffsetBuffer::from_lengths([1]), interval(14, 0), None);
+        assert_eq!(json(list.clone()), r#"[["1-2"]]"#);
+        let entries = Field::new("entries", row.data_type().clone(), false);
+        let batch = RecordBatch::try_from_iter([("l", Arc::new(list) as ArrayRef), ("r", Arc::new(row) as ArrayRef)]).unwrap();
+        let told = announced(&batch.schema(), Some(&batch));
+        let kind = DataType::Interval;
+        let DataType::List(element) = told.field(0).data_type() else { panic!("a list is one") };
+        assert_eq!(element.data_type(), &kind(IntervalUnit::YearMonth));
+        let of_row: Vec<_> = fields_of(told.field(1).data_type()).unwrap().iter().map(|field| field.data_type().clone()).collect();
+        assert_eq!(of_row, [kind(IntervalUnit::YearMonth), kind(IntervalUnit::DayTime)]);
+        let keys = StructArray::new(
+            vec![Field::new("key", kind(IntervalUnit::MonthDayNano), false), Field::new("value", kind(IntervalUnit::MonthDayNano), true)].into(),
+            vec![interval(0, 2), interval(1, 0)],
+            None,
+        );
+        let entries = Arc::new(entries.with_data_type(keys.data_type().clone()));
+        assert_eq!(json(MapArray::new(entries, OffsetBuffer::from_lengths([1]), keys, None, false)), r#"[{"2 00:00:00.000":"0-1"}]"#);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use nunatak_core::{Code, Error, Retry};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use super::options::Place;
+use crate::commit::CHANGE_UNKNOWN;
 
 /// A statement, or the wish for a connection, that did not succeed.
 #[derive(Debug)]
@@ -119,7 +120,7 @@ impl Refusal {
         let unknown = !self.changed_nothing();
         let error = self.describe(place).with_context("operation", operation);
         let error = match unknown {
-            true => Error::new(Code::CommitStateUnknown, format!("it is not known whether the change was made: {}", error.message()))
+            true => Error::new(Code::CommitStateUnknown, format!("{CHANGE_UNKNOWN}{}", error.message()))
                 .with_context("operation", operation)
                 .with_hint("look for it before running the statement again"),
             false => error,
