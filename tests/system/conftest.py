@@ -8,6 +8,7 @@ from nunatak_testing import tpch
 from nunatak_testing.server import BINARY, Cluster, Server
 from nunatak_testing.spark import Spark
 from servers.hdfs import Hdfs
+from servers.minio import Minio
 from servers.trino import Trino
 
 
@@ -39,6 +40,13 @@ def spark(server):
     server.rows("CREATE SCHEMA spark")
     with Spark(server.data_dir) as spark:
         yield spark
+
+
+@pytest.fixture(scope="module")
+def minio(tmp_path_factory):
+    """MinIO for the module, with a bucket `lake`."""
+    with Minio(tmp_path_factory.mktemp("minio"), "lake") as minio:
+        yield minio
 
 
 @pytest.fixture(scope="session")

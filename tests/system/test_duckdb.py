@@ -6,15 +6,8 @@ import subprocess
 import pytest
 
 from nunatak_testing.server import MODES, ROOT, Server, in_mode, section
-from servers.minio import Minio
 
 PYTHON = ROOT / ".cache/duckdb/bin/python"
-
-
-@pytest.fixture(scope="module")
-def minio(tmp_path_factory):
-    with Minio(tmp_path_factory.mktemp("minio"), "lake") as minio:
-        yield minio
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,10 @@ import pytest
 import requests
 
 from nunatak_testing.server import MODES, ROOT, Cluster, Server, in_mode, section
-from servers.minio import Minio
 
 SOURCE = Path(__file__).parent / "java/SigningCheck.java"
 TOKEN = "t0k3n-of-the-signer"
 SIGNING = {"X-Iceberg-Access-Delegation": "remote-signing", "Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest.fixture(scope="module")
-def minio(tmp_path_factory):
-    with Minio(tmp_path_factory.mktemp("minio"), "lake") as minio:
-        yield minio
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,6 @@ import pytest
 
 from nunatak_testing.server import MODES, in_mode
 from servers.http_proxy import HttpProxy
-from servers.minio import Minio
-
-
-@pytest.fixture(scope="module")
-def minio(tmp_path_factory):
-    with Minio(tmp_path_factory.mktemp("minio"), "lake") as minio:
-        yield minio
 
 
 @pytest.fixture(scope="module")

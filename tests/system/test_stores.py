@@ -42,12 +42,6 @@ def issuer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def minio(tmp_path_factory):
-    with Minio(tmp_path_factory.mktemp("minio"), "lake") as minio:
-        yield minio
-
-
-@pytest.fixture(scope="module")
 def secure(tmp_path_factory, issuer):
     with Minio(tmp_path_factory.mktemp("secure"), "lake", secure=True, issuer=issuer) as secure:
         yield secure

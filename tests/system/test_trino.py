@@ -15,7 +15,6 @@ import pytest
 from nunatak_testing.answers import difference
 from nunatak_testing.server import MODES, Server, in_mode
 from servers.hive import Hive
-from servers.minio import Minio
 from servers.postgres import Postgres
 from servers.rest import Rest
 from servers.trino import in_hdfs, in_minio
@@ -48,12 +47,6 @@ VALUES = (
     " date '2024-02-29', timestamp '2024-0{0}-01 01:02:03.123456', timestamp '2024-01-01 01:02:03.123456 UTC', time '01:02:03.123456', array[{0}, NULL],"
     " map(array['k', 'l'], array[{0}, NULL]), row({0}, 'a'), array[row('k', array[1.5e0, NULL]), NULL]"
 )
-
-
-@pytest.fixture(scope="module")
-def minio(tmp_path_factory):
-    with Minio(tmp_path_factory.mktemp("minio"), "lake") as minio:
-        yield minio
 
 
 @pytest.fixture(scope="module")
