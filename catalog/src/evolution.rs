@@ -7,8 +7,8 @@ use nunatak_core::{Code, Error, Result};
 
 use crate::reserved_columns::check_name;
 use crate::spec::{
-    FormatVersion, ListType, Literal, MapType, NestedField, NestedFieldRef, PartitionField, PrimitiveLiteral, PrimitiveType, Schema, StructType,
-    TableMetadata, Transform, Type,
+    FormatVersion, ListType, Literal, MapType, NestedField, NestedFieldRef, PartitionField, PrimitiveLiteral, PrimitiveType, Schema, Struct,
+    StructType, TableMetadata, Transform, Type,
 };
 
 /// A change of one column. A path names a column, then fields in it; `element`, `key` and `value` lead into lists and maps. Names are found in any case.
@@ -315,6 +315,17 @@ pub(crate) fn widened(value: Literal, to: &Type) -> Literal {
         (Literal::Primitive(PrimitiveLiteral::Float(value)), Type::Primitive(PrimitiveType::Double)) => Literal::double(f64::from(value.0)),
         (value, _) => value,
     }
+}
+
+/// Partition values as they are compared within a partition spec: files that were written before a column got a wider type have its values in the older one, and are of
+/// the same partitions as those that were written since.
+pub fn comparable_partition(partition: &Struct) -> Struct {
+    let value = |value: &Option<Literal>| match value {
+        Some(Literal::Primitive(PrimitiveLiteral::Int(value))) => Some(Literal::long(i64::from(*value))),
+        Some(Literal::Primitive(PrimitiveLiteral::Float(value))) => Some(Literal::double(f64::from(value.0))),
+        other => other.clone(),
+    };
+    partition.fields().iter().map(value).collect()
 }
 
 /// That columns of a table may have defaults.

@@ -50,10 +50,8 @@ pub async fn expirable(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now
     let mut expired = find(&table.metadata, expiry, now_ms)?;
     let kept = |snapshot: &Snapshot| !expired.snapshots.contains(&snapshot.snapshot_id());
     let (kept, gone): (Vec<_>, Vec<_>) = table.metadata.snapshots().partition(|snapshot| kept(snapshot));
-    let statistics = table.metadata.statistics_iter().filter(|file| expired.snapshots.contains(&file.snapshot_id));
-    let statistics: Vec<String> = statistics.map(|file| file.statistics_path.clone()).collect();
     let mut files = only_of(table, &gone, &kept, cache).await?;
-    files.extend(statistics);
+    files.extend(statistics_only_of(&table.metadata, &expired.snapshots));
     let adopted = AdoptedFiles::of(&table.metadata)?;
     files.retain(|file| !adopted.contain(file));
     if !files.is_empty() {
@@ -84,8 +82,12 @@ pub async fn expire(catalog: &dyn Catalog, table: &Table, expiry: Expiry, now_ms
         let expired = find(&table.metadata, expiry, now_ms)?;
         let mut updates: Vec<TableUpdate> = expired.refs.into_iter().map(|ref_name| TableUpdate::RemoveSnapshotRef { ref_name }).collect();
         if !expired.snapshots.is_empty() {
-            let has_statistics = |id: &&i64| table.metadata.statistics_for_snapshot(**id).is_some();
-            updates.extend(expired.snapshots.iter().filter(has_statistics).map(|id| TableUpdate::RemoveStatistics { snapshot_id: *id }));
+            for snapshot_id in expired.snapshots.iter().copied() {
+                let of_columns = table.metadata.statistics_for_snapshot(snapshot_id).map(|_| TableUpdate::RemoveStatistics { snapshot_id });
+                let of_partitions = table.metadata.partition_statistics_for_snapshot(snapshot_id);
+                updates.extend(of_columns);
+                updates.extend(of_partitions.map(|_| TableUpdate::RemovePartitionStatistics { snapshot_id }));
+            }
             updates.push(TableUpdate::RemoveSnapshots { snapshot_ids: expired.snapshots.into_iter().collect() });
         }
         Ok(updates)
@@ -156,6 +158,15 @@ fn find(metadata: &TableMetadata, expiry: Expiry, now_ms: i64) -> Result<Expired
         .map(|snapshot| snapshot.snapshot_id())
         .collect();
     Ok(expired)
+}
+
+/// The files of statistics of columns and of partitions that only snapshots in `gone` have: others may have been given the same file.
+fn statistics_only_of(metadata: &TableMetadata, gone: &BTreeSet<i64>) -> BTreeSet<String> {
+    let of_columns = metadata.statistics_iter().map(|file| (file.snapshot_id, &file.statistics_path));
+    let of_partitions = metadata.partition_statistics_iter().map(|file| (file.snapshot_id, &file.statistics_path));
+    let (gone, kept): (Vec<_>, Vec<_>) = of_columns.chain(of_partitions).partition(|(snapshot_id, _)| gone.contains(snapshot_id));
+    let kept: HashSet<&String> = kept.into_iter().map(|(_, path)| path).collect();
+    gone.into_iter().map(|(_, path)| path).filter(|path| !kept.contains(path)).cloned().collect()
 }
 
 /// The files that snapshots in `gone` have and none in `kept` has.

@@ -1,7 +1,7 @@
 //! Orphans: files below a table's location that no table's metadata names. Failed writers leave them behind, and so do snapshots that another engine
 //! has expired without their files.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::TryStreamExt;
 use nunatak_core::{Code, Error, Result};
@@ -31,7 +31,8 @@ pub struct Orphans {
 /// files are in no snapshot yet. What other tables of the catalog name, such as one that is registered a second time, is no orphan.
 ///
 /// Errors: `NOT_SUPPORTED` if another table has a place of its own within this one's location; `ICEBERG_FILESYSTEM_ERROR` if files that the metadata names are
-/// not where they should be, since then nobody can say which of the files there are theirs; those of reading metadata and of listing files.
+/// not where they should be, or are named as if they lay in another file system, since then nobody can say which of the files there are theirs; those of reading
+/// metadata and of listing files.
 pub async fn orphans(catalog: &dyn Catalog, table: &Table, before_ms: i64, cache: &ManifestCache) -> Result<Orphans> {
     let folder = Location::parse(table.metadata.location())?;
     let NamedFiles { needed, others } = named_files::of_table(table, cache).await?;
@@ -39,6 +40,8 @@ pub async fn orphans(catalog: &dyn Catalog, table: &Table, before_ms: i64, cache
     let mut missing: HashSet<Location> = needed.iter().filter(|location| folder.contains(location)).cloned().collect();
     let own_metadata = crate::backend::metadata_file::metadata_folder(&table.metadata);
     let own_metadata = Location::parse(&own_metadata)?;
+    let under_other_names = [&needed, &others, &of_neighbours].into_iter().flatten().filter(|named| named.may_share_store(&folder));
+    let under_other_names: HashMap<&str, &Location> = under_other_names.map(|named| (named.path(), named)).collect();
 
     let mut orphans = Orphans::default();
     let mut files = table.storage.list(table.metadata.location())?;
@@ -51,6 +54,11 @@ pub async fn orphans(catalog: &dyn Catalog, table: &Table, before_ms: i64, cache
         missing.remove(&place);
         let is_named = [&needed, &others, &of_neighbours].iter().any(|named| named.contains(&place));
         if !is_named && !location.ends_with(VERSION_HINT) && !is_hidden(&folder, &place) && modified_ms < before_ms {
+            if let Some(named) = under_other_names.get(place.path()) {
+                let doubt = format!("'{location}' may be the file that the metadata of table '{}' names '{named}'", table.name);
+                return Err(Error::new(Code::IcebergFilesystemError, doubt)
+                    .with_hint("optimize writes files anew under the name that the table's location has"));
+            }
             orphans.bytes += bytes;
             orphans.files.push(location);
         }

@@ -134,6 +134,11 @@ pub fn check(properties: &HashMap<String, String>, name: &str) -> Result<()> {
     }
 }
 
+/// Whether a property says where files go.
+pub fn is_place(name: &str) -> bool {
+    PLACES.contains(&name)
+}
+
 /// Whether there are some that say where files go.
 pub fn name_places(properties: &HashMap<String, String>) -> bool {
     PLACES.iter().any(|name| properties.contains_key(*name))

@@ -1,15 +1,16 @@
 //! Appends: what they write, and what they do when others write too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nunatak_catalog::Catalog;
+use nunatak_catalog::adopted::{ADOPTED, with_adopted};
 use nunatak_catalog::commit::{self, append_to_staged};
 use nunatak_catalog::snapshot::{self, ManifestCache};
 use nunatak_catalog::spec::{
     FormatVersion, MAIN_BRANCH, NestedField, PrimitiveType, Schema, SnapshotReference, SnapshotRetention, TableUpdate, Transform, Type,
     UnboundPartitionSpec,
 };
-use nunatak_catalog::{Table, TableName};
+use nunatak_catalog::{Branch, Table, TableName};
 use nunatak_core::Code;
 
 use crate::support::{Warehouse, With, file, file_in, live, live_names, metadata, metadata_files, open, trips};
@@ -219,4 +220,44 @@ async fn an_upgraded_table_reads_its_old_snapshots() {
     row_ids.sort();
     assert!(row_ids.windows(2).all(|pair| pair[0].0 + pair[0].1 as i64 <= pair[1].0), "{row_ids:?}");
     assert_eq!(table.metadata.next_row_id(), 8);
+}
+
+#[tokio::test]
+async fn files_of_others_that_two_add_at_the_same_time_are_there_once() {
+    let warehouse = Warehouse::new().await;
+    let begun = warehouse.create(&trips(), With::default()).await;
+    let cache = ManifestCache::new(1 << 20);
+    let adopt = async |place: &str, name: &str| {
+        let needed = |now: &Table| -> nunatak_core::Result<HashMap<String, String>> {
+            Ok(with_adopted(&now.metadata, place)?.map(|places| (ADOPTED.to_owned(), places)).into_iter().collect())
+        };
+        commit::adopt(warehouse.catalog.as_ref(), &begun, vec![file(&begun, name, 1)], needed, &cache, &BTreeMap::new()).await
+    };
+    adopt("/lake/one", "a").await.unwrap();
+    let error = adopt("/lake/one", "a").await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidProcedureArgument, "{error}");
+    assert!(error.message().contains("is in table 'nyc.trips' already"), "{error}");
+    let table = adopt("/lake/two", "b").await.unwrap().table;
+    assert_eq!(live_names(&table).await, ["a.parquet", "b.parquet"]);
+    assert_eq!(table.metadata.properties()[ADOPTED], r#"["file:///lake/one","file:///lake/two"]"#);
+    assert_eq!(metadata_files(&table, "-m0.avro").len(), 2);
+}
+
+#[tokio::test]
+async fn a_branch_that_is_dropped_meanwhile_is_not_made_anew() {
+    let warehouse = Warehouse::new().await;
+    let catalog = warehouse.catalog.as_ref();
+    let table = warehouse.create(&trips(), With::default()).await;
+    let table = warehouse.append(&table, vec![file(&table, "a", 1)]).await.unwrap().table;
+    // Rows that wait on a branch make it.
+    let audit = Table { branch: Branch::Named("audit".to_owned()), ..table.clone() };
+    let begun = warehouse.append(&audit, vec![file(&table, "b", 1)]).await.unwrap().table;
+    let dropped = |_: &Table| Ok(vec![TableUpdate::RemoveSnapshotRef { ref_name: "audit".to_owned() }]);
+    commit::change_metadata(catalog, &table, dropped).await.unwrap();
+
+    let error = warehouse.append(&begun, vec![file(&table, "c", 1)]).await.unwrap_err();
+    assert_eq!(error.code(), Code::TransactionConflict, "{error}");
+    assert!(error.message().contains("its branch 'audit' was dropped"), "{error}");
+    assert!(warehouse.load(&trips()).await.metadata.snapshot_for_ref("audit").is_none());
+    warehouse.append(&audit, vec![file(&table, "d", 1)]).await.unwrap();
 }

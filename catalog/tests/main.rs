@@ -3,6 +3,7 @@
 
 mod append;
 mod damage;
+mod expiry;
 mod failures;
 mod hadoop;
 mod namespaces;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nunatak_catalog::commit::{CommitError, Isolation, RowDelta, row_delta};
+use nunatak_catalog::commit::{CommitError, Isolation, RowDelta, rewrite_files, row_delta};
+use nunatak_catalog::snapshot::{self, ManifestCache};
 use nunatak_catalog::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, Struct};
 use nunatak_catalog::{Catalog, Table};
 use nunatak_core::Code;
@@ -73,6 +74,22 @@ async fn files_are_removed_and_the_others_stay_what_they_are() {
 }
 
 #[tokio::test]
+async fn manifests_without_a_file_are_left_behind() {
+    let (warehouse, table) = filled(FormatVersion::V2).await;
+    let manifests = async |table: &Table| {
+        let snapshot = table.metadata.current_snapshot().unwrap();
+        snapshot::manifests(table, snapshot, &ManifestCache::new(1 << 20)).await.unwrap().iter().cloned().collect::<Vec<_>>()
+    };
+    let table = commit(&warehouse, &table, removing(&table, &["a", "b", "c"]), Isolation::Serializable).await.unwrap();
+    let [removed] = <[_; 1]>::try_from(manifests(&table).await).unwrap();
+    assert_eq!((removed.deleted_files_count, Some(removed.added_snapshot_id)), (Some(3), table.head_id()));
+    let table = warehouse.append(&table, vec![file(&table, "d", 5)]).await.unwrap().table;
+    let [added] = <[_; 1]>::try_from(manifests(&table).await).unwrap();
+    assert_eq!(added.added_files_count, Some(1));
+    assert_eq!(live_names(&table).await, ["d.parquet"]);
+}
+
+#[tokio::test]
 async fn a_vector_takes_the_place_of_the_one_before() {
     let (warehouse, table) = filled(FormatVersion::V3).await;
     let first = RowDelta { deletes: vec![vector(&table, "v1", "a", 3), vector(&table, "v1", "b", 4)], ..RowDelta::default() };
@@ -121,4 +138,26 @@ async fn rows_that_others_have_changed_are_a_conflict() {
     warehouse.catalog.drop_table(&trips(), false).await.unwrap();
     let outcome = commit(&warehouse, &now, removing(&now, &["b"]), Isolation::Snapshot).await;
     assert!(matches!(outcome, Err(CommitError::Failed(error)) if error.code() == Code::TableNotFound));
+}
+
+#[tokio::test]
+async fn what_is_deleted_by_value_in_a_partition_does_not_follow_rows_into_another() {
+    let (warehouse, base) = filled(FormatVersion::V2).await;
+    let mut by_value = DataFileBuilder::default();
+    by_value
+        .content(DataContentType::EqualityDeletes)
+        .file_path(path(&base, "deletes"))
+        .file_format(DataFileFormat::Parquet)
+        .partition(Struct::empty())
+        .record_count(1)
+        .file_size_in_bytes(500)
+        .equality_ids(Some(vec![1]));
+    let by_value = RowDelta { deletes: vec![(0, by_value.build().unwrap())], ..RowDelta::default() };
+    commit(&warehouse, &base, by_value, Isolation::Snapshot).await.unwrap();
+    let rewrite = async |repartitions| {
+        let delta = RowDelta { data: vec![file(&base, "d", 10)], data_sequence_number: Some(1), ..removing(&base, &["a"]) };
+        rewrite_files(warehouse.catalog.as_ref(), &base, delta, repartitions, &BTreeMap::new()).await.map(|rewritten| rewritten.table)
+    };
+    assert!(conflict(rewrite(true).await).contains("rows of its files were deleted"));
+    assert_eq!(live_names(&rewrite(false).await.unwrap()).await, ["b.parquet", "c.parquet", "d.parquet"]);
 }

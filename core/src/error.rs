@@ -123,12 +123,14 @@ codes! {
     MissingSchemaName = "MISSING_SCHEMA_NAME", 57, User, "No schema was named and the session has none.";
     TypeMismatch = "TYPE_MISMATCH", 58, User, "A value has another type than the one wanted.";
     InvalidLiteral = "INVALID_LITERAL", 59, User, "A literal cannot be read as its type.";
+    ColumnTypeUnknown = "COLUMN_TYPE_UNKNOWN", 60, User, "A new column has only NULLs, which have no type.";
     MismatchedColumnAliases = "MISMATCHED_COLUMN_ALIASES", 61, User, "A list of column aliases is longer or shorter than the columns.";
     AmbiguousName = "AMBIGUOUS_NAME", 62, User, "A name can mean more than one thing.";
     InvalidColumnReference = "INVALID_COLUMN_REFERENCE", 63, User, "GROUP BY or ORDER BY names a position that is not there.";
     MissingOrderBy = "MISSING_ORDER_BY", 65, User, "What is asked for needs an ORDER BY.";
     MissingOver = "MISSING_OVER", 66, User, "A window function needs an OVER clause.";
     NestedAggregation = "NESTED_AGGREGATION", 67, User, "An aggregate function cannot be called within another.";
+    ExpressionNotInDistinct = "EXPRESSION_NOT_IN_DISTINCT", 69, User, "SELECT DISTINCT can only be ordered by what it selects.";
     TooManyGroupingSets = "TOO_MANY_GROUPING_SETS", 70, User, "GROUP BY has more grouping sets than there may be.";
     ExpressionNotAggregate = "EXPRESSION_NOT_AGGREGATE", 73, User, "A column must be in GROUP BY or within an aggregate function.";
     ExpressionNotScalar = "EXPRESSION_NOT_SCALAR", 74, User, "Aggregates and window functions are not allowed here.";

@@ -53,6 +53,7 @@ pub fn definitions() -> impl Iterator<Item = &'static Scalar> {
         binary::numbers::FUNCTIONS,
         binary::uuid::FUNCTIONS,
         conditional::extremes::FUNCTIONS,
+        conditional::failure::FUNCTIONS,
         conditional::lengths::FUNCTIONS,
         conditional::nothing::FUNCTIONS,
         conditional::quantities::FUNCTIONS,

@@ -154,6 +154,8 @@ impl Pattern {
             "interval" => Self::Exactly(DataType::Interval(IntervalUnit::MonthDayNano)),
             "uuid" => Self::Exactly(DataType::FixedSizeBinary(16)),
             "json" => Self::Exactly(JSON),
+            // What has no value but NULL.
+            "unknown" => Self::Exactly(DataType::Null),
             "any" => Self::Any,
             letter if letter.len() == 1 => Self::Variable(letter.chars().next().filter(char::is_ascii_uppercase)?),
             _ => return None,

@@ -66,6 +66,10 @@ impl Bound {
         let options = http::Options { rest_tokens: self.rest_tokens, client_timeout: self.client_timeout };
         let flight = flight_sql::serve(self.flight, coordinator.clone(), shutdown.clone());
         let http = http::serve(self.http, coordinator, options, shutdown.clone());
+        let http = async {
+            http.await;
+            Ok(())
+        };
         let doors = async { tokio::try_join!(flight, http).map(|_| ()) };
         let out_of_time = async {
             shutdown.cancelled().await;

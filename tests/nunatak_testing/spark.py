@@ -32,11 +32,12 @@ class Spark:
     `delete_equal`, `append` and `add_column` do what no statement does, see `spark_java.Table`.
     """
 
-    def __init__(self, data_dir):
+    def __init__(self, data_dir, jars=()):
         self.data_dir = data_dir
+        self.jars = jars
 
     def __enter__(self):
-        jars = ",".join(str(jar) for jar in sorted(JARS.glob("*.jar")))
+        jars = ",".join(str(jar) for jar in sorted([*JARS.glob("*.jar"), *self.jars]))
         environment = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1", "PYTHONPATH": str(ROOT / "tests")}
         command = [PYTHON, "-m", "nunatak_testing.spark_session", str(self.data_dir), jars]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)

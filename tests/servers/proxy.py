@@ -18,6 +18,7 @@ class Proxy:
         host, _, port = server.rpartition(":")
         self.server = (host, int(port))
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self.is_away = False
         self.address = "127.0.0.1:{}".format(self.listener.getsockname()[1])
         self.connections = []
         self.flows = threading.Event()
@@ -45,6 +46,14 @@ class Proxy:
         connections, self.connections = self.connections, []
         for connection in connections:
             end(connection)
+
+    def go_away(self):
+        """Ends all connections, and each new one at once."""
+        self.is_away = True
+        self.cut()
+
+    def come_back(self):
+        self.is_away = False
 
     def hold(self):
         """Takes what comes, and passes nothing on, until `let_go`."""
@@ -76,6 +85,9 @@ class Proxy:
                 client, _ = self.listener.accept()
             except OSError:
                 return
+            if self.is_away:
+                client.close()
+                continue
             try:
                 server = socket.create_connection(self.server, 10)
                 server.settimeout(None)

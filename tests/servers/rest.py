@@ -10,6 +10,13 @@ from .process import ServerProcess
 JARS = ROOT / ".cache/rest-server"
 
 
+def aws_jars():
+    """What Java needs to reach S3, which Iceberg's jars for engines do not have."""
+    lib = JARS / "lib"
+    (s3,) = lib.glob("s3-*.jar")
+    return [*lib.glob(f"*-{s3.stem.removeprefix('s3-')}.jar"), *lib.glob("reactive-streams-*.jar")]
+
+
 class Rest(ServerProcess):
     """One server whose tables lie in `warehouse`: a folder, a place in a bucket of `minio`, or one in HDFS, which clients with the settings `hadoop` find.
 

@@ -4,9 +4,11 @@ Catalogs are called by their store and their kind; the matrix grows with each of
 """
 
 import concurrent.futures
+import contextlib
 import http.server
 import re
 import signal
+import sqlite3
 import threading
 import time
 
@@ -20,7 +22,7 @@ from nunatak_testing.spark import Spark
 from servers.hive import Hive
 from servers.minio import Minio
 from servers.postgres import Postgres
-from servers.rest import Rest
+from servers.rest import Rest, aws_jars
 
 SCALE = "0.1"
 HADOOP = ["local_hadoop", "minio_hadoop", "hdfs_hadoop"]
@@ -161,7 +163,7 @@ def cluster(tmp_path_factory, hdfs, minio, warehouse, postgres, rest_local, rest
 
 @pytest.fixture(scope="module")
 def spark(cluster):
-    with Spark(cluster.data_dir) as spark:
+    with Spark(cluster.data_dir, aws_jars()) as spark:
         yield spark
 
 
@@ -525,16 +527,16 @@ def test_spark_shares_a_hadoop_catalog(cluster, schema, spark, warehouse, hdfs, 
     assert cluster.rows(f"SHOW TABLES FROM {schema}") == [("t",)]
 
 
-def test_spark_shares_a_rest_catalog(cluster, schema, spark, rest_local):
+@pytest.mark.parametrize("catalog", ["local_rest", "minio_rest"])
+def test_spark_shares_a_rest_catalog(cluster, schema, spark, minio, rest_local, rest_minio, catalog):
     """Both ask the same server: tables and views of either are those of the other."""
-    schema = schema("local_rest")
-    theirs = f"shared.{schema.partition('.')[2]}"
-    settings = {
-        "spark.sql.catalog.shared": "org.apache.iceberg.spark.SparkCatalog",
-        "spark.sql.catalog.shared.type": "rest",
-        "spark.sql.catalog.shared.uri": rest_local.uri,
-        "spark.sql.catalog.shared.cache-enabled": "false",
-    }
+    schema = schema(catalog)
+    theirs = f"{catalog}.{schema.partition('.')[2]}"
+    properties = {"type": "rest", "uri": rest_local.uri, "cache-enabled": "false"}
+    if catalog == "minio_rest":
+        settings = {name: value for name, value in minio.settings.items() if name != "s3.region"} | {"client.region": "us-east-1", "s3.path-style-access": "true"}
+        properties |= {"uri": rest_minio.uri, "io-impl": "org.apache.iceberg.aws.s3.S3FileIO", "http-client.type": "urlconnection"} | settings
+    settings = in_catalog(catalog, properties)
     cluster.rows(
         f"CREATE TABLE {schema}.t WITH (partitioning = ARRAY['bucket(a, 4)'], sorted_by = ARRAY['b'], format_version = 3)"
         " AS SELECT o_orderkey AS a, o_clerk AS b FROM lake.tpch.orders WHERE o_orderkey < 1000"
@@ -555,9 +557,43 @@ def test_spark_shares_a_rest_catalog(cluster, schema, spark, rest_local):
     in_spark(f"CREATE TABLE {theirs}.u (x INT) USING iceberg")
     in_spark(f"INSERT INTO {theirs}.u VALUES (7)")
     assert cluster.rows(f"SELECT * FROM {schema}.u") == [(7,)]
+    cluster.rows(f"MERGE INTO {schema}.u t USING (VALUES 7, 8) s(x) ON t.x = s.x WHEN MATCHED THEN UPDATE SET x = 70 WHEN NOT MATCHED THEN INSERT VALUES (s.x)")
+    assert in_spark(f"SELECT x FROM {theirs}.u ORDER BY x") == [(8,), (70,)]
     assert {row[1] for row in in_spark(f"SHOW TABLES IN {theirs}")} == {"t", "u"}
     in_spark(f"DROP TABLE {theirs}.u PURGE")
     assert cluster.rows(f"SHOW TABLES FROM {schema}") == [("t",)]
+
+
+def in_catalog(name, properties):
+    """Settings by which Spark has a catalog."""
+    prefix = f"spark.sql.catalog.{name}"
+    return {prefix: "org.apache.iceberg.spark.SparkCatalog"} | {f"{prefix}.{key}": value for key, value in properties.items()}
+
+
+def test_spark_shares_a_catalog_of_the_first_version(cluster, spark, tmp_path, failure):
+    """One of Java's `JdbcCatalog` as it made them before there were views."""
+    file, warehouse = tmp_path / "old.sqlite", f"file://{tmp_path}/old"
+    properties = {"type": "jdbc", "uri": f"jdbc:sqlite:{file}", "warehouse": warehouse, "jdbc.schema-version": "V0", "cache-enabled": "false"}
+    in_spark = lambda sql: spark.rows(sql, in_catalog("old", properties))
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        # Java leaves reads open, by which otherwise nobody could write any more.
+        database.execute("PRAGMA journal_mode = WAL")
+    in_spark("CREATE NAMESPACE old.s")
+    in_spark("CREATE TABLE old.s.t (a INT, b STRING) USING iceberg")
+    in_spark("INSERT INTO old.s.t VALUES (1, 'spark'), (2, 'spark')")
+    cluster.rows(f"CREATE CATALOG old USING sql WITH (uri = 'sqlite://{file}', warehouse = '{warehouse}')")
+    cluster.rows("MERGE INTO old.s.t t USING (VALUES 2, 3) s(a) ON t.a = s.a WHEN MATCHED THEN UPDATE SET b = 'ours' WHEN NOT MATCHED THEN INSERT VALUES (s.a, 'new')")
+    assert in_spark("SELECT a, b FROM old.s.t ORDER BY a") == [(1, "spark"), (2, "ours"), (3, "new")]
+    cluster.rows("ALTER TABLE old.s.t RENAME TO old.s.u")
+    cluster.rows("CREATE TABLE old.s.made AS SELECT 1 AS x")
+    assert "NOT_SUPPORTED" in failure(cluster, "CREATE VIEW old.s.v AS SELECT 1 AS x")
+    in_spark("INSERT INTO old.s.u VALUES (4, 'late')")
+    in_spark("INSERT INTO old.s.made VALUES (2)")
+    assert {row[1] for row in in_spark("SHOW TABLES IN old.s")} == {"made", "u"}
+    assert cluster.rows("SELECT count(*), max(b) FROM old.s.u") == [(4, "spark")] and cluster.value("SELECT sum(x) FROM old.s.made") == 3
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        assert len(database.execute("SELECT * FROM pragma_table_info('iceberg_tables')").fetchall()) == 5
+    cluster.rows("DROP CATALOG old")
 
 
 @pytest.mark.parametrize("catalog", ["minio_rest", "vended"])

@@ -6,10 +6,12 @@ import socket
 import stat
 import threading
 import time
+import urllib.parse
 
 import pytest
 
 from nunatak_testing.server import Server, nunatak, section
+from nunatak_testing.trino_http import run
 from servers.http_proxy import HttpProxy
 
 SECRET = "s3cr3t-0f-a-catalog"
@@ -270,6 +272,34 @@ def test_another_server_learns_no_secrets(server, failure):
         assert SECRET not in str(others)
 
 
+def test_a_server_that_answers_oddly(server, failure):
+    """Parts that are left empty, namespaces without a name, names that are on two pages, pages that lead back."""
+    pages = {"": (["t", "u"], "2"), "2": (["u", "v"], None)}
+
+    def answer(_, path, *__):
+        path, _, query = path.partition("?")
+        if path.endswith("/v1/config"):
+            said = {"defaults": None, "overrides": {"prefix": "lake"}, "more": 1}
+        elif path.endswith("/namespaces"):
+            said = {"namespaces": [[], ["odd"], ["a.b"], [""]]}
+        elif path.endswith("/namespaces/odd/tables"):
+            names, following = pages[urllib.parse.parse_qs(query).get("pageToken", [""])[0]]
+            said = {"identifiers": [{"namespace": ["odd"], "name": name} for name in names], "next-page-token": following}
+        else:
+            return None
+        return 200, json.dumps(said), {"content-type": "application/json"}
+
+    with HttpProxy(f"http://{server.http}") as proxy:
+        proxy.answer = answer
+        server.rows(f"CREATE CATALOG odd USING rest WITH (uri = '{proxy.endpoint}/iceberg', \"rest-page-size\" = '2', \"rest.client.max-retries\" = '0')")
+        assert sorted(server.rows("SHOW SCHEMAS FROM odd")) == [("information_schema",), ("odd",), ("system",)]
+        assert server.rows("SHOW TABLES FROM odd.odd") == [("t",), ("u",), ("v",)]
+        pages |= {"2": (["u"], "3"), "3": (["v"], "2")}
+        text = failure(server, "SHOW TABLES FROM odd.odd")
+        assert "ICEBERG_CATALOG_ERROR" in text and "its pages lead back" in text, text
+        server.rows("DROP CATALOG odd")
+
+
 def test_catalogs_outlive_the_server(server, folder, failure):
     server.rows(f"CREATE CATALOG kept USING sql WITH (uri = 'sqlite://{folder}/kept.sqlite', warehouse = 'file://{folder}/kept')")
     server.rows("CREATE SCHEMA kept.s")
@@ -353,6 +383,8 @@ def test_a_catalog_that_cannot_be_opened_is_there_with_its_reason(tmp_path, fail
         "sql WITH (uri = 'host=h password=!', warehouse = '/w')",
         "sql WITH (uri = 'postgresql://ada:x@!@h/lake', warehouse = '/w')",
         "rest WITH (uri = 'ada:!@h/x')",
+        "rest WITH (uri = 'http://h', token = 'x' '!')",
+        "rest WITH (uri = 'http://h', token = 'x' || '!')",
         "rest WITH (uri = 'ftp://ada:!@h/x')",
         "hive WITH (uri = 'thrift://ada:!@h:x', warehouse = '/w')",
         "hadoop WITH (warehouse = 's3://key:!@lake/x')",
@@ -362,5 +394,18 @@ def test_a_catalog_that_cannot_be_opened_is_there_with_its_reason(tmp_path, fail
 )
 def test_secrets_in_what_is_refused_are_not_told(server, failure, what):
     text = failure(server, f"CREATE CATALOG leaky USING {what.replace('!', SECRET)}")
-    assert SECRET not in text and ("CONFIGURATION_INVALID" in text or "is not a location" in text), text
+    assert SECRET not in text and any(reason in text for reason in ("CONFIGURATION_INVALID", "is not a location", "found: something else")), text
     assert SECRET not in server.text()
+
+
+def test_statements_with_secrets_are_not_shown(server):
+    """Neither in the log nor in lists of queries, and the values of prepared ones are not either."""
+    catalog = "CATALOG hidden USING rest WITH (uri = 'http://127.0.0.1:9', token = {})"
+    server.rows(f"CREATE /* of a test */ {catalog.format(repr(SECRET))}")
+    server.rows("DROP CATALOG hidden")
+    prepared = {"X-Trino-Prepared-Statement": "p=" + urllib.parse.quote_plus(f"CREATE {catalog.format('?')}")}
+    assert "error" not in run(server, f"EXECUTE p USING '{SECRET}'", prepared)
+    listed = {query for (query,) in server.rows("SELECT query FROM system.runtime.queries")}
+    assert {"CREATE CATALOG ...", "EXECUTE ..."} <= listed
+    assert SECRET not in str(listed) + server.text()
+    server.rows("DROP CATALOG hidden")

@@ -126,6 +126,23 @@ def test_folders_that_we_are_not_let_into(cluster, hdfs, failure):
     assert cluster.value("SELECT sum(a) FROM of_alice.s.t") == 3
 
 
+def test_listings_leave_out_what_is_private(cluster, hdfs, failure):
+    """A schema or a table that somebody keeps to himself does not hide the others."""
+    for sql in ("SCHEMA lakes.ours", "SCHEMA lakes.hers", "SCHEMA lakes.\"hers.deep\"", "SCHEMA lakes.unlisted", "TABLE lakes.ours.t AS SELECT 1 AS a", "TABLE lakes.ours.hers AS SELECT 2 AS a"):
+        cluster.rows(f"CREATE {sql}")
+    for folder, mode in (("hers", "700"), ("unlisted", "711"), ("ours/hers", "700")):
+        hdfs.set_mode(f"/lakes/{folder}", mode)
+    schemas = {name for (name,) in cluster.rows("SHOW SCHEMAS FROM of_bob")}
+    assert {"ours", "unlisted"} <= schemas and not {"hers", "hers.deep", "ours.hers"} & schemas, schemas
+    assert {"hers", "hers.deep"} <= {name for (name,) in cluster.rows("SHOW SCHEMAS FROM lakes")}
+    assert cluster.rows("SHOW TABLES FROM of_bob.ours") == [("t",)]
+    assert cluster.rows("SELECT table_name FROM of_bob.information_schema.tables WHERE table_schema = 'ours'") == [("t",)]
+    assert cluster.rows("SELECT a FROM of_bob.ours.t") == [(1,)]
+    for sql in ("SELECT a FROM of_bob.ours.hers", "SHOW TABLES FROM of_bob.hers"):
+        text = failure(cluster, sql)
+        assert "STORAGE_ACCESS_DENIED" in text and "user=bob" in text, text
+
+
 def test_a_quota_that_is_used_up(cluster, hdfs, failure):
     """Where there is no room for the metadata of a commit, it has certainly not happened, and nothing is left of it."""
     cluster.rows("CREATE SCHEMA lakes.small")

@@ -256,6 +256,26 @@ def test_what_is_not_iceberg_is_left_alone(server, hive, schema, failure):
     assert hive.entry(schema, "theirs").sd.inputFormat == formats.inputFormat
 
 
+def test_properties_of_schemas(server, hive, server3, hive3):
+    """They are changed as those of other catalogs are, and what a metastore has besides them stays."""
+    for one, metastore in ((server, hive), (server3, hive3)):
+        path = "v1/hms/namespaces/described"
+        made = one.rest("POST", "v1/hms/namespaces", json={"namespace": ["described"], "properties": {"comment": "old", "k": "v", "gone": "x"}})
+        assert made.status_code == 200, made.text
+        before = one.rest("GET", path).json()["properties"]
+        changed = one.rest("POST", f"{path}/properties", json={"removals": ["gone", "none"], "updates": {"comment": "new", "k": "w"}})
+        assert changed.status_code == 200, changed.text
+        assert changed.json() == {"updated": ["comment", "k"], "removed": ["gone"], "missing": ["none"]}
+        expected = {name: value for name, value in before.items() if name != "gone"} | {"comment": "new", "k": "w"}
+        assert one.rest("GET", path).json()["properties"] == expected
+        with metastore.client() as client:
+            found = client.get_database("described")
+            assert (found.description, found.parameters, found.locationUri) == ("new", {"k": "w"}, before["location"])
+        assert one.rest("POST", f"{path}/properties", json={"removals": ["location"], "updates": {}}).status_code == 406
+        assert one.rest("POST", f"{path}x/properties", json={"removals": [], "updates": {"k": "v"}}).status_code == 404
+        one.rows("DROP SCHEMA hms.described")
+
+
 def test_names_are_in_lower_case(server, schema):
     server.rows(f'CREATE TABLE hms.{schema}."Mixed" AS SELECT 1 AS a')
     server.rows(f'INSERT INTO hms.{schema}."MIXED" VALUES (2)')
@@ -394,6 +414,21 @@ def test_one_of_several_servers_is_enough(server, schema, failure):
     assert server.rows(f"SELECT * FROM hms.{schema}.t") == [(1,)]
     text = failure(server, "SHOW SCHEMAS FROM stranger")
     assert "CATALOG_UNAVAILABLE" in text and "gave an answer that is not of the metastore's protocol" in text
+
+
+def test_another_server_takes_over(server, hive, schema, warehouse):
+    """The one that is spoken to dies, and so does the next one when the first is back."""
+    address = hive.uri.removeprefix("thrift://")
+    with Proxy(address) as first, Proxy(address) as second:
+        server.rows(f"CREATE CATALOG two USING hive WITH (uri = 'thrift://{first.address},thrift://{second.address}', warehouse = '{warehouse}')")
+        server.rows(f"CREATE TABLE two.{schema}.t (n bigint)")
+        for number, dies in enumerate([first, second, first]):
+            assert dies.connections, "nobody speaks to it"
+            dies.go_away()
+            server.rows(f"INSERT INTO two.{schema}.t VALUES ({number})")
+            dies.come_back()
+        assert numbers(server, f"hms.{schema}.t") == [0, 1, 2]
+        server.rows("DROP CATALOG two")
 
 
 def test_ten_thousand_tables(server, hive, schema):

@@ -9,8 +9,11 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 from nunatak_testing.server import Server, eventually, free_port
+from nunatak_testing.trino_http import run
 
 TABLES = 10_000
+# How long their names may take when they are asked for again.
+LISTED_SECONDS_MAX = 2
 NAMES = [f"table_{n:05}" for n in range(TABLES)]
 LEFT_OUT = "cannot be read, and is left out of a listing"
 
@@ -61,15 +64,17 @@ def server(tmp_path_factory):
         yield server
 
 
-def timed(server, what, work):
-    """What `work()` gives the second time; it prints how long both took, and how much more memory than before the server had meanwhile."""
+def timed(server, what, work, is_listing=True):
+    """What `work()` gives the second time; it prints how long both took, and how much more memory than before the server had meanwhile. Names are listed in time."""
     times = []
     for _ in range(2):
         before = server.forget_memory_peak()
         start = time.monotonic()
         result = work()
-        times.append(f"{time.monotonic() - start:.2f} s, +{server.memory_peak() - before >> 20} MiB")
+        seconds = time.monotonic() - start
+        times.append(f"{seconds:.2f} s, +{server.memory_peak() - before >> 20} MiB")
     print(f"{what}: {', then '.join(times)}")
+    assert not is_listing or seconds < LISTED_SECONDS_MAX, times
     return result
 
 
@@ -100,7 +105,7 @@ def test_columns_of_a_few(server, catalog):
 
 def test_columns_of_all(server):
     counts = "SELECT count(*), count(DISTINCT table_name) FROM lake.information_schema.columns WHERE table_schema = 'many'"
-    assert timed(server, "columns of all", lambda: server.rows(counts)) == [(2 * TABLES, TABLES)]
+    assert timed(server, "columns of all", lambda: server.rows(counts), is_listing=False) == [(2 * TABLES, TABLES)]
 
 
 @pytest.mark.parametrize("catalog", ["lake", "folders", "remote"])
@@ -111,6 +116,17 @@ def test_get_objects(server, catalog):
         return [table["table_name"] for catalog in found for schema in catalog["catalog_db_schemas"] for table in schema["db_schema_tables"]]
 
     assert sorted(timed(server, f"get_objects of {catalog}", names)) == NAMES
+
+
+@pytest.mark.parametrize("catalog", ["lake", "folders", "remote"])
+def test_clients_of_trino(server, catalog):
+    """As trino-cli asks for names, and as JDBC's and Python's drivers do."""
+    for sql in (
+        f"SHOW TABLES FROM {catalog}.many",
+        f"SELECT table_name FROM {catalog}.information_schema.tables WHERE table_schema = 'many' ORDER BY 1",
+        f"SELECT table_name FROM system.jdbc.tables WHERE table_cat = '{catalog}' AND table_schem = 'many' ORDER BY 1",
+    ):
+        assert timed(server, sql, lambda: run(server, sql)["data"]) == [[name] for name in NAMES]
 
 
 @pytest.mark.parametrize("catalog", ["lake", "folders"])
@@ -124,7 +140,7 @@ def test_rest_protocol(server, catalog, page):
 @pytest.mark.parametrize("catalog", ["lake", "folders", "remote"])
 def test_a_name_that_is_misspelt(server, failure, catalog):
     server.rows(f"SHOW TABLES FROM {catalog}.many")
-    error = timed(server, f"a table that is not in {catalog}", lambda: failure(server, f"SELECT * FROM {catalog}.many.tabel_01234"))
+    error = timed(server, f"a table that is not in {catalog}", lambda: failure(server, f"SELECT * FROM {catalog}.many.tabel_01234"), is_listing=False)
     assert "TABLE_NOT_FOUND" in error
     # Where names come over the network they may come too late for a hint.
     assert "did you mean 'table_01234'" in error or catalog == "remote"

@@ -206,3 +206,18 @@ def test_replace_fails_whole(server, failure):
     assert server.rows("SELECT * FROM whole") == [(1,)]
     server.rows("CREATE OR REPLACE TABLE whole AS SELECT id, 'x' AS name FROM whole WITH NO DATA")
     assert server.rows("SELECT * FROM whole") == []
+
+
+def test_partitions_of_a_column_that_got_a_wider_type(server):
+    """Files from before have its values in the older type, and are of the same partitions."""
+    server.rows("CREATE TABLE wider (k integer, v integer) WITH (partitioning = ARRAY['k'])")
+    server.rows("INSERT INTO wider VALUES (1, 1), (2, 2)")
+    server.rows("ALTER TABLE wider ALTER COLUMN k SET DATA TYPE bigint")
+    server.rows("INSERT OVERWRITE wider VALUES (1, 10)", **DYNAMIC)
+    assert server.rows("SELECT k, v FROM wider ORDER BY v") == [(2, 2), (1, 10)]
+    server.rows("INSERT INTO wider VALUES (2, 3)")
+    partitions = 'SELECT partition.k, record_count, file_count FROM "wider$partitions" ORDER BY 1'
+    assert server.rows(partitions) == [(1, 1, 1), (2, 2, 2)]
+    server.rows("ALTER TABLE wider EXECUTE optimize")
+    assert server.rows(partitions) == [(1, 1, 1), (2, 2, 1)]
+    assert server.rows("SELECT k, v FROM wider ORDER BY v") == [(2, 2), (2, 3), (1, 10)]

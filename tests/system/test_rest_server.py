@@ -288,6 +288,7 @@ TABLE = "v1/lake/namespaces/bad/tables/t"
         ("POST", "v1/lake/namespaces", {"namespace": ["a", ""]}, 400, "BadRequestException"),
         ("POST", "v1/lake/namespaces/bad/properties", {"removals": ["a"], "updates": {"a": "b"}}, 422, "UnprocessableEntityException"),
         ("POST", "v1/lake/namespaces/bad/tables", NEW_TABLE | {"name": ""}, 400, "BadRequestException"),
+        ("POST", "v1/lake/namespaces/bad/tables", NEW_TABLE | {"name": "x" * 300}, 400, "BadRequestException"),
         ("POST", "v1/lake/namespaces/bad/tables", NEW_TABLE | {"properties": {"format-version": "9"}}, 400, "BadRequestException"),
         ("POST", "v1/lake/namespaces/bad/tables", {"name": "x"}, 400, "BadRequestException"),
         ("POST", "v1/lake/namespaces/bad/tables", NEW_TABLE | {"name": "t"}, 409, "AlreadyExistsException"),

@@ -67,6 +67,11 @@ def test_a_table_whose_files_only_the_server_can_reach(cluster, owner, minio, mo
     # It was signed, and nothing else: without a signature there is nothing to be had.
     assert requests.get(address(minio, sorted(files)[0]), timeout=10).status_code == 403
     run("DROP TABLE @")
+    # Another one of its name lies elsewhere.
+    run("CREATE TABLE @ AS SELECT 1 AS id")
+    run("INSERT INTO @ VALUES (2)")
+    assert run("SELECT sum(id) FROM @") == [(3,)]
+    run("DROP TABLE @")
     assert all(minio.password not in process.text() and TOKEN not in process.text() for process in cluster.everybody())
 
 

@@ -225,6 +225,8 @@ def test_a_place_with_files_is_no_place_for_a_table(server, failure, faulty, obj
         text = failure(server, f"CREATE TABLE {catalog}.s.full {what.format(place)}")
         assert "INVALID_TABLE_PROPERTY" in text and "is not empty" in text, text
     assert server.rows(f"SHOW TABLES FROM {catalog}.s LIKE 'full'") == []
+    # A folder with nothing in it; in a bucket it is an object that a console has made.
+    (tmp_path / "full_not").mkdir() if store == "local" else objects.create_dir("lake/full_not")
     server.rows(f"CREATE TABLE {catalog}.s.beside (a int) WITH (location = '{place}_not')")
     server.rows(f"DROP TABLE {catalog}.s.beside")
     kept = (tmp_path / "full/other").exists() if store == "local" else objects.get_file_info("lake/full/other").type == pyarrow.fs.FileType.File

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import http.client
 import json
 import re
 import subprocess
@@ -177,6 +178,24 @@ def test_the_session_is_in_the_headers(server, numbers):
     assert error(server, "SELECT 1", {"X-Trino-Time-Zone": "Nowhere"})["errorName"] == "INVALID_SESSION_PROPERTY"
 
 
+def test_a_hundred_prepared_statements(server):
+    """The JDBC driver has a header for each."""
+    connection = http.client.HTTPConnection(server.http)
+    connection.putrequest("POST", "/v1/statement")
+    for number in range(500):
+        connection.putheader("X-Trino-Prepared-Statement", f"s{number}=SELECT+{number}+%2B+%3F")
+    for name, value in (("X-Trino-User", "ada"), ("Content-Length", "22")):
+        connection.putheader(name, value)
+    connection.endheaders(b"EXECUTE s499 USING 1  ")
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    payload, rows = json.loads(answer.read()), []
+    while "nextUri" in payload:
+        payload = call(payload["nextUri"])[2]
+        rows += payload.get("data", [])
+    assert rows == [[500]], payload
+
+
 def test_prepared_statements_are_in_the_headers(server):
     added = run(server, "PREPARE a FROM SELECT ? + 1 AS b, ? AS c")["session"]["x-trino-added-prepare"]
     headers = {"X-Trino-Prepared-Statement": added, **PARAMETRIC}
@@ -186,6 +205,10 @@ def test_prepared_statements_are_in_the_headers(server):
     people = {"X-Trino-Prepared-Statement": "p=SELECT+id%2C+born+FROM+jdbc.people+WHERE+id+%3D+%3F+AND+born+%3D+%3F"}
     assert run(server, "DESCRIBE INPUT p", people)["data"] == [[0, "bigint"], [1, "date"]]
     assert [row[:1] + row[4:6] for row in run(server, "DESCRIBE OUTPUT p", people)["data"]] == [["id", "bigint", 8], ["born", "date", 4]]
+    assert [row[1:4] + row[6:] for row in run(server, "DESCRIBE OUTPUT p", people)["data"]] == [["lake", "jdbc", "people", False]] * 2
+    named = {"X-Trino-Prepared-Statement": "q=SELECT+id+AS+n%2C+p.born%2C+id+%2B+1+FROM+jdbc.people+AS+p"}
+    outputs = run(server, "DESCRIBE OUTPUT q", named)["data"]
+    assert [row[1:4] + row[6:] for row in outputs] == [["lake", "jdbc", "people", True], ["lake", "jdbc", "people", False], ["", "", "", False]], outputs
     long = run(server, f"PREPARE l FROM SELECT length('{'x' * 100_000}') + ?")["session"]["x-trino-added-prepare"]
     assert len(long) < 1_000 and run(server, "EXECUTE l USING 1", {"X-Trino-Prepared-Statement": long})["data"] == [[100_001]]
     assert post(server, "SELECT 1", {"X-Trino-Prepared-Statement": "a=%24zstd%3Aabc"})[0] == 400

@@ -64,7 +64,8 @@ async fn stage(staged: &Table, producer: &mut Producer, files: Vec<DataFile>, su
     Ok(applied?.metadata)
 }
 
-fn given_up(base: &Table, error: Error) -> Error {
+/// The error of an append that others were in the way of at each attempt.
+pub(super) fn given_up(base: &Table, error: Error) -> Error {
     Error::new(Code::TransactionConflict, format!("table '{}' was changed by others at each attempt to add rows to it", base.name))
         .with_hint("run the statement again, or raise the table property commit.retry.num-retries")
         .with_retry(Retry::Query)

@@ -7,9 +7,10 @@ use nunatak_core::{Code, Error, Result, Retry};
 use super::CommitError;
 use super::retry::{Retries, RetryPolicy};
 use crate::backend::Catalog;
+use crate::snapshot::refs;
 use crate::spec::{TableRequirement, TableUpdate};
 use crate::storage::Storage;
-use crate::table::Table;
+use crate::table::{Branch, Table};
 
 /// How long after an unknown outcome the table is looked at, one look after the other.
 pub(crate) const LOOKS_AFTER: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(3)];
@@ -92,10 +93,21 @@ pub(super) async fn current(catalog: &dyn Catalog, base: &Table) -> Result<Table
     let Some(now) = catalog.load_table(&base.name).await? else {
         return Err(Error::new(Code::TableNotFound, format!("table '{}' was dropped or renamed before its change was committed", base.name)));
     };
-    match now.metadata.uuid() == base.metadata.uuid() {
-        true => Ok(Table { branch: base.branch.clone(), ..now }),
-        false => Err(changed(base, "it was dropped and made again")),
+    if now.metadata.uuid() != base.metadata.uuid() {
+        return Err(changed(base, "it was dropped and made again"));
     }
+    check_branch(base, &now)?;
+    Ok(Table { branch: base.branch.clone(), ..now })
+}
+
+/// That a branch which was there when a change of it began is there still. Else it would be made anew, as one that begins at the head of the main branch.
+fn check_branch(base: &Table, now: &Table) -> Result<()> {
+    let Branch::Named(name) = &base.branch else { return Ok(()) };
+    let is_there = match refs(&now.metadata)?.get(name) {
+        Some(reference) => reference.is_branch(),
+        None => !refs(&base.metadata)?.contains_key(name),
+    };
+    if is_there { Ok(()) } else { Err(changed(base, &format!("its branch '{name}' was dropped"))) }
 }
 
 /// The error of a change that does not fit what another writer has made of the table.

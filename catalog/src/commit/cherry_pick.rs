@@ -6,8 +6,8 @@ use nunatak_core::{Code, Error, Result};
 
 use super::CommitError;
 use super::attempts::changed;
-use super::metadata::{is_ancestor, set_current_snapshot};
-use super::producer::Producer;
+use super::metadata::{change_metadata, is_ancestor};
+use super::producer::{Producer, moved};
 use super::snapshot::{Appended, commit_staged};
 use crate::backend::Catalog;
 use crate::snapshot::{ancestors, read_list, read_whole};
@@ -39,15 +39,18 @@ pub fn waiting(table: &Table, wap_id: &str) -> Result<i64> {
 ///
 /// Errors: `ICEBERG_INVALID_SNAPSHOT_ID`, `ALREADY_EXISTS` for one that is published, `NOT_SUPPORTED`, and those of commits.
 pub async fn cherry_pick(catalog: &dyn Catalog, base: &Table, snapshot_id: i64, summary: &BTreeMap<String, String>) -> Result<Appended> {
-    let Some(picked) = base.metadata.snapshot_by_id(snapshot_id) else {
-        return Err(Error::new(Code::IcebergInvalidSnapshotId, format!("snapshot {snapshot_id} does not exist in table '{}'", base.name)));
-    };
+    let Some(picked) = base.metadata.snapshot_by_id(snapshot_id) else { return Err(missing(base, snapshot_id)) };
     check_new(base, picked)?;
+    let only_adds = picked.summary().operation == Operation::Append;
     if picked.parent_snapshot_id() == base.head_id() {
-        let table = set_current_snapshot(catalog, base, snapshot_id, false).await?;
-        return Ok(Appended { table, snapshot_id });
+        match make_head(catalog, base, picked).await {
+            Ok(table) => return Ok(Appended { table, snapshot_id }),
+            // Another writer was faster: its changes stay, and rows that are added come on top of them.
+            Err(error) if error.code() == Code::TransactionConflict && only_adds => {}
+            Err(error) => return Err(error),
+        }
     }
-    if picked.summary().operation != Operation::Append {
+    if !only_adds {
         return Err(Error::not_supported(format!("snapshot {snapshot_id} of table '{}' cannot be published: it does more than add rows", base.name))
             .with_hint("only one that was made from the head of the branch may; run its statement again on the branch"));
     }
@@ -64,11 +67,38 @@ pub async fn cherry_pick(catalog: &dyn Catalog, base: &Table, snapshot_id: i64, 
         Ok(())
     };
     let staged = staged.await;
-    let fits = |now: &Table| check_new(now, picked).map_err(CommitError::Failed);
+    // When it has expired, so have its files.
+    let fits = |now: &Table| check_exists(now, picked).and_then(|()| check_new(now, picked)).map_err(CommitError::Failed);
     commit_staged(catalog, base, producer, staged, &summary, fits).await.map_err(|error| match error {
         CommitError::Conflict(error) => changed(base, "at each attempt to publish a snapshot").with_source(error),
         error => error.into_error(),
     })
+}
+
+/// Makes a snapshot that was made from the head of the branch of `base` the head itself.
+///
+/// Errors: `TRANSACTION_CONFLICT` when the branch has another head by then, whose changes would be lost; those of [`change_metadata`].
+async fn make_head(catalog: &dyn Catalog, base: &Table, picked: &Snapshot) -> Result<Table> {
+    let id = picked.snapshot_id();
+    change_metadata(catalog, base, |now| {
+        check_new(now, picked)?;
+        check_exists(now, picked)?;
+        if now.head_id() != picked.parent_snapshot_id() {
+            return Err(changed(base, "its branch has another head"));
+        }
+        now.branch.name().map(|branch| moved(&now.metadata, branch, id)).into_iter().collect()
+    })
+    .await
+}
+
+fn missing(table: &Table, snapshot_id: i64) -> Error {
+    Error::new(Code::IcebergInvalidSnapshotId, format!("snapshot {snapshot_id} does not exist in table '{}'", table.name))
+}
+
+/// That a table has the snapshot still.
+fn check_exists(table: &Table, picked: &Snapshot) -> Result<()> {
+    let id = picked.snapshot_id();
+    table.metadata.snapshot_by_id(id).map(|_| ()).ok_or_else(|| missing(table, id))
 }
 
 /// That a branch has neither the snapshot nor its changes.

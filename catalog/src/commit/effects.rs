@@ -35,6 +35,8 @@ fn is_seen(update: &TableUpdate, wanted: &TableMetadata, now: &TableMetadata) ->
         TableUpdate::RemoveProperties { removals } => removals.iter().all(|name| !now.properties().contains_key(name)),
         TableUpdate::AddSnapshot { snapshot } => now.snapshot_by_id(snapshot.snapshot_id()).is_some(),
         TableUpdate::RemoveSnapshots { snapshot_ids } => snapshot_ids.iter().all(|id| now.snapshot_by_id(*id).is_none()),
+        TableUpdate::RemoveStatistics { snapshot_id } => now.statistics_for_snapshot(*snapshot_id).is_none(),
+        TableUpdate::RemovePartitionStatistics { snapshot_id } => now.partition_statistics_for_snapshot(*snapshot_id).is_none(),
         TableUpdate::SetSnapshotRef { ref_name, reference } => {
             refs(now).is_ok_and(|refs| refs.get(ref_name).is_some_and(|found| found.snapshot_id == reference.snapshot_id))
         }

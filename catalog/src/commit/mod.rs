@@ -1,5 +1,6 @@
 //! Commits: what a change writes before it, what it requires, and what happens when another writer was faster.
 
+mod adopt;
 pub mod append;
 pub(crate) mod attempts;
 mod cherry_pick;
@@ -16,6 +17,7 @@ mod summary;
 
 use nunatak_core::{Code, Error};
 
+pub use adopt::{adopt, check_absent};
 pub use append::{append, append_to_staged, discard_staged};
 pub use cherry_pick::{WAP_ID, cherry_pick, waiting};
 pub(crate) use manifests::MANIFEST_TARGET_BYTES;

@@ -18,7 +18,7 @@ use crate::backend::metadata_file::metadata_folder;
 use crate::error::from_iceberg;
 use crate::evolution::widened;
 use crate::properties::number;
-use crate::snapshot::{FileEntry, FileKey, WholeManifest, branch_at, manifest_header, read_list, read_whole, refs};
+use crate::snapshot::{FileEntry, FileKey, WholeManifest, branch_at, has_live_files, manifest_header, read_list, read_whole, refs};
 use crate::spec::{
     DataContentType, DataFile, DataFileBuilder, FormatVersion, Literal, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestStatus, Operation,
     PartitionSpec, Schema, Snapshot, SnapshotRef, Struct, StructType, TableMetadata, TableRequirement, TableUpdate, UnboundPartitionField,
@@ -145,7 +145,9 @@ impl Producer {
         let Some((first, _)) = replaced.first() else { return Ok(()) };
         let (content, spec) = (first.content, spec_of(metadata, first.partition_spec_id)?);
         let old_bytes: u64 = replaced.iter().map(|(manifest, _)| u64::try_from(manifest.manifest_length).unwrap_or_default()).sum();
-        self.replaced.extend(replaced.iter().map(|(manifest, _)| manifest.manifest_path.clone()));
+        // Others leave those out of which no file is left.
+        let live = replaced.iter().filter(|(manifest, _)| has_live_files(manifest));
+        self.replaced.extend(live.map(|(manifest, _)| manifest.manifest_path.clone()));
         let mut entries = Vec::new();
         for (_, whole) in replaced {
             let live = whole.entries.into_iter().zip(whole.inherited).filter(|(_, (status, _))| *status != ManifestStatus::Deleted);
@@ -262,10 +264,12 @@ impl Producer {
         }
     }
 
-    /// Carries manifests over. Those with files that are removed are written again without them.
+    /// Carries manifests over. Those with files that are removed are written again without them; those of which no file is left stay with the snapshots that they have been
+    /// written for, as in Java.
     async fn carry(&self, table: &Table, of_head: Vec<ManifestFile>, attempt: u32, carried: &mut Carried) -> Result<(), CommitError> {
         let mut left = self.removed.clone();
-        let (replaced, of_head): (Vec<_>, Vec<_>) = of_head.into_iter().partition(|manifest| self.replaced.contains(&manifest.manifest_path));
+        let of_head = of_head.into_iter().filter(has_live_files);
+        let (replaced, of_head): (Vec<_>, Vec<_>) = of_head.partition(|manifest| self.replaced.contains(&manifest.manifest_path));
         if replaced.len() != self.replaced.len() {
             return Err(CommitError::Conflict(changed(table, "manifests that were written again are there no more")));
         }

@@ -103,14 +103,15 @@ fn fits(base: &Table, now: &Table, brings_rows: bool, isolation: Isolation) -> R
 
 /// Commits data files that hold the rows of those that `delta` removes: nothing changes in the table but its files.
 ///
-/// What others add stays beside it, and what they delete by value applies to the new files. `Conflict` when they have deleted rows by their places in the old
-/// files, or removed one of these.
+/// What others add stays beside it, and what they delete by value applies to the new files, unless these lie in partitions of another spec (`repartitions`). `Conflict`
+/// when they have deleted rows by their places in the old files, or in the old partitions, or removed one of the files.
 ///
 /// After any error but `Unknown` the new files are in no snapshot and are the caller's to delete.
 pub async fn rewrite_files(
     catalog: &dyn Catalog,
     base: &Table,
     delta: RowDelta,
+    repartitions: bool,
     summary: &BTreeMap<String, String>,
 ) -> Result<Appended, CommitError> {
     let fits = |now: &Table| {
@@ -122,16 +123,17 @@ pub async fn rewrite_files(
             return conflict("its columns are other ones");
         }
         match since(now, base.head_id()) {
-            Some(between) if between.iter().all(|snapshot| keeps_places(snapshot)) => Ok(()),
+            Some(between) if between.iter().all(|snapshot| keeps_rows(snapshot, repartitions)) => Ok(()),
             _ => conflict("rows of its files were deleted"),
         }
     };
     snapshot::commit(catalog, base, Operation::Replace, delta, summary, fits).await
 }
 
-/// Whether a snapshot deletes no rows by their places in files.
-fn keeps_places(snapshot: &Snapshot) -> bool {
+/// Whether a snapshot deletes no rows by their places in files, and none by value within `partitions`.
+fn keeps_rows(snapshot: &Snapshot, partitions: bool) -> bool {
     let summary = &snapshot.summary().additional_properties;
     let count = |key: &str| summary.get(key).and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
-    snapshot.summary().operation == Operation::Append || count("added-delete-files") == count("added-equality-delete-files")
+    let by_value = if partitions { 0 } else { count("added-equality-delete-files") };
+    snapshot.summary().operation == Operation::Append || count("added-delete-files") == by_value
 }

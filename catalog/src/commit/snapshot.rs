@@ -71,12 +71,17 @@ pub(super) async fn commit_staged(
         Ok(()) => attempts::commit(catalog, base, &change).await,
         Err(error) => Err(CommitError::Failed(error)),
     };
-    let snapshot_id = change.producer.snapshot_id();
+    ended(base, &change.producer, outcome).await
+}
+
+/// What has become of a producer's snapshot. Its manifests go when it is certain that it has not been committed.
+pub(super) async fn ended(base: &Table, producer: &Producer, outcome: Result<Table, CommitError>) -> Result<Appended, CommitError> {
+    let snapshot_id = producer.snapshot_id();
     match outcome {
         Ok(table) => Ok(Appended { table, snapshot_id }),
         Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(unknown(base, snapshot_id, error))),
         Err(error) => {
-            change.producer.clean_up().await;
+            producer.clean_up().await;
             Err(error)
         }
     }

@@ -1,15 +1,17 @@
 //! Requests to storage that clients have signed here, since they get no keys: each for one table, and for nothing but what lies below its location.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use nunatak_core::Code;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::creation::created;
 use super::messages::NewTable;
 use super::names::{of_path, table_name};
 use super::{Answer, Failure, RestServer, parsed};
-use crate::messages::{SignRequest, levels};
+use crate::backend::Catalog;
+use crate::messages::{SignRequest, SignedRequest, levels};
 use crate::spec::{NestedField, PrimitiveType, Schema, Type};
 use crate::storage::{Location, Storage};
 use crate::table::{Table, TableName};
@@ -31,8 +33,16 @@ pub struct Signing {
 /// What requests are signed for.
 #[derive(Debug)]
 pub(super) struct Place {
+    /// Which of all catalogs that have had its name.
+    catalog: Weak<dyn Catalog>,
     location: Location,
     storage: Arc<Storage>,
+}
+
+impl Place {
+    fn is_of(&self, catalog: &Arc<dyn Catalog>) -> bool {
+        std::ptr::addr_eq(self.catalog.as_ptr(), Arc::as_ptr(catalog))
+    }
 }
 
 impl Signing {
@@ -71,20 +81,27 @@ impl RestServer {
     pub async fn sign(&self, namespace: &str, table: &str, staged: Option<&str>, body: &[u8]) -> Result<Answer, Failure> {
         let name = table_name(&of_path(namespace)?, table)?;
         let request: SignRequest = parsed(body)?;
-        let place = self.place(&name, staged).await?;
-        let signed = place.storage.signer(&place.location)?.sign(&place.location, &request, !self.access.read_only).await?;
-        let is_read = matches!(request.method.as_str(), "GET" | "HEAD");
-        Ok(Answer { may_keep: is_read && !signed.headers.contains_key("range"), ..Answer::json(&signed)? })
-    }
-
-    /// Where a table lies, if nothing else lies there: clients can name any place for one that they make.
-    async fn place(&self, name: &TableName, staged: Option<&str>) -> Result<Arc<Place>, Failure> {
         let unsigned = || Failure::unsupported(format!("requests to the storage of catalog '{}' are not signed", self.catalog.name()));
         let signing = self.access.signing.as_ref().ok_or_else(unsigned)?;
         let key = [self.catalog.name(), name.namespace.as_str(), name.table.as_str(), staged.unwrap_or_default()].join("\0");
-        if let Some(place) = self.metadata.places.get(&key).await {
-            return Ok(place);
+        if let Some(place) = self.metadata.places.get(&key).await.filter(|place| place.is_of(&self.catalog)) {
+            match self.signed(&place, &request).await {
+                // It may lie elsewhere by now: a table that was dropped and made again does.
+                Err(error) if error.code() == Code::PermissionDenied => {}
+                signed => return signature(&request, &signed?),
+            }
         }
+        let place = Arc::new(self.place(&name, staged, signing).await?);
+        self.metadata.places.insert(key, Arc::clone(&place)).await;
+        signature(&request, &self.signed(&place, &request).await?)
+    }
+
+    async fn signed(&self, place: &Place, request: &SignRequest) -> nunatak_core::Result<SignedRequest> {
+        place.storage.signer(&place.location)?.sign(&place.location, request, !self.access.read_only).await
+    }
+
+    /// Where a table lies, if nothing else lies there: clients can name any place for one that they make.
+    async fn place(&self, name: &TableName, staged: Option<&str>, signing: &Signing) -> Result<Place, Failure> {
         let table = match (self.catalog.load_table(name).await?, staged) {
             (Some(table), _) => table,
             (None, Some(location)) => self.staged(name, location).await?,
@@ -97,9 +114,7 @@ impl RestServer {
         if let Some(other) = self.catalog.neighbours(&table).await?.first() {
             return Err(Failure::forbidden(format!("the files of table '{name}' and those of others, such as '{}', are in one place", other.name)));
         }
-        let place = Arc::new(Place { location, storage: table.storage });
-        self.metadata.places.insert(key, Arc::clone(&place)).await;
-        Ok(place)
+        Ok(Place { catalog: Arc::downgrade(&self.catalog), location, storage: table.storage })
     }
 
     /// A table that is still to be made.
@@ -121,4 +136,9 @@ impl RestServer {
         let storage = self.catalog.staged_storage(name, location).await?;
         Ok(Table::new(name.clone(), metadata.into(), None, storage))
     }
+}
+
+fn signature(request: &SignRequest, signed: &SignedRequest) -> Result<Answer, Failure> {
+    let is_read = matches!(request.method.as_str(), "GET" | "HEAD");
+    Ok(Answer { may_keep: is_read && !signed.headers.contains_key("range"), ..Answer::json(signed)? })
 }

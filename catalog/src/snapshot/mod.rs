@@ -138,7 +138,7 @@ pub(crate) async fn for_each_file(table: &Table, manifests: Vec<ManifestFile>, c
     Ok(())
 }
 
-/// A count that is missing means "some".
-fn has_live_files(manifest: &ManifestFile) -> bool {
+/// Whether a manifest lists files that are there still. A count that is missing means "some".
+pub(crate) fn has_live_files(manifest: &ManifestFile) -> bool {
     manifest.has_added_files() || manifest.has_existing_files()
 }

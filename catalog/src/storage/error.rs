@@ -96,6 +96,10 @@ fn by_io_error(error: &io::Error, location: &str) -> Error {
             Error::new(Code::StorageAccessDenied, format!("storage refused access to '{location}': its file system is mounted for reading only"))
                 .with_hint("mount it for writing; one that has failed is often mounted so by the system")
         }
+        // Also one that is too long.
+        io::ErrorKind::InvalidFilename => {
+            Error::new(Code::IcebergFilesystemError, format!("storage cannot hold a path such as '{location}': {}", root(error)))
+        }
         _ => failed(location, &root(error)),
     }
 }

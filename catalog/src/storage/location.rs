@@ -70,6 +70,18 @@ impl Location {
         &self.authority
     }
 
+    /// Its path within its store, beginning with `/`.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether the store of `other`, under another name, may be the one of this location: a file system is called after its service, after a server of it, or not at
+    /// all. A bucket has one name.
+    pub(crate) fn may_share_store(&self, other: &Self) -> bool {
+        let is_bucket = |location: &Self| matches!(location.scheme.as_str(), "s3" | "gs");
+        !is_bucket(self) && !is_bucket(other) && (&self.scheme, &self.authority) != (&other.scheme, &other.authority)
+    }
+
     /// Whether it is a file of this machine.
     pub fn is_local(&self) -> bool {
         self.scheme == "file"

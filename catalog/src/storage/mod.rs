@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future};
 use nunatak_core::{Code, Error, Result};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -301,10 +301,12 @@ impl Storage {
         first.map(|first| first.is_some()).map_err(|error| error::from_object_store(error, location))
     }
 
-    /// Whether there is nothing below a location. A folder without anything in it is nothing.
+    /// Whether there is nothing below a location. A folder without anything in it is nothing, and so is an object that others make as one: its name ends with a slash.
     pub async fn is_empty(&self, location: &str) -> Result<bool> {
         if !self.has_folders(location)? {
-            return Ok(!self.is_folder(location).await?);
+            let folder = Location::parse(location)?.to_string();
+            let is_below = |file: &FileStatus| future::ready(file.location != folder.trim_end_matches('/'));
+            return Ok(self.list(location)?.try_filter(is_below).try_next().await?.is_none());
         }
         let content = self.list_folder(location).await?.unwrap_or_default();
         Ok(content.folders.is_empty() && content.files.is_empty())

@@ -11,6 +11,7 @@ pub mod rest_server;
 mod runtime_tables;
 mod session;
 mod settings;
+mod shown;
 mod spool;
 mod start;
 mod time_limit;
@@ -334,7 +335,7 @@ impl Coordinator {
         let id = QueryId::generate();
         let span = info_span!("query", %id, user = %request.session.user);
         let submitted = async {
-            info!(sql = %for_log(&request.sql), "query is submitted");
+            info!(sql = %request.session.start_shown(&request.sql), "query is submitted");
             let parsed = computing(|| sql::parse(&request.sql).and_then(|parsed| statement::executed(&request.session, parsed)))?;
             let update_type = parsed.update_type();
             let inside = self.transactions.enter(&request.session, &parsed)?;
@@ -409,22 +410,4 @@ impl Coordinator {
 /// The error for a defect that a query has met.
 fn of_query(panic: Error, id: &QueryId) -> Error {
     panic.with_context("query", id.as_str())
-}
-
-/// The start of a long text, for the log; nothing of one that may have secrets.
-fn for_log(text: &str) -> &str {
-    const CHARACTERS_MAX: usize = 500;
-    without_secrets(text.char_indices().nth(CHARACTERS_MAX).map_or(text, |(end, _)| &text[..end]))
-}
-
-/// A text that others may be shown: nothing of one that may have secrets.
-pub fn without_secrets(text: &str) -> &str {
-    let mut before = "";
-    for word in text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()) {
-        if before.eq_ignore_ascii_case("create") && word.eq_ignore_ascii_case("catalog") {
-            return "CREATE CATALOG ...";
-        }
-        before = word;
-    }
-    text
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::info;
 
 use super::listed::{Kill, ListedQuery, killed, millis, tasks};
-use super::{Progress, Request, RowStream, for_log};
+use super::{Progress, Request, RowStream};
 
 /// For how long queries that have ended are told of, and how many.
 const ENDED_KEPT: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ impl Registry {
     pub(super) fn begin(&self, id: QueryId, request: &Request) -> Begun {
         let known = Arc::new(Known {
             user: request.session.user.clone(),
-            sql: for_log(&request.sql).to_owned(),
+            sql: request.session.start_shown(&request.sql).to_owned(),
             is_listed: request.is_listed,
             created: SystemTime::now(),
             planned: OnceLock::new(),

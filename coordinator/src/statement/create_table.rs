@@ -19,9 +19,10 @@ use nunatak_engine::sql::{QualifiedName, is_unnamed, output_name, start_of};
 use tracing::warn;
 
 use super::table_properties::TableProperties;
-use super::{Outcome, StatementContext, insert, parameters, replace_table};
+use super::{Outcome, StatementContext, insert, parameters, replace_table, table_like};
 
-pub(super) async fn run(context: StatementContext, mut create: CreateTable) -> Result<Outcome> {
+pub(super) async fn run(context: StatementContext, create: CreateTable) -> Result<Outcome> {
+    let mut create = table_like::written_out(&context, create).await?;
     let name = context.resolve(&create.name)?;
     let catalog = Arc::clone(context.engine.catalog(&name.catalog)?);
     if create.or_replace
@@ -138,7 +139,8 @@ async fn create_as(context: StatementContext, catalog: Arc<dyn Catalog>, name: Q
     let metadata = new_metadata(&catalog, &name, &create, schema).await?;
     if !create.with_data {
         catalog.create_table(&name.in_catalog(), metadata).await?;
-        return Ok(Outcome::done());
+        // It has written no rows.
+        return Ok(Outcome::update(async { Ok(Some(0)) }));
     }
     let storage = catalog.staged_storage(&name.in_catalog(), metadata.location()).await?;
     // Where a place follows from the name, what lies there may be the table of somebody who was faster.

@@ -87,7 +87,7 @@ fn not_explained() -> Error {
 /// The plan of a statement, and where it writes its rows if it writes them.
 async fn logical(context: &StatementContext, statement: Statement) -> Result<(LogicalPlan, Option<WriteTarget>)> {
     match statement {
-        Statement::Query(query) => Ok((context.planner.plan_query(*query).await?, None)),
+        Statement::Query(query) => Ok((context.planner.plan_outward(*query).await?, None)),
         Statement::Insert(statement) => {
             let plan = context.planner.plan_insert(*statement).await?;
             Ok((plan.input, Some(insert::target(context, &plan.table))))

@@ -20,6 +20,7 @@ mod session;
 mod show;
 mod show_create;
 mod show_stats;
+mod table_like;
 mod table_properties;
 mod transaction;
 mod view;

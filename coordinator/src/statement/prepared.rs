@@ -7,11 +7,11 @@ use arrow::array::{ArrayRef, BooleanArray, Int32Array, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::sql::statement::{DescribedPart, ExecutePrepared, PreparedText};
-use nunatak_engine::sql::{Statement, TYPE_MARK, parse, parse_executed};
+use nunatak_engine::sql::{ColumnOrigin, QualifiedName, Statement, TYPE_MARK, parse, parse_executed};
 use nunatak_engine::type_name::type_name;
 
 use super::{Outcome, StatementContext};
-use crate::query::{Session, SessionChange};
+use crate::query::{Session, SessionChange, StatementKind};
 
 /// The statement that an `EXECUTE` runs; any other as it is.
 ///
@@ -76,11 +76,17 @@ pub(super) async fn describe(context: &StatementContext, name: &str, part: Descr
         Statement::CreateTable(create) => create.query.is_some(),
         other => other.update_type().is_none(),
     };
+    let origins = match (&statement, part) {
+        (Statement::Query(query), DescribedPart::Output) => context.planner.origins((**query).clone()).await?,
+        _ => Vec::new(),
+    };
     let prepared = super::prepare(context, statement).await?;
+    // The count of rows is no column of anything.
+    let aliased = matches!(prepared.kind, StatementKind::Update).then_some(false);
     let columns = match part {
         DescribedPart::Input => inputs(&prepared.parameters),
-        DescribedPart::Output if has_rows => outputs(&prepared.schema),
-        DescribedPart::Output => outputs(&Schema::empty()),
+        DescribedPart::Output if has_rows => outputs(&prepared.schema, &origins, aliased),
+        DescribedPart::Output => outputs(&Schema::empty(), &[], None),
     };
     RecordBatch::try_new(schema(part), columns).map(Outcome::listing).map_err(|error| Error::internal(error.to_string()))
 }
@@ -90,18 +96,22 @@ fn inputs(parameters: &Schema) -> Vec<ArrayRef> {
     vec![Arc::new(positions), texts_of(parameters.fields().iter().map(|field| name_of(field.data_type())))]
 }
 
-/// Plans do not tell which table a column is from, and whether it was renamed: catalog, schema and table are empty, as they are in Trino for what is computed.
-fn outputs(columns: &Schema) -> Vec<ArrayRef> {
+/// Catalog, schema and table are empty for what is computed, as in Trino. Whether a column without an origin has an alias is `aliased`.
+fn outputs(columns: &Schema, origins: &[ColumnOrigin], aliased: Option<bool>) -> Vec<ArrayRef> {
     let fields = columns.fields();
-    let nothing = || texts_of(fields.iter().map(|_| String::new()));
+    let table_of = |place: usize| origins.get(place).and_then(|origin| origin.table.as_ref());
+    let of_tables = |part: fn(&QualifiedName) -> &str| {
+        texts_of((0..fields.len()).map(|place| table_of(place).map_or_else(String::new, |table| part(table).to_owned())))
+    };
+    let are_aliased = (0..fields.len()).map(|place| origins.get(place).map_or(aliased, |origin| origin.is_aliased));
     vec![
         texts_of(fields.iter().map(|field| field.name().clone())),
-        nothing(),
-        nothing(),
-        nothing(),
+        of_tables(|table| table.catalog.as_str()),
+        of_tables(|table| table.schema.as_str()),
+        of_tables(|table| table.table.as_str()),
         texts_of(fields.iter().map(|field| marked(field).map_or_else(|| name_of(field.data_type()), str::to_owned))),
         Arc::new(Int32Array::from_iter_values(fields.iter().map(|field| if marked(field) == Some("uuid") { 16 } else { size(field.data_type()) }))),
-        Arc::new(BooleanArray::new_null(fields.len())),
+        Arc::new(BooleanArray::from(are_aliased.collect::<Vec<_>>())),
     ]
 }
 

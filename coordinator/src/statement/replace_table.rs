@@ -37,7 +37,9 @@ pub(super) async fn run(mut context: StatementContext, catalog: Arc<dyn Catalog>
     check_places(catalog.as_ref(), &base, &given).await?;
     let Some(plan) = plan else {
         replace_by_empty(catalog.as_ref(), &base, |now| replacement(now, &create, &schema)).await?;
-        return Ok(Outcome::done());
+        // What has a query counts rows, be it WITH NO DATA.
+        let count = create.query.is_some().then_some(0);
+        return Ok(Outcome::update(async move { Ok(count) }));
     };
     let mut rows = Rows::plan(&context, base, &create, plan, &schema).await?;
     Ok(Outcome::update(async move {

@@ -16,14 +16,26 @@ const SYSTEM: &str = "system";
 pub(super) async fn use_schema(context: &StatementContext, name: &ObjectName) -> Result<Outcome> {
     let (catalog, schema) = schema::resolve(context, name)?;
     if is_system(context, &catalog) {
-        system_schema_tables(&schema)?;
+        system_schema_tables(&schema).map_err(not_found)?;
         return Ok(Outcome::done().with_changes(vec![SessionChange::Use { catalog: Some(catalog), schema }]));
     }
     let entry = context.engine.catalog(&catalog)?;
     if schema != "information_schema" && entry.namespace(&schema).await?.is_none() {
-        return Err(schema_not_found(entry.as_ref(), &schema).await);
+        return Err(not_found(schema_not_found(entry.as_ref(), &schema).await));
     }
     Ok(Outcome::done().with_changes(vec![SessionChange::Use { catalog: Some(catalog), schema }]))
+}
+
+/// The error for a schema that is not there, with the code that it has in Trino's `USE`: in all other statements it is `SCHEMA_NOT_FOUND`.
+fn not_found(error: Error) -> Error {
+    if error.code() != Code::SchemaNotFound {
+        return error;
+    }
+    let missing = Error::new(Code::NotFound, error.message());
+    match error.hint() {
+        Some(hint) => missing.with_hint(hint),
+        None => missing,
+    }
 }
 
 pub(super) fn set(name: String, value: String) -> Result<Outcome> {

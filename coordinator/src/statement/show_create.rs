@@ -44,11 +44,11 @@ fn properties(metadata: &TableMetadata) -> Vec<String> {
         vec!["format = 'PARQUET'".to_owned(), format!("format_version = {version}"), format!("location = {}", literal(metadata.location()))];
     let partitioning = partitioning(metadata);
     if !partitioning.is_empty() {
-        lines.push(format!("partitioning = ARRAY[{}]", partitioning.join(",")));
+        lines.push(format!("partitioning = ARRAY[{}]", literals(&partitioning)));
     }
     let sorted_by = sorted_by(metadata);
     if !sorted_by.is_empty() {
-        lines.push(format!("sorted_by = ARRAY[{}]", sorted_by.join(",")));
+        lines.push(format!("sorted_by = ARRAY[{}]", literals(&sorted_by)));
     }
     let is_own = |(key, value): &(&String, &String)| *key == "comment" || (key.as_str(), value.as_str()) == DEFAULT_CODEC;
     let extra: BTreeMap<&String, &String> = metadata.properties().iter().filter(|property| !is_own(property)).collect();
@@ -68,28 +68,30 @@ fn column_name(metadata: &TableMetadata, id: i32) -> String {
     if is_odd { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_owned() }
 }
 
-fn partitioning(metadata: &TableMetadata) -> Vec<String> {
+/// The fields of the partitioning, as the property has them.
+pub(super) fn partitioning(metadata: &TableMetadata) -> Vec<String> {
     let fields = metadata.default_partition_spec().fields().iter();
     fields
         .map(|field| {
             let column = column_name(metadata, field.source_id);
-            literal(&match field.transform {
+            match field.transform {
                 Transform::Identity => column,
                 Transform::Bucket(buckets) => format!("bucket({column}, {buckets})"),
                 Transform::Truncate(width) => format!("truncate({column}, {width})"),
                 transform => format!("{transform}({column})"),
-            })
+            }
         })
         .collect()
 }
 
-fn sorted_by(metadata: &TableMetadata) -> Vec<String> {
+/// The fields by which files are sorted, as the property has them.
+pub(super) fn sorted_by(metadata: &TableMetadata) -> Vec<String> {
     let fields = metadata.default_sort_order().fields.iter();
     fields
         .map(|field| {
             let direction = if field.direction == SortDirection::Ascending { "ASC" } else { "DESC" };
             let nulls = if field.null_order == NullOrder::First { "FIRST" } else { "LAST" };
-            literal(&format!("{} {direction} NULLS {nulls}", column_name(metadata, field.source_id)))
+            format!("{} {direction} NULLS {nulls}", column_name(metadata, field.source_id))
         })
         .collect()
 }
@@ -121,6 +123,10 @@ fn quoted(name: &str) -> String {
     let bare = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_');
     if bare { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+fn literals(texts: &[String]) -> String {
+    texts.iter().map(|text| literal(text)).collect::<Vec<_>>().join(",")
 }
 
 fn literal(text: &str) -> String {

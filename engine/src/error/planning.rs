@@ -20,6 +20,8 @@ const CODES: &[(&str, Code)] = &[
     ("annot automatically convert", Code::TypeMismatch),
     ("ypes don't match and no valid cast exists", Code::TypeMismatch),
     ("xpected LIMIT to be an integer", Code::TypeMismatch),
+    ("LIMIT must be >=", Code::SyntaxError),
+    ("OFFSET must be >=", Code::SyntaxError),
     ("nconsistent data length across values list", Code::TypeMismatch),
     ("must appear in the GROUP BY clause or be used in an aggregate function", Code::ExpressionNotAggregate),
     ("ggregate functions are not allowed in the WHERE clause", Code::ExpressionNotScalar),
@@ -34,7 +36,7 @@ const CODES: &[(&str, Code)] = &[
     ("annot infer common string type", Code::TypeMismatch),
     ("annot get result type for temporal operation", Code::TypeMismatch),
     ("rder by index starts at 1", Code::InvalidColumnReference),
-    ("must appear in select list", Code::InvalidColumnReference),
+    ("must appear in select list", Code::ExpressionNotInDistinct),
     ("ap key cannot be null", Code::InvalidFunctionArgument),
 ];
 
@@ -178,6 +180,10 @@ fn others(message: &str) -> Option<Error> {
                 .with_hint("write SELECT ... UNION ALL"),
         );
     }
+    if let Some(relation) = message.strip_prefix("Invalid qualifier ") {
+        let text = format!("there is no '{}' among the tables of this query", relation.trim_end());
+        return Some(Error::new(Code::TableNotFound, text).with_hint("a table that has an alias is known by that alone"));
+    }
     if message.starts_with("Inserts without a source") {
         return Some(Error::not_supported("INSERT needs a query or VALUES").with_hint("a column that is not named gets its default"));
     }
@@ -240,6 +246,9 @@ mod tests {
         let coerced = from_message("Cannot coerce arithmetic expression Int32 + Utf8View to valid types");
         assert_eq!(coerced.to_string(), "TYPE_MISMATCH: cannot coerce arithmetic expression integer + varchar to valid types");
         assert_eq!(from_message("something else").code(), Code::GenericUserError);
+        assert_eq!(from_message("LIMIT must be >= 0, '-1' was provided").code(), Code::SyntaxError);
+        assert_eq!(from_message("OFFSET must be >=0, '-1' was provided").code(), Code::SyntaxError);
+        assert!(from_message("Invalid qualifier staff").to_string().starts_with("TABLE_NOT_FOUND: there is no 'staff' among the tables"));
         assert_eq!(
             from_not_implemented("Unsupported CAST from List(Int64) to Int64").to_string(),
             "TYPE_MISMATCH: cannot cast array(bigint) to bigint"

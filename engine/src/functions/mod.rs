@@ -25,6 +25,7 @@ pub mod text_cast;
 pub mod theta_sketch;
 pub mod unnest_rows;
 pub mod whole_days;
+pub mod without_id;
 pub mod zorder;
 
 use std::sync::{Arc, LazyLock};
@@ -42,7 +43,7 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
 pub fn scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
     let casts = [rename_fields::function(), column_cast::function(), number_cast::function(), nullable::function(), apart::function()];
     let times = [date_bin::function(), date_trunc::function(), interval_order::function(), now::function()];
-    let checks = [in_calendar::function(), whole_days::function()];
+    let checks = [in_calendar::function(), whole_days::function(), without_id::function()];
     let others = [few_values::only_value(), zorder::function(), range_of::range_of(), range_of::hash_of(), unnest_rows::function()];
     transform::functions::all()
         .iter()

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, PrimitiveArray, StructArray};
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, DecimalType, Fields, Float32Type, Float64Type, Int64Type, TimeUnit};
 use datafusion::common::format::DEFAULT_CAST_OPTIONS;
@@ -134,16 +134,27 @@ fn cast_numbers(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayR
         (DataType::List(_), DataType::List(element)) => {
             let list = values.as_list::<i32>();
             let (offsets, part) = used(list.offsets());
-            let elements = cast_within(&list.values().slice(part.start, part.len()), element.data_type(), is_try)?;
-            Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, elements, list.nulls().cloned())?))
+            let given = list.values().slice(part.start, part.len());
+            let elements = cast_within(&given, element.data_type(), is_try)?;
+            let nulls = without_failed(list.nulls(), &given, &elements, ranges(&offsets));
+            Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, elements, nulls)?))
         }
-        (DataType::Struct(_), DataType::Struct(fields)) => Ok(Arc::new(cast_row(values.as_struct(), fields, is_try)?)),
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            let given = values.as_struct();
+            let row = cast_row(given, fields, is_try)?;
+            let nulls = given.columns().iter().zip(row.columns()).fold(row.nulls().cloned(), |nulls, (given, column)| {
+                without_failed(nulls.as_ref(), given, column, (0..row.len()).map(|at| at..at + 1))
+            });
+            Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), row.columns().to_vec(), nulls, row.len())?))
+        }
         (DataType::Map(..), DataType::Map(entries, sorted)) => {
             let DataType::Struct(pair) = entries.data_type() else { return exec_err!("a map has no keys") };
             let map = values.as_map();
             let (offsets, part) = used(map.offsets());
-            let pairs = cast_row(&map.entries().slice(part.start, part.len()), pair, is_try)?;
-            Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, map.nulls().cloned(), *sorted)?))
+            let given = map.entries().slice(part.start, part.len());
+            let pairs = cast_row(&given, pair, is_try)?;
+            let nulls = without_failed(map.nulls(), given.column(1), pairs.column(1), ranges(&offsets));
+            Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, nulls, *sorted)?))
         }
         (from, to) => exec_err!("{NAME} does not cast {from} to {to}"),
     }
@@ -153,6 +164,24 @@ fn cast_numbers(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayR
 fn used(offsets: &OffsetBuffer<i32>) -> (OffsetBuffer<i32>, Range<usize>) {
     let part = offsets.first().map_or(0, |first| *first as usize)..offsets.last().map_or(0, |last| *last as usize);
     (OffsetBuffer::from_lengths(offsets.lengths()), part)
+}
+
+/// Where the values of each row lie.
+fn ranges(offsets: &OffsetBuffer<i32>) -> impl Iterator<Item = Range<usize>> {
+    offsets.windows(2).map(|ends| ends[0] as usize..ends[1] as usize)
+}
+
+/// The nulls of rows without those that hold a value which the cast made NULL: it has failed for the whole row, as in Trino.
+fn without_failed(nulls: Option<&NullBuffer>, given: &ArrayRef, cast: &ArrayRef, rows: impl Iterator<Item = Range<usize>>) -> Option<NullBuffer> {
+    let (given, cast) = (given.logical_nulls(), cast.logical_nulls());
+    let is_failed = |at: usize| {
+        let is_null = |nulls: &Option<NullBuffer>| nulls.as_ref().is_some_and(|nulls| nulls.is_null(at));
+        is_null(&cast) && !is_null(&given)
+    };
+    if !(0..cast.as_ref().map_or(0, NullBuffer::len)).any(is_failed) {
+        return nulls.cloned();
+    }
+    Some(rows.enumerate().map(|(row, mut part)| nulls.is_none_or(|nulls| nulls.is_valid(row)) && !part.any(is_failed)).collect())
 }
 
 fn cast_row(row: &StructArray, fields: &Fields, is_try: bool) -> Result<StructArray> {
@@ -288,7 +317,7 @@ impl ScalarUDFImpl for NumberCast {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Decimal128Array, Float64Array};
-    use arrow::datatypes::Int16Type;
+    use arrow::datatypes::{Field, Int16Type};
 
     use super::*;
     use crate::error::from_datafusion;
@@ -370,6 +399,20 @@ mod tests {
         let cast = cast_numbers(&lists, &to, false).unwrap();
         let expected = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(2), None]), None, Some(vec![Some(-1)])]);
         assert_eq!(cast.as_list::<i32>(), &expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_within_makes_the_whole_null() {
+        let lists =
+            ListArray::from_iter_primitive::<Float64Type, _, _>([Some(vec![Some(1.0)]), None, Some(vec![Some(1.0), Some(1e300)]), Some(vec![None])]);
+        let lists: ArrayRef = Arc::new(lists.slice(1, 3));
+        let tried = cast_numbers(&lists, &DataType::new_list(DataType::Int64, true), true).unwrap();
+        assert_eq!((0..3).map(|row| tried.is_valid(row)).collect::<Vec<_>>(), [false, false, true]);
+        let fields = |data_type| Fields::from(vec![Field::new("x", data_type, true)]);
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![Some(1e300), Some(1.4), None]));
+        let rows: ArrayRef = Arc::new(StructArray::new(fields(DataType::Float64), vec![column], None));
+        let tried = cast_numbers(&rows, &DataType::Struct(fields(DataType::Int64)), true).unwrap();
+        assert_eq!((0..3).map(|row| tried.is_valid(row)).collect::<Vec<_>>(), [false, true, true]);
     }
 
     #[test]

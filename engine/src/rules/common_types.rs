@@ -2,6 +2,7 @@
 //!
 //! - Decimals beside `real` or `double` become such. A number that is written with a point is a decimal, as in Trino; DataFusion makes decimals of fifteen digits after
 //!   the point of all, which are other numbers.
+//! - Whole numbers beside decimals of which one is chosen become such, with as many digits as they may have: DataFusion counts 20 for `bigint`.
 //! - Dates and texts beside timestamps become timestamps of microseconds, as the columns of tables have them. DataFusion makes timestamps of nanoseconds of them, which
 //!   reach from 1677 to 2262 only.
 //! - Times of day of different units become of nanoseconds; DataFusion has no type for them.
@@ -12,7 +13,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields, TimeUnit};
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 
 use crate::functions::text_cast::{UUID, is_text};
@@ -30,9 +31,14 @@ pub(super) fn common_type(types: &[DataType]) -> Option<DataType> {
     }
 }
 
+/// The same of values of which one is chosen, so that the type shows: of whole numbers beside decimals, too.
+pub(super) fn chosen_type(types: &[DataType]) -> Option<DataType> {
+    common_type(types).or_else(|| decimal(types))
+}
+
 /// The type that all of the values get, by us or by DataFusion; `None` if there is none.
 pub(super) fn unified(types: &[DataType]) -> Option<DataType> {
-    common_type(types).or_else(|| {
+    chosen_type(types).or_else(|| {
         let mut known = types.iter().filter(|data_type| !data_type.is_null());
         let first = known.next()?.clone();
         known.try_fold(first, |common, data_type| type_union_coercion(&common, data_type))
@@ -43,6 +49,7 @@ pub(super) fn unified(types: &[DataType]) -> Option<DataType> {
 pub(super) fn takes(common: &DataType, data_type: &DataType) -> bool {
     match common {
         DataType::Float32 | DataType::Float64 => data_type.is_decimal(),
+        DataType::Decimal128(..) => data_type.is_signed_integer(),
         DataType::Timestamp(..) => *data_type == DataType::Date32 || is_text(data_type),
         DataType::FixedSizeBinary(_) => *common == UUID && is_text(data_type),
         DataType::Time64(_) => matches!(data_type, DataType::Time64(_)) && data_type != common,
@@ -54,6 +61,27 @@ pub(super) fn takes(common: &DataType, data_type: &DataType) -> bool {
 fn float(types: &[DataType]) -> Option<DataType> {
     let widest = types.iter().filter(|data_type| data_type.is_floating()).max_by_key(|data_type| data_type.primitive_width());
     widest.filter(|_| types.iter().any(DataType::is_decimal)).cloned()
+}
+
+/// Whole numbers beside decimals: as many digits before and behind the point as any of them may have, as in Trino.
+fn decimal(types: &[DataType]) -> Option<DataType> {
+    if !types.iter().any(DataType::is_signed_integer) || !types.iter().any(DataType::is_decimal) {
+        return None;
+    }
+    let (mut before, mut behind) = (0_u8, 0_u8);
+    for data_type in types.iter().filter(|data_type| !data_type.is_null()) {
+        let (digits, scale) = match data_type {
+            DataType::Int8 => (3, 0),
+            DataType::Int16 => (5, 0),
+            DataType::Int32 => (10, 0),
+            DataType::Int64 => (19, 0),
+            DataType::Decimal128(precision, scale) => (*precision, u8::try_from(*scale).ok()?),
+            _ => return None,
+        };
+        before = before.max(digits.checked_sub(scale)?);
+        behind = behind.max(scale);
+    }
+    Some(DataType::Decimal128((before + behind).min(DECIMAL128_MAX_PRECISION), i8::try_from(behind).ok()?))
 }
 
 fn temporal(types: &[DataType]) -> Option<DataType> {
@@ -159,6 +187,17 @@ mod tests {
         assert_eq!(common_type(&[DataType::Float32, decimal.clone(), DataType::Float64]), Some(DataType::Float64));
         assert_eq!(common_type(&[DataType::Float32, decimal.clone(), DataType::Null]), Some(DataType::Float32));
         assert_eq!(common_type(&[DataType::Int64, decimal]), None);
+    }
+
+    #[test]
+    fn whole_numbers_have_the_digits_that_they_may_have() {
+        let decimal = |precision, scale| DataType::Decimal128(precision, scale);
+        assert_eq!(chosen_type(&[DataType::Int32, decimal(2, 1), DataType::Null]), Some(decimal(11, 1)));
+        assert_eq!(chosen_type(&[decimal(3, 2), DataType::Int64]), Some(decimal(21, 2)));
+        assert_eq!(unified(&[DataType::Int64, decimal(38, 20)]), Some(decimal(38, 20)));
+        assert_eq!(chosen_type(&[DataType::Int64, decimal(2, 1), DataType::Float64]), Some(DataType::Float64));
+        assert_eq!(chosen_type(&[DataType::Int64, DataType::Int32]), None);
+        assert!(takes(&decimal(11, 1), &DataType::Int32) && !takes(&decimal(11, 1), &decimal(2, 1)));
     }
 
     #[test]

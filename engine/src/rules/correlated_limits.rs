@@ -72,7 +72,7 @@ fn has_limited_exists(node: &LogicalPlan) -> Result<bool> {
 }
 
 /// `EXISTS` without a limit that leaves some row where there are any.
-fn any_row(part: Expr) -> Result<Transformed<Expr>> {
+pub(super) fn any_row(part: Expr) -> Result<Transformed<Expr>> {
     let is_limited = is_limited_exists(&part);
     match part {
         Expr::Exists(Exists { subquery, negated }) if is_limited => {

@@ -9,6 +9,8 @@ pub(super) struct Group<'a> {
     pub(super) members: Vec<Member<'a>>,
     /// Whether the expression around them has the type of its first member: that of `CASE` has, before DataFusion makes its branches alike.
     pub(super) decides: bool,
+    /// Whether one of them is the value of the expression around them, or a part of it: their type shows.
+    pub(super) chooses: bool,
 }
 
 /// An expression of a group.
@@ -64,7 +66,7 @@ pub(super) fn groups(expression: &mut Expr) -> Vec<Group<'_>> {
                 chosen.push(then.as_mut());
             }
             chosen.extend(else_expr.as_deref_mut());
-            let chosen = Group { decides: true, ..wholes(chosen) };
+            let chosen = Group { decides: true, chooses: true, ..wholes(chosen) };
             match expr {
                 Some(expr) => vec![wholes(std::iter::once(expr.as_mut()).chain(compared)), chosen],
                 None => vec![chosen],
@@ -73,7 +75,8 @@ pub(super) fn groups(expression: &mut Expr) -> Vec<Group<'_>> {
         Expr::ScalarFunction(ScalarFunction { func, args }) => match parts(func.name(), args.len()) {
             Some(parts) => {
                 let members = args.iter_mut().zip(parts).map(|(expression, part)| Member { expression, part });
-                vec![Group { members: members.collect(), decides: false }]
+                let chooses = matches!(func.name(), "coalesce" | "nvl" | "greatest" | "least" | "make_array");
+                vec![Group { members: members.collect(), decides: false, chooses }]
             }
             None => Vec::new(),
         },
@@ -83,7 +86,7 @@ pub(super) fn groups(expression: &mut Expr) -> Vec<Group<'_>> {
 
 fn wholes<'a>(expressions: impl IntoIterator<Item = &'a mut Expr>) -> Group<'a> {
     let members = expressions.into_iter().map(|expression| Member { expression, part: Part::Whole });
-    Group { members: members.collect(), decides: false }
+    Group { members: members.collect(), decides: false, chooses: false }
 }
 
 pub(super) fn is_comparison(operator: Operator) -> bool {

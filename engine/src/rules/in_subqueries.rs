@@ -17,6 +17,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, Join, Lo
 use datafusion::optimizer::AnalyzerRule;
 
 use super::correlated_subqueries::{self, named, prepared};
+use super::other_ties::with_equal_ties;
 use super::subqueries_as_values;
 
 /// The rule.
@@ -37,7 +38,8 @@ impl AnalyzerRule for InSubqueries {
             node @ LogicalPlan::Sort(_) => subqueries_as_values::sorted(node),
             other => Ok(Transformed::no(other)),
         });
-        let plan = plan.data()?;
+        // Their values are made of aggregations too.
+        let plan = with_equal_ties(plan.data()?, "member ")?;
         correlated_subqueries::check(&plan)?;
         Ok(plan)
     }

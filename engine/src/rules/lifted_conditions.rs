@@ -303,7 +303,7 @@ pub(super) fn is_subquery(part: &Expr) -> bool {
 }
 
 /// Whether a condition names columns of a query around, by itself and not in a subquery of its own.
-fn names_around(condition: &Expr) -> bool {
+pub(super) fn names_around(condition: &Expr) -> bool {
     condition.contains_outer() && !condition.exists(|part| Ok(is_subquery(part))).unwrap_or(true)
 }
 

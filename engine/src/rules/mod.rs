@@ -8,6 +8,7 @@ mod computed_keys;
 mod correlated_limits;
 mod correlated_subqueries;
 mod distinct_values;
+mod empty_groups;
 mod exact_casts;
 mod groups;
 mod guards;
@@ -23,9 +24,11 @@ mod lifted_conditions;
 mod looked_up_values;
 mod one_zero;
 mod one_zero_in_keys;
+mod other_ties;
 mod outer_types;
 mod read_once;
 mod recursion_depth;
+mod recursive_columns;
 mod refused_casts;
 mod set_comparisons;
 mod set_counts;
@@ -60,6 +63,7 @@ pub(crate) use exact_casts::{exact_float, with_exact_casts};
 pub use guards::guarded;
 pub use join_order::with_join_order;
 pub(crate) use read_once::OnceExec;
+pub(crate) use recursive_columns::with_plain_recursion;
 pub(crate) use refused_casts::is_refused;
 pub(crate) use whole_literals::{with_integers, with_integers_within};
 pub use yield_in_joins::YieldInJoins;
@@ -67,13 +71,15 @@ pub use zeros_in_lists::ZerosInLists;
 
 /// The rules by which plans are analysed: most of ours come before types are made alike.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 17] = [
+    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 19] = [
         Arc::new(set_counts::SetCounts),
+        Arc::new(empty_groups::EmptyGroups),
         Arc::new(json_casts::JsonCasts),
         Arc::new(refused_casts::RefusedCasts),
         Arc::new(arithmetic::Arithmetic),
         Arc::new(lateral_rows::LateralRows),
         Arc::new(lateral_values::LateralValues),
+        Arc::new(other_ties::OtherTies),
         Arc::new(correlated_limits::CorrelatedLimits),
         Arc::new(looked_up_values::LookedUpValues),
         Arc::new(lifted_conditions::LiftedConditions),

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
     LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ListAggOnOverflow, ObjectName, ObjectNamePart, OneOrManyWithParens, Value,
 };
+use nunatak_core::{Error, Result};
 
 use super::names::normalized;
 
@@ -12,13 +13,23 @@ use super::names::normalized;
 const FILLER: &str = "...";
 
 /// Changes a call of one of these functions.
-pub(super) fn adapt(call: &mut Function) {
-    let [ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else { return };
-    match normalized(name).as_str() {
+///
+/// Errors: `NOT_SUPPORTED` for an order of what is aggregated over a window.
+pub(super) fn adapt(call: &mut Function) -> Result<()> {
+    let [ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else { return Ok(()) };
+    let function = normalized(name);
+    match function.as_str() {
         "listagg" => listagg(call),
         "reduce_agg" => reduce_agg(call),
         _ => {}
     }
+    if let (Some(_), FunctionArguments::List(list)) = (&call.over, &call.args)
+        && list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+    {
+        let error = Error::not_supported(format!("{function}(... ORDER BY ...) OVER is not supported"));
+        return Err(error.with_hint("a window with ORDER BY aggregates the rows in that order"));
+    }
+    Ok(())
 }
 
 fn argument(expression: Expr) -> FunctionArg {
@@ -92,7 +103,7 @@ mod tests {
         let Expr::Function(mut call) = Parser::new(&TrinoDialect).try_with_sql(sql).unwrap().parse_expr().unwrap() else {
             panic!("{sql} is no call")
         };
-        adapt(&mut call);
+        adapt(&mut call).unwrap();
         call.to_string()
     }
 

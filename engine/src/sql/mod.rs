@@ -46,6 +46,7 @@ mod row_memberships;
 mod row_stars;
 mod row_values;
 mod select_items;
+mod shadowed_queries;
 mod special_forms;
 mod spellings;
 pub mod statement;
@@ -82,7 +83,7 @@ pub use outward::{TYPE_MARK, outward_batch, outward_query_schema, outward_schema
 pub use parse::{SQL_BYTES_MAX, parse, parse_executed};
 pub use pinned::PinnedTables;
 pub use place::start_of;
-pub use planner::{InsertPlan, Planner, PlannerSession};
+pub use planner::{ColumnOrigin, InsertPlan, Planner, PlannerSession};
 pub use select_items::{is_unnamed, output_name};
 pub use statement::Statement;
 pub use system_catalog::{system_schema_tables, system_schemas};

@@ -13,7 +13,7 @@ use datafusion::logical_expr::ColumnarValue;
 use crate::functions::number_cast;
 use crate::functions::text_cast::UUID;
 
-use super::select_items::output_name;
+use super::select_items::{is_unnamed, output_name};
 use super::text_lengths::TextLength;
 
 /// The key of a field's metadata for its type, where Arrow's says less: `uuid` of texts that are UUIDs, `varchar(10)` or `char(10)` where the statement says how long texts
@@ -28,7 +28,7 @@ pub fn outward_schema(schema: &Schema) -> SchemaRef {
 
 /// The schema that a client sees for a query: `schema` is that of its rows, `lengths` are those of its texts.
 pub fn outward_query_schema(schema: &Schema, lengths: Vec<Option<TextLength>>) -> SchemaRef {
-    let outward = outward_schema(schema);
+    let outward = counted(schema, outward_schema(schema));
     if lengths.iter().all(Option::is_none) {
         return outward;
     }
@@ -41,6 +41,18 @@ pub fn outward_query_schema(schema: &Schema, lengths: Vec<Option<TextLength>>) -
     };
     let lengths = lengths.into_iter().chain(std::iter::repeat(None));
     Arc::new(Schema::new(outward.fields().iter().zip(lengths).map(field).collect::<Vec<_>>()))
+}
+
+/// The same columns; those without a name of their own are counted by their place among all of them, wherever in the statement they come from.
+fn counted(schema: &Schema, outward: SchemaRef) -> SchemaRef {
+    if !schema.fields().iter().any(|field| is_unnamed(field.name())) {
+        return outward;
+    }
+    let field = |(place, (field, outward)): (usize, (&FieldRef, &FieldRef))| match is_unnamed(field.name()) {
+        true => Arc::new(outward.as_ref().clone().with_name(format!("_col{place}"))),
+        false => Arc::clone(outward),
+    };
+    Arc::new(Schema::new(schema.fields().iter().zip(outward.fields()).enumerate().map(field).collect::<Vec<_>>()))
 }
 
 /// The schema that a client sees for a table: as [`outward_schema`], but with what the table says of nulls.
@@ -119,6 +131,14 @@ mod tests {
         ]);
         let types: Vec<_> = outward_schema(&schema).fields().iter().map(|field| field.data_type().clone()).collect();
         assert_eq!(types, [DataType::Utf8, DataType::Utf8, DataType::List(Arc::new(Field::new("element", DataType::Binary, true)))]);
+    }
+
+    #[test]
+    fn columns_without_names_are_counted() {
+        let schema = Schema::new(["\u{1}_col0", "a", "\u{1}_col0\u{1}2", "a\u{1}1"].map(|name| Field::new(name, DataType::Int32, true)).to_vec());
+        let outward = outward_query_schema(&schema, Vec::new());
+        let names: Vec<&str> = outward.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["_col0", "a", "_col2", "a"]);
     }
 
     #[test]

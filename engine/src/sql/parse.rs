@@ -420,6 +420,12 @@ mod tests {
         assert_eq!(error("select from t"), "SYNTAX_ERROR: line 1:8: a SELECT without columns (name columns before FROM, or write *)");
         assert!(error("select a, from t").starts_with("SYNTAX_ERROR: line 1:11: there is a comma"), "{}", error("select a, from t"));
         assert_eq!(error("select (1\n  + 2 "), "SYNTAX_ERROR: line 2:6: expected: ), found: EOF");
+        // What stands there may be a secret.
+        let found = error("create catalog c using rest with (token = 'a' 's3cr3t')");
+        assert_eq!(found, "SYNTAX_ERROR: line 1:47: expected: ), found: something else");
+        let found = error("create catalog c using rest with (token = 'a' || 's3cr3t')");
+        assert!(found.starts_with("SYNTAX_ERROR") && found.ends_with("found: something else"), "{found}");
+        assert!(error("create catalog c using rest with (token = 'a'").ends_with("found: EOF"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use nunatak_core::Location;
 use super::options::option_value;
 use super::parse::take_word;
 use super::parse_alter::parse_alter;
-use super::statement::{ColumnDefinition, CreateCatalog, CreateTable, Statement};
+use super::statement::{ColumnDefinition, CreateCatalog, CreateTable, Statement, TableLike};
 use super::types::parse_type;
 use crate::files::OptionValue;
 
@@ -74,7 +74,24 @@ fn parse_create_catalog(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.expect_keyword(Keyword::USING)?;
     let kind = super::names::normalized(&parser.parse_identifier()?);
     let comment = parse_comment(parser)?;
-    Ok(Statement::CreateCatalog(CreateCatalog { name, if_not_exists, kind, comment, properties: parse_properties(parser)? }))
+    let properties = parse_properties(parser).map_err(without_found)?;
+    Ok(Statement::CreateCatalog(CreateCatalog { name, if_not_exists, kind, comment, properties }))
+}
+
+/// An error of the parser without what it has found: that can be a secret, and errors are in the log.
+fn without_found(error: ParserError) -> ParserError {
+    const FOUND: &str = "found: ";
+    match error {
+        ParserError::ParserError(text) => {
+            let (wanted, found) = text.split_once(FOUND).unwrap_or((text.as_str(), "EOF"));
+            let place = found.rfind(" at Line: ").map_or("", |start| &found[start..]);
+            match found.starts_with("EOF") {
+                true => ParserError::ParserError(text),
+                false => ParserError::ParserError(format!("{wanted}{FOUND}something else{place}")),
+            }
+        }
+        other => other,
+    }
 }
 
 /// The error for another thing than those `wanted`: Trino's `others` are not there yet.
@@ -124,19 +141,35 @@ fn parse_create_table(parser: &mut Parser<'_>, or_replace: bool) -> Parsed<State
         return Err(ParserError::ParserError("CREATE OR REPLACE TABLE and IF NOT EXISTS exclude each other".to_owned()));
     }
     let name = parser.parse_object_name(false)?;
-    let mut columns = Vec::new();
+    let (mut columns, mut likes) = (Vec::new(), Vec::new());
     if parser.consume_token(&Token::LParen) {
-        columns = parser.parse_comma_separated(parse_column)?;
+        parser.parse_comma_separated(|parser| {
+            match parser.parse_keyword(Keyword::LIKE) {
+                true => likes.push(parse_like(parser, columns.len())?),
+                false => columns.push(parse_column(parser)?),
+            }
+            Ok(())
+        })?;
         parser.expect_token(&Token::RParen)?;
     }
     let comment = parse_comment(parser)?;
     let properties = parse_properties(parser)?;
-    let query = if parser.parse_keyword(Keyword::AS) { Some(parser.parse_query()?) } else { None };
-    if query.is_none() && columns.is_empty() {
+    let query = if likes.is_empty() && parser.parse_keyword(Keyword::AS) { Some(parser.parse_query()?) } else { None };
+    if query.is_none() && columns.is_empty() && likes.is_empty() {
         return parser.expected("a list of columns or AS", parser.peek_token());
     }
     let with_data = parse_with_data(parser)?;
-    Ok(Statement::CreateTable(Box::new(CreateTable { name, if_not_exists, or_replace, columns, comment, properties, query, with_data })))
+    Ok(Statement::CreateTable(Box::new(CreateTable { name, if_not_exists, or_replace, columns, likes, comment, properties, query, with_data })))
+}
+
+/// What stands behind `LIKE`, with so many columns before it.
+fn parse_like(parser: &mut Parser<'_>, place: usize) -> Parsed<TableLike> {
+    let table = parser.parse_object_name(false)?;
+    let with_properties = take_word(parser, "INCLUDING");
+    if (with_properties || take_word(parser, "EXCLUDING")) && !take_word(parser, "PROPERTIES") {
+        return parser.expected("PROPERTIES", parser.peek_token());
+    }
+    Ok(TableLike { table, place, with_properties })
 }
 
 fn parse_with_data(parser: &mut Parser<'_>) -> Parsed<bool> {

@@ -123,7 +123,9 @@ impl VisitorMut for Adapter<'_> {
             }
             Expr::Function(function) => {
                 complete(function);
-                aggregate_syntax::adapt(function);
+                if let Err(error) = aggregate_syntax::adapt(function) {
+                    return ControlFlow::Break(error);
+                }
                 match function.name.0.as_slice() {
                     [ObjectNamePart::Identifier(name)] => self.value(name, &function.args),
                     _ => None,

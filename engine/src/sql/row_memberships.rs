@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
-use nunatak_core::{Error, Result};
+use nunatak_core::{Code, Error, Result};
 
 use super::dialect::TrinoDialect;
 
@@ -34,6 +34,31 @@ impl VisitorMut for Memberships {
             Err(error) => ControlFlow::Break(error),
         }
     }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        match expression {
+            Expr::InSubquery { expr, subquery, .. } if is_plain(expr) => match columns(subquery) {
+                Some(count) if count > 1 => ControlFlow::Break(
+                    Error::new(Code::TypeMismatch, format!("'{expr}' is one value, and the subquery behind IN has {count} columns"))
+                        .with_hint("select one column, or write (a, b) IN (SELECT x, y ...)"),
+                ),
+                _ => ControlFlow::Continue(()),
+            },
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Whether an expression is one value and, as far as its text says, no row.
+fn is_plain(expression: &Expr) -> bool {
+    matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::BinaryOp { .. })
+}
+
+/// How many columns a subquery gives, if its text says so.
+fn columns(subquery: &Query) -> Option<usize> {
+    let SetExpr::Select(select) = subquery.body.as_ref() else { return None };
+    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    select.projection.iter().all(is_one).then_some(select.projection.len())
 }
 
 fn replace(condition: &mut Expr) -> Result<()> {
@@ -106,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn one_value_is_looked_for_in_one_column() {
+        let refused = |sql: &str| {
+            let mut statement = Parser::new(&TrinoDialect).try_with_sql(sql).unwrap().parse_statement().unwrap();
+            write_out(&mut statement).unwrap_err().code()
+        };
+        assert_eq!(refused("SELECT a FROM t WHERE a IN (SELECT x, y FROM u)"), Code::TypeMismatch);
+        assert_eq!(refused("SELECT a NOT IN (SELECT x, y FROM u) FROM t"), Code::TypeMismatch);
+    }
+
+    #[test]
     fn others_stay() {
         for sql in [
             "SELECT a FROM t WHERE (a, b) NOT IN (SELECT x, y FROM u)",
@@ -113,6 +148,7 @@ mod tests {
             "SELECT a FROM t WHERE (a, b) IN (SELECT ROW(x, y) FROM u)",
             "SELECT (a, b) IN (SELECT x, y FROM u) FROM t",
             "SELECT a FROM t WHERE a IN (SELECT x FROM u)",
+            "SELECT a FROM t WHERE ROW(a, b) IN (SELECT x, y FROM u)",
         ] {
             assert_eq!(written_out(sql), sql);
         }

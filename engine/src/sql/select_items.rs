@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Ident, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    AccessExpr, Expr, Ident, ObjectName, OrderBy, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor,
+    TableWithJoins, VisitMut, VisitorMut, visit_expressions, visit_expressions_mut,
 };
 
-use super::names::normalized;
+use super::names::{normalized, parts};
 
 /// Stands before the name of a column that has none, and behind the name of a column that is selected again.
 pub(super) const MARK: char = '\u{1}';
@@ -17,6 +18,54 @@ pub(super) const MARK: char = '\u{1}';
 /// Gives every unnamed or repeated item of every `SELECT` a name of its own.
 pub(super) fn name_all(statement: &mut Statement) {
     let _: ControlFlow<()> = statement.visit(&mut Namer::default());
+}
+
+/// `SELECT upper(t.x) AS x FROM t ORDER BY t.x`: DataFusion sorts beside the columns that are selected, and cannot tell `x` from `t.x`. What is called like a column by which a query is
+/// sorted gets a mark, which clients do not see; so it is for queries whose columns nobody else names.
+pub(super) fn set_order_apart(query: &mut Query) {
+    let Query { body, order_by: Some(order), .. } = query else { return };
+    let SetExpr::Select(select) = body.as_mut() else { return };
+    let Some(columns) = qualified_columns(order) else { return };
+    let mut renamed = HashMap::new();
+    for (position, item) in select.projection.iter_mut().enumerate() {
+        let SelectItem::ExprWithAlias { expr, alias } = item else { continue };
+        let name = normalized(alias);
+        if columns.contains(&name) && !is_column(expr, &name) {
+            *alias = Ident::with_quote('"', repeated(&name, position));
+            renamed.insert(name, alias.clone());
+        }
+    }
+    let _: ControlFlow<()> = visit_expressions_mut(order, |part| {
+        if let Expr::Identifier(name) = part
+            && let Some(other) = renamed.get(&normalized(name))
+        {
+            *name = other.clone();
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// The columns with the name of a table before theirs by which rows are sorted; `None` if there are queries in it, with columns of their own.
+fn qualified_columns(order: &OrderBy) -> Option<HashSet<String>> {
+    let mut columns = HashSet::new();
+    let found = visit_expressions(order, |part| match part {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+        Expr::CompoundIdentifier(parts) => {
+            columns.extend(parts.last().map(normalized));
+            ControlFlow::Continue(())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_continue().then_some(columns)
+}
+
+/// Whether an expression is a column of that name.
+fn is_column(expression: &Expr, name: &str) -> bool {
+    match expression {
+        Expr::Identifier(column) => normalized(column) == name,
+        Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|column| normalized(column) == name),
+        _ => false,
+    }
 }
 
 /// The name as a client sees it.
@@ -73,11 +122,39 @@ impl VisitorMut for Namer {
                         *alias = Ident::with_quote('"', repeated(&name, position));
                     }
                 }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    if let Some(whole) = whole_name(&select.from, name) {
+                        *name = whole;
+                    }
+                }
                 _ => {}
             }
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The name of a table as `FROM` has it, of which `name` is the end: of `SELECT t.* FROM s.t` DataFusion knows the table as `s.t` alone. `None` if that is no other name, or
+/// there are several relations of it.
+fn whole_name(from: &[TableWithJoins], name: &ObjectName) -> Option<ObjectName> {
+    let wanted = parts(name);
+    let last = wanted.last()?;
+    if from.iter().flat_map(relation_names).filter(|relation| relation == last).count() != 1 {
+        return None;
+    }
+    let mut tables = from.iter().flat_map(plain_tables);
+    tables.find(|table| table.0.len() > wanted.len() && parts(table).ends_with(&wanted)).cloned()
+}
+
+/// The tables of a `FROM` item that have no alias.
+fn plain_tables(item: &TableWithJoins) -> Vec<&ObjectName> {
+    let factors = std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation));
+    let tables = factors.flat_map(|factor| match factor {
+        TableFactor::Table { name, alias: None, .. } => vec![name],
+        TableFactor::NestedJoin { table_with_joins, alias: None } => plain_tables(table_with_joins),
+        _ => Vec::new(),
+    });
+    tables.collect()
 }
 
 /// The alias that an item needs, if it needs one.
@@ -155,11 +232,36 @@ mod tests {
     }
 
     #[test]
+    fn tables_are_named_as_they_stand_in_the_query() {
+        assert_eq!(named("select t.*, u.* from s.t join c.s.u on true"), "SELECT s.t.*, c.s.u.* FROM s.t JOIN c.s.u ON true");
+        assert_eq!(named("select s.u.* from (c.s.u cross join s.t)"), "SELECT c.s.u.* FROM (c.s.u CROSS JOIN s.t)");
+        for sql in ["SELECT t.* FROM s.t AS u", "SELECT t.* FROM s.t, r.t", "SELECT t.* FROM s.t CROSS JOIN u AS t", "SELECT s.t.* FROM s.t"] {
+            assert_eq!(named(sql), sql);
+        }
+    }
+
+    #[test]
     fn values_of_subqueries_have_names_of_their_own() {
         assert_eq!(
             named("select sum((select 1)), max((select 2)), min((select 1)), (select a from t)"),
             r#"SELECT sum((SELECT 1 AS "!_col0!0")) AS "!_col0", max((SELECT 2 AS "!_col0!1")) AS "!_col1", min((SELECT 1 AS "!_col0!0")) AS "!_col2", (SELECT a FROM t) AS "!_col3""#
         );
+    }
+
+    #[test]
+    fn columns_of_the_order_are_told_from_those_of_their_name() {
+        let apart = |sql: &str| {
+            let Ok(Parsed::Query(mut query)) = parse(sql) else { panic!("{sql} is not a query") };
+            set_order_apart(&mut query);
+            query.to_string().replace(MARK, "!")
+        };
+        assert_eq!(
+            apart("SELECT a, upper(t.x) AS x FROM t ORDER BY t.x, lower(X), a"),
+            r#"SELECT a, upper(t.x) AS "x!1" FROM t ORDER BY t.x, lower("x!1"), a"#
+        );
+        for sql in ["SELECT t.x AS x FROM t ORDER BY t.x", "SELECT upper(x) AS x FROM t ORDER BY x", "SELECT upper(t.x) AS y FROM t ORDER BY t.x"] {
+            assert_eq!(apart(sql), sql);
+        }
     }
 
     #[test]

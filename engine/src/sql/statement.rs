@@ -290,6 +290,8 @@ pub struct CreateTable {
     pub or_replace: bool,
     /// Its columns; empty for `AS` without a column list.
     pub columns: Vec<ColumnDefinition>,
+    /// The tables whose columns it gets besides.
+    pub likes: Vec<TableLike>,
     /// What `COMMENT` said.
     pub comment: Option<String>,
     /// Its properties.
@@ -298,6 +300,17 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     /// Whether the query's rows are written (`WITH NO DATA` says not).
     pub with_data: bool,
+}
+
+/// `LIKE table [INCLUDING | EXCLUDING PROPERTIES]` among the columns of a new table.
+#[derive(Clone, Debug)]
+pub struct TableLike {
+    /// The table.
+    pub table: ast::ObjectName,
+    /// How many of the columns that are written out stand before those of the table.
+    pub place: usize,
+    /// Whether the new table gets the properties of the other, too.
+    pub with_properties: bool,
 }
 
 /// A new catalog.

@@ -13,6 +13,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo, TimezoneInfo, TypedString, Value};
 use nunatak_core::{Code, Error, Location};
+use nunatak_functions::datetime::Zone;
 
 use super::cast_types;
 use super::times::UTC;
@@ -137,17 +138,33 @@ pub(super) fn type_literal(literal: &mut TypedString) {
 /// Errors: `INVALID_LITERAL` for what is no value of its type.
 pub(super) fn check_literal(literal: &TypedString) -> nunatak_core::Result<()> {
     let Value::SingleQuotedString(text) = &literal.value.value else { return Ok(()) };
+    let start = literal.value.span.start;
+    let refused = |name: &str| {
+        let error = Error::new(Code::InvalidLiteral, format!("'{text}' is no {name}"));
+        Err(if start.line > 0 { error.at(Location { line: start.line, column: start.column }) } else { error })
+    };
+    if names_no_zone(literal, text) {
+        return refused("timestamp with time zone");
+    }
     let Some((name, data_type)) = read_as(&literal.data_type) else { return Ok(()) };
     // Behind the hours there are no signs.
     if name == "time" && text.split_once(':').is_some_and(|(_, rest)| rest.contains(['+', '-'])) {
         return Err(no_zones_of_times());
     }
-    if cast_scalar(ScalarValue::Utf8(Some(text.clone())), &data_type).is_ok() {
-        return Ok(());
+    if cast_scalar(ScalarValue::Utf8(Some(text.clone())), &data_type).is_ok() { Ok(()) } else { refused(name) }
+}
+
+/// Whether what stands behind the time of a moment is no time zone.
+fn names_no_zone(literal: &TypedString, text: &str) -> bool {
+    if !matches!(literal.data_type, ast::DataType::Timestamp(_, TimezoneInfo::WithTimeZone)) {
+        return false;
     }
-    let start = literal.value.span.start;
-    let error = Error::new(Code::InvalidLiteral, format!("'{text}' is no {name}"));
-    Err(if start.line > 0 { error.at(Location { line: start.line, column: start.column }) } else { error })
+    // A date has signs and letters too.
+    let Some((_, time)) = text.split_once(':') else { return false };
+    let is_first = |character: char| character.is_ascii_alphabetic() || matches!(character, '+' | '-');
+    let Some(start) = time.find(is_first) else { return false };
+    let moment = DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()));
+    Zone::parse(time[start..].trim()).is_none() && cast_scalar(ScalarValue::Utf8(Some(text.to_owned())), &moment).is_err()
 }
 
 /// The error for a type that no column of a table can have.
@@ -214,6 +231,9 @@ mod tests {
             ("TIMESTAMP '2024-5-1 8:00'", true),
             ("TIMESTAMP '2024-05-01 08:00:00.123456789'", true),
             ("TIMESTAMP '2024-05-01 08:61'", false),
+            ("TIMESTAMP '2024-05-01 08:00:00 Mars/Base'", false),
+            ("TIMESTAMP '2024-05-01 08:00:00 Europe/Berlin'", true),
+            ("TIMESTAMP '2024-05-01 08:00:00 +05:30'", true),
             ("DECIMAL '-1_000.5'", true),
             ("DECIMAL 'x'", false),
         ] {

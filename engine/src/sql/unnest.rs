@@ -177,7 +177,8 @@ impl Given {
         let types = arguments.iter().map(|argument| argument.get_type(schema.as_ref())).collect::<Result<Vec<_>>>()?;
         let mut names = unnest_rows::column_names(&types, schema.fields().len())?;
         if self.with_ordinality {
-            names.push("ordinality".to_owned());
+            // It has no name either.
+            names.push(format!("_col{}", schema.fields().len() + names.len()));
         }
         let relation = self.alias.map(|alias| {
             let columns: Vec<String> = alias.columns.into_iter().map(|column| context.normalize_ident(column.name)).collect();

@@ -5,12 +5,13 @@ use std::mem::{Discriminant, discriminant};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, TypedString, UnaryOperator, Value, ValueWithSpan,
-    Values, Visit, VisitMut, Visitor, VisitorMut,
+    DataType, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, TableAlias, TableAliasColumnDef, TableFactor,
+    TypedString, UnaryOperator, Value, ValueWithSpan, Values, Visit, VisitMut, Visitor, VisitorMut,
 };
 use nunatak_core::{Error, Result};
 
 use super::parse;
+use super::select_items::MARK;
 use super::statement::Statement as Parsed;
 
 /// Makes a `UNION ALL` of the `VALUES` in a body of a query, if there are subqueries in them: rows with subqueries become `SELECT`s.
@@ -42,7 +43,7 @@ pub(super) fn replace_all(statement: &mut Statement, replace: &mut dyn FnMut(&Va
     }
 }
 
-/// Whether the types of a column may differ otherwise than those of numbers that are written with and without a point.
+/// Whether the types of a column may differ.
 pub(super) fn are_mixed(values: &Values) -> bool {
     let width = values.rows.first().map_or(0, |row| row.content.len());
     (0..width).any(|column| {
@@ -64,6 +65,47 @@ pub(super) fn of_columns(values: &Values) -> Result<Option<SetExpr>> {
     }
     let rows = values.rows.iter().map(|row| select(row.content.clone())).collect::<Result<Vec<_>>>()?;
     Ok(united(rows))
+}
+
+/// Takes the names from the columns of `(VALUES ...)` in `FROM` that the statement gives none: DataFusion's are `column1`, `column2`, and in Trino there are none.
+pub(super) fn take_names(statement: &mut Statement) {
+    let _: ControlFlow<()> = statement.visit(&mut NameTaker { count: 0 });
+}
+
+struct NameTaker {
+    /// How many of them have an alias by now.
+    count: usize,
+}
+
+impl VisitorMut for NameTaker {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Derived { lateral: false, subquery, alias, .. } = factor
+            && alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
+            && let Some(width) = width_of_values(subquery)
+        {
+            let name = Ident::with_quote('"', format!("{MARK}values {}", self.count));
+            self.count += 1;
+            let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+            let column = |place| TableAliasColumnDef { name: Ident::with_quote('"', format!("{MARK}_col{place}")), data_type: None };
+            alias.columns = (0..width).map(column).collect();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// How many columns `SELECT * FROM (VALUES ...)` gives, which is what stands for `(VALUES ...)`; `None` for another query.
+fn width_of_values(query: &Query) -> Option<usize> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let ([SelectItem::Wildcard(_)], [from]) = (select.projection.as_slice(), select.from.as_slice()) else { return None };
+    match &from.relation {
+        TableFactor::Derived { subquery, alias: None, .. } if from.joins.is_empty() => match subquery.body.as_ref() {
+            SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 struct Replacer<'a> {
@@ -104,13 +146,16 @@ impl Replacer<'_> {
     }
 }
 
-/// What a value is as far as its text says; `None` if only its type does.
-fn kind(value: &Expr) -> Option<(Discriminant<Value>, Option<&DataType>)> {
+/// What a value is as far as its text says, and whether it is a number with a point; `None` if only its type does.
+fn kind(value: &Expr) -> Option<(Discriminant<Value>, Option<&DataType>, bool)> {
     match value {
         Expr::Nested(value) | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: value } => kind(value),
         Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }) => None,
-        Expr::Value(ValueWithSpan { value, .. }) => Some((discriminant(value), None)),
-        Expr::TypedString(TypedString { data_type, value, .. }) => Some((discriminant(&value.value), Some(data_type))),
+        Expr::Value(ValueWithSpan { value, .. }) => {
+            let has_point = matches!(value, Value::Number(text, _) if text.contains('.'));
+            Some((discriminant(value), None, has_point))
+        }
+        Expr::TypedString(TypedString { data_type, value, .. }) => Some((discriminant(&value.value), Some(data_type), false)),
         _ => None,
     }
 }
@@ -226,8 +271,26 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_no_statement_names_have_no_names() {
+        let taken = |sql: &str| {
+            let Ok(Parsed::Query(query)) = parse(sql) else { panic!("{sql} is not a query") };
+            let mut statement = Statement::Query(query);
+            take_names(&mut statement);
+            statement.to_string().replace(MARK, "!")
+        };
+        assert_eq!(
+            taken("SELECT * FROM (VALUES (1, 'a'))"),
+            r#"SELECT * FROM (SELECT * FROM (VALUES (1, 'a'))) AS "!values 0" ("!_col0", "!_col1")"#
+        );
+        assert_eq!(taken("SELECT * FROM (VALUES 1) AS t"), r#"SELECT * FROM (SELECT * FROM (VALUES (1))) AS t ("!_col0")"#);
+        let named = "SELECT x FROM (SELECT * FROM (VALUES (1))) AS t (x)";
+        assert_eq!(taken("SELECT x FROM (VALUES 1) AS t(x)"), named);
+    }
+
+    #[test]
     fn types_that_are_plain_to_see() {
-        assert!(!mixed("VALUES (1, 'a', DATE '2024-01-01'), (-2.5, NULL, DATE '2024-01-02')"));
+        assert!(!mixed("VALUES (1, 'a', DATE '2024-01-01', 1.5), (-2, NULL, DATE '2024-01-02', -2.5)"));
+        assert!(mixed("VALUES (1), (-2.5)"));
         assert!(mixed("VALUES (CAST(1 AS double)), (1.5)"));
         assert!(mixed("VALUES (NULL), (DATE '2024-01-01'), (TIMESTAMP '2024-01-01 08:00:00')"));
         assert!(!mixed("VALUES (ARRAY[1])"));

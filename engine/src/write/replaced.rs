@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use nunatak_catalog::commit::RowDelta;
+use nunatak_catalog::evolution::comparable_partition;
 use nunatak_catalog::snapshot::{self, FileEntry};
 use nunatak_catalog::spec::{DataFile, Struct};
 use nunatak_core::{Error, Result};
@@ -28,8 +29,8 @@ pub async fn replaced_partitions(table: &IcebergTable, scan: &ScanContext, writt
         ))
         .with_hint("ALTER TABLE ... EXECUTE optimize writes such files again, or SET SESSION insert_overwrite_mode = 'static'"));
     }
-    let partitions: HashSet<&Struct> = written.iter().map(DataFile::partition).collect();
-    let is_replaced = |entry: &FileEntry| entry.spec_id == spec.spec_id() && partitions.contains(entry.file.partition());
+    let partitions: HashSet<Struct> = written.iter().map(|file| comparable_partition(file.partition())).collect();
+    let is_replaced = |entry: &FileEntry| entry.spec_id == spec.spec_id() && partitions.contains(&comparable_partition(entry.file.partition()));
     Ok(RowDelta {
         removed_data: files.data.iter().filter(|entry| is_replaced(entry)).map(|entry| entry.file.file_path().to_owned()).collect(),
         removed_deletes: files.deletes.iter().filter(|entry| is_replaced(entry)).map(|entry| entry.key()).collect(),

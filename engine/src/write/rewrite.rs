@@ -9,6 +9,7 @@ use datafusion::common::stats::Precision;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
 use nunatak_catalog::commit::RowDelta;
+use nunatak_catalog::evolution::comparable_partition;
 use nunatak_catalog::snapshot::FileEntry;
 use nunatak_catalog::spec::{DataFile, Struct};
 use nunatak_core::{Code, Error, Result};
@@ -119,13 +120,13 @@ pub async fn zorder_columns(table: &IcebergTable, names: &[String]) -> Result<Ve
 pub fn compactable(table: &IcebergTable, mut files: ScanFiles, wanted: Chosen, bytes_max: u64, new: &HashSet<String>) -> ScanFiles {
     let is_small = |entry: &FileEntry| matches!(wanted, Chosen::SmallerThan(bytes) if entry.file.file_size_in_bytes() < bytes);
     let current_spec = table.table().metadata.default_partition_spec_id();
-    let mut by_partition: HashMap<(i32, &Struct), Vec<Candidate<'_>>> = HashMap::new();
+    let mut by_partition: HashMap<(i32, Struct), Vec<Candidate<'_>>> = HashMap::new();
     let mut order = Vec::new();
     for entry in files.files.iter().filter(|entry| !new.contains(entry.file.file_path())) {
         let must = wanted == Chosen::All || entry.spec_id != current_spec || files.deletes.of(entry).is_some();
         if must || is_small(entry) {
-            let key = (entry.spec_id, entry.file.partition());
-            let candidates = by_partition.entry(key).or_default();
+            let key = (entry.spec_id, comparable_partition(entry.file.partition()));
+            let candidates = by_partition.entry(key.clone()).or_default();
             if candidates.is_empty() {
                 order.push(key);
             }

@@ -15,6 +15,9 @@ use super::moments::MEAN;
 use super::numbers::{Groups, One};
 use crate::out_of_range;
 
+/// The nanoseconds of a millisecond, which is the smallest part that the mean of intervals has.
+const MILLI_NANOS: i128 = 1_000_000;
+
 /// The nanoseconds of a day.
 const DAY_NANOS: i128 = 86_400_000_000_000;
 
@@ -113,11 +116,14 @@ impl Sum {
         rounded.to_i128()
     }
 
-    /// The mean of intervals; halves of a month go to the longer one, as in Trino.
+    /// The mean of intervals; halves of a month and of a millisecond go to the longer one, as in Trino.
     fn interval(self) -> Option<IntervalMonthDayNano> {
         let twice_rows = self.rows.checked_mul(2)?;
         let months = self.upper.checked_mul(2)?.checked_add(self.rows)?.checked_div_euclid(twice_rows)?;
-        let nanos = self.lower.checked_div(i128::from(self.rows))?;
+        // Twice the sum, and half a millisecond for each row, in parts of a millisecond for each row.
+        let whole = i128::from(twice_rows).checked_mul(MILLI_NANOS)?;
+        let half = i128::from(self.rows).checked_mul(MILLI_NANOS)?;
+        let nanos = self.lower.checked_mul(2)?.checked_add(half)?.checked_div_euclid(whole)?.checked_mul(MILLI_NANOS)?;
         Some(IntervalMonthDayNano {
             months: i32::try_from(months).ok()?,
             days: i32::try_from(nanos / DAY_NANOS).ok()?,
@@ -287,6 +293,21 @@ mod tests {
         let most = 10_i128.pow(38) - 1;
         assert_eq!((mean(&[1, 2]), mean(&[-1, -2]), mean(&[1, 1, 2]), mean(&[-1, 0, 0])), (2, -2, 1, 0));
         assert_eq!((mean(&[most; 7]), mean(&[-most; 7]), mean(&[most, most, -most])), (most, -most, most / 3));
+    }
+
+    #[test]
+    fn means_of_intervals_are_rounded_to_milliseconds() {
+        let mean = |nanos: &[i128]| {
+            let mut sum = Sum::default();
+            nanos.iter().for_each(|nanos| sum.add(*nanos, 0, 1).unwrap());
+            let IntervalMonthDayNano { months, days, nanoseconds } = sum.interval().unwrap();
+            (months, days, nanoseconds)
+        };
+        let second = 1_000_000_000;
+        assert_eq!(mean(&[20 * second, 30 * second, 30 * second]), (0, 0, 26_667_000_000));
+        assert_eq!((mean(&[1_000_000, 0]), mean(&[-1_000_000, 0])), ((0, 0, 1_000_000), (0, 0, 0)));
+        assert_eq!(mean(&[DAY_NANOS, 2 * DAY_NANOS]), (0, 1, 43_200_000_000_000));
+        assert_eq!(mean(&[-DAY_NANOS, -2 * DAY_NANOS]), (0, -1, -43_200_000_000_000));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod comparison;
 pub(crate) mod extremes;
+pub(crate) mod failure;
 pub(crate) mod lengths;
 pub(crate) mod nothing;
 pub(crate) mod quantities;

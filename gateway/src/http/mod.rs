@@ -1,5 +1,6 @@
 //! The HTTP door: what the server is, whether it is well, statements by the protocol of Trino's clients, and its catalogs by the Iceberg REST protocol.
 
+mod connections;
 mod health;
 mod iceberg;
 mod info;
@@ -12,7 +13,6 @@ use axum::Router;
 use axum::routing::{any, get};
 use axum::serve::ListenerExt;
 use nunatak_coordinator::query::Coordinator;
-use nunatak_core::{Error, Result};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ pub(crate) struct Options {
 }
 
 /// Answers on `listener` until `shutdown`, and then until the calls under way have ended.
-pub(crate) async fn serve(listener: TcpListener, coordinator: Coordinator, options: Options, shutdown: CancellationToken) -> Result<()> {
+pub(crate) async fn serve(listener: TcpListener, coordinator: Coordinator, options: Options, shutdown: CancellationToken) {
     let listener = listener.tap_io(|stream| {
         // A connection without it is slower, and that is all.
         if let Err(error) = stream.set_nodelay(true) {
@@ -42,10 +42,8 @@ pub(crate) async fn serve(listener: TcpListener, coordinator: Coordinator, optio
         }
     });
     let trino = trino::Trino::start(coordinator.clone(), options.client_timeout, shutdown.clone());
-    axum::serve(listener, router(State { coordinator, started: Instant::now(), rest_tokens: options.rest_tokens.into(), trino }))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
-        .map_err(|error| Error::internal("the HTTP server failed").with_source(error))
+    let state = State { coordinator, started: Instant::now(), rest_tokens: options.rest_tokens.into(), trino };
+    connections::serve(listener, router(state), shutdown).await;
 }
 
 fn router(state: State) -> Router {

@@ -117,24 +117,25 @@ impl HadoopCatalog {
         Ok(is_table)
     }
 
-    /// Which of these folders are tables, in their order.
-    async fn are_tables(&self, folders: &[String]) -> Result<Vec<bool>> {
-        let looks: Vec<_> = folders.iter().map(|folder| self.is_table(folder)).collect();
+    /// Which of these folders are tables, in their order; `None` of those that we may not look into.
+    async fn are_tables(&self, folders: &[String]) -> Result<Vec<Option<bool>>> {
+        let looks: Vec<_> = folders.iter().map(|folder| async { if_allowed(self.is_table(folder).await) }).collect();
         stream::iter(looks).buffered(LOOKS_MAX).try_collect().await
     }
 
-    /// The names of all schemas, sorted. One level is looked at at a time, all of its folders together.
+    /// The names of all schemas, sorted, without those that we may not look into. One level is looked at at a time, all of its folders together.
     async fn schema_names(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        let mut parents = vec![String::new()];
-        while !parents.is_empty() {
-            let lists: Vec<_> = parents.iter().map(|parent| self.children(parent)).collect();
-            let children: Vec<Vec<String>> = stream::iter(lists).buffer_unordered(LOOKS_MAX).try_collect().await?;
-            let children: Vec<String> = children.into_iter().flatten().collect();
+        let mut children = self.children("").await?;
+        while !children.is_empty() {
             let folders: Vec<String> = children.iter().map(|name| self.namespace_folder(name)).collect();
             let are_tables = self.are_tables(&folders).await?;
-            parents = children.into_iter().zip(are_tables).filter(|(_, is_table)| !is_table).map(|(name, _)| name).collect();
-            names.extend(parents.iter().cloned());
+            let parents: Vec<String> =
+                children.into_iter().zip(are_tables).filter(|(_, is_table)| *is_table == Some(false)).map(|(name, _)| name).collect();
+            let lists: Vec<_> = parents.iter().map(|parent| async { if_allowed(self.children(parent).await) }).collect();
+            let lists: Vec<Option<Vec<String>>> = stream::iter(lists).buffer_unordered(LOOKS_MAX).try_collect().await?;
+            children = lists.into_iter().flatten().flatten().collect();
+            names.extend(parents);
         }
         names.sort();
         Ok(names)
@@ -213,6 +214,18 @@ impl HadoopCatalog {
     }
 }
 
+/// What was found; nothing where we may not look. Who lists all folders is not to miss the others.
+fn if_allowed<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code() == Code::StorageAccessDenied => {
+            tracing::debug!(%error, "a folder is left out of a listing");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether a file was surely not made: nobody lets us, or there is no room for it.
 fn is_refusal(error: &Error) -> bool {
     match error.code() {
@@ -252,7 +265,9 @@ impl Catalog for HadoopCatalog {
         }
         // Folders within a table are no schemas.
         let around: Vec<String> = (1..=levels.len()).map(|depth| self.namespace_folder(&levels[..depth].join("."))).collect();
-        match self.are_tables(&around).await?.contains(&true) {
+        let looks: Vec<_> = around.iter().map(|folder| self.is_table(folder)).collect();
+        let are_tables: Vec<bool> = stream::iter(looks).buffered(LOOKS_MAX).try_collect().await?;
+        match are_tables.contains(&true) {
             true => Ok(None),
             false => self.found(name.to_owned()).await.map(Some),
         }
@@ -310,7 +325,7 @@ impl Catalog for HadoopCatalog {
         let folder = self.namespace_folder(namespace);
         let folders: Vec<String> = names.iter().map(|name| format!("{folder}/{name}")).collect();
         let are_tables = self.are_tables(&folders).await?;
-        Ok(names.into_iter().zip(are_tables).filter(|(_, is_table)| *is_table).map(|(name, _)| name).collect())
+        Ok(names.into_iter().zip(are_tables).filter(|(_, is_table)| *is_table == Some(true)).map(|(name, _)| name).collect())
     }
 
     async fn views(&self, namespace: &str) -> Result<Vec<String>> {

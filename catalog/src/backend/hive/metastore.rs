@@ -16,7 +16,8 @@ use crate::table::TableName;
 /// How many entries are asked for at once. The metastore takes several milliseconds for each.
 const ENTRIES_MAX: usize = 100;
 
-/// Properties of a namespace that a database has in fields of its own.
+/// Properties of a namespace that a database has in fields of its own, and never without a value.
+pub(super) const OF_FIELDS: [&str; 4] = [COMMENT, LOCATION, OWNER, OWNER_TYPE];
 const LOCATION: &str = "location";
 const COMMENT: &str = "comment";
 const OWNER: &str = "hive.metastore.database.owner";
@@ -84,6 +85,27 @@ impl Metastore {
         let database = database(name, properties, &self.options().user);
         let arguments = Fields::new().with(1, database);
         self.client.call(&method::CREATE_DATABASE, &format!("create schema '{name}'"), arguments).await.map(drop)
+    }
+
+    /// Removes properties of a database and sets others; whether it is there. All else of it stays as it came. Of two that change them at once, the later one is right.
+    pub(super) async fn change_database(&self, name: &str, removals: &[String], updates: &BTreeMap<String, String>) -> Result<bool> {
+        let operation = format!("change the properties of schema '{name}'");
+        let answer = self.client.call(&method::GET_DATABASE, &operation, Fields::new().with(1, name)).await;
+        let answer = match answer {
+            Ok(mut found) => match found.take(0) {
+                Some(Value::Struct(mut database)) => {
+                    change(&mut database, removals, updates);
+                    self.client.call(&method::ALTER_DATABASE, &operation, Fields::new().with(1, name).with(2, database)).await
+                }
+                _ => return Ok(false),
+            },
+            Err(fault) => Err(fault),
+        };
+        match answer {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.is(ExceptionKind::NoSuchObject) => Ok(false),
+            Err(fault) => Err(fault.into_error()),
+        }
     }
 
     /// Drops a database that is empty, and leaves its folder.
@@ -243,12 +265,34 @@ fn owner_type(number: Option<i64>) -> Option<&'static str> {
     OWNER_TYPES.get(index).copied()
 }
 
+fn owner_type_number(name: &str) -> Option<i32> {
+    OWNER_TYPES.iter().zip(1i32..).find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, number)| number)
+}
+
+/// Changes properties of a `Database`. Those that are [fields](OF_FIELDS) of it are not removed.
+fn change(database: &mut Fields, removals: &[String], updates: &BTreeMap<String, String>) {
+    let mut parameters = database.map(4);
+    parameters.retain(|name, _| !removals.contains(name));
+    for (name, value) in updates {
+        match name.as_str() {
+            COMMENT => database.set(2, value.as_str()),
+            LOCATION => database.set(3, value.as_str()),
+            OWNER => database.set(6, value.as_str()),
+            OWNER_TYPE => database.set(7, owner_type_number(value).unwrap_or(1)),
+            _ => {
+                parameters.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    database.set(4, Value::map(&parameters));
+}
+
 /// A `Database` with properties.
 fn database(name: &str, mut properties: BTreeMap<String, String>, user: &str) -> Fields {
     let (comment, location) = (properties.remove(COMMENT), properties.remove(LOCATION));
     let owner = properties.remove(OWNER).unwrap_or_else(|| user.to_owned());
     let owner_type = properties.remove(OWNER_TYPE).unwrap_or_default();
-    let number = OWNER_TYPES.iter().zip(1i32..).find(|(name, _)| owner_type.eq_ignore_ascii_case(name)).map_or(1, |(_, number)| number);
+    let number = owner_type_number(&owner_type).unwrap_or(1);
     let mut database = Fields::new().with(1, name).with(4, Value::map(&properties)).with(6, owner).with(7, number);
     if let Some(comment) = comment {
         database.set(2, comment);
@@ -283,6 +327,13 @@ mod tests {
         assert_eq!(back.insert(OWNER_TYPE.to_owned(), "group".to_owned()).as_deref(), Some("GROUP"));
         assert_eq!(back, given);
         assert_eq!(database("d", BTreeMap::new(), "me").text(6), Some("me"));
+        let mut changed = made.with(10, "of a newer version");
+        let updates = [("comment", "new"), ("more", "x"), (OWNER, "ada"), (OWNER_TYPE, "USER")];
+        let mut expected: BTreeMap<_, _> = updates.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        change(&mut changed, &["k".to_owned()], &expected);
+        expected.insert("location".to_owned(), "s3://b/d.db".to_owned());
+        assert_eq!(properties(&changed), expected);
+        assert_eq!(changed.text(10), Some("of a newer version"));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(super) static SET_META_CONF: Method = read("setMetaConf", &[E::Meta]);
 pub(super) static GET_ALL_DATABASES: Method = read("get_all_databases", &[E::Meta]);
 pub(super) static GET_DATABASE: Method = read("get_database", &[E::NoSuchObject, E::Meta]);
 pub(super) static CREATE_DATABASE: Method = change("create_database", &[E::AlreadyExists, E::InvalidObject, E::Meta]);
+/// May be sent again: what is set twice is as if it were set once.
+pub(super) static ALTER_DATABASE: Method = read("alter_database", &[E::Meta, E::NoSuchObject]);
 pub(super) static DROP_DATABASE: Method = change("drop_database", &[E::NoSuchObject, E::InvalidOperation, E::Meta]);
 
 pub(super) static GET_ALL_TABLES: Method = read("get_all_tables", &[E::Meta]);

@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use self::client::Fault;
 use self::entry::{Entry, Kind};
-use self::metastore::Metastore;
+use self::metastore::{Metastore, OF_FIELDS};
 use self::method::ExceptionKind;
 use self::options::Options;
 use super::names::{
@@ -259,6 +259,21 @@ impl Catalog for HiveCatalog {
                 false => Err(unknown(&format!("schema '{name}' was made"), error)),
             },
             Err(fault) => Err(fault.into_error()),
+        }
+    }
+
+    async fn set_namespace_properties(&self, name: &str, removals: &[String], updates: &BTreeMap<String, String>) -> Result<()> {
+        let name = name.to_lowercase();
+        if let Some(kept) = removals.iter().find(|removed| OF_FIELDS.contains(&removed.as_str())) {
+            return Err(Error::not_supported(format!("property '{kept}' of schema '{name}' cannot be removed: a metastore has none without it"))
+                .with_hint("set it to another value"));
+        }
+        if let Some(location) = updates.get(LOCATION) {
+            self.storage.resolve(location)?;
+        }
+        match self.metastore.change_database(&name, removals, updates).await? {
+            true => Ok(()),
+            false => Err(namespace_not_found(&name)),
         }
     }
 

@@ -224,10 +224,19 @@ impl OAuth2 {
             && let Ok(TokenError { error, error_description }) = serde_json::from_slice(&answer.body)
         {
             let what = error_description.map(|text| format!("{error}: {text}")).unwrap_or(error);
+            let what = self.without_secrets(what);
             return Err(Error::new(Code::CatalogAccessDenied, format!("catalog '{}' gets no token from '{}': {what}", http.catalog(), self.host()))
                 .with_hint("check the catalog's credential, scope and oauth2-server-uri in the configuration"));
         }
         Err(http.failure(&request, &answer).into_error())
+    }
+
+    /// A text of the server, which may say again what it was sent.
+    fn without_secrets(&self, text: String) -> String {
+        match &self.credential {
+            Some((_, secret)) if !secret.is_empty() => text.replace(secret.as_str(), "***"),
+            _ => text,
+        }
     }
 
     fn host(&self) -> &str {
@@ -300,6 +309,12 @@ mod tests {
         ] {
             assert_eq!(auth(&wrong).unwrap_err().code(), code, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_a_server_repeats_of_a_secret_is_not_shown() {
+        let Auth::OAuth2(client) = auth(&[("credential", "engine:s3cret")]).unwrap() else { panic!("not OAuth2") };
+        assert_eq!(client.without_secrets("invalid_client: 's3cret' is not of engine".to_owned()), "invalid_client: '***' is not of engine");
     }
 
     #[test]

@@ -163,6 +163,11 @@ impl Reply<'_> {
             .with_retry(Retry::Query)
     }
 
+    /// The error that it is if it makes no sense.
+    pub(crate) fn nonsense(&self, why: &str) -> Error {
+        self.http.nonsense(&self.request, why)
+    }
+
     /// `missing`, if it says that there is no such thing, else the error that it is.
     pub(crate) fn failure_or(&self, missing: impl FnOnce() -> Error) -> Error {
         if self.answer.is_missing() { missing() } else { self.failure().into_error() }

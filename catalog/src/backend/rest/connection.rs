@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use nunatak_core::{Error, Result};
+use nunatak_core::Result;
 use url::Url;
 
 use super::auth;
@@ -77,9 +77,9 @@ impl Connection {
         let first = Client::new(catalog, uri, given, !has_credentials(given))?;
         let call = Call::get(paths::config(uri, warehouse)?, "read the configuration");
         let ServerConfig { defaults, overrides, endpoints } = first.succeed(call).await?.parsed()?;
-        let mut properties = filled(defaults);
+        let mut properties = filled(defaults.unwrap_or_default());
         properties.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
-        properties.extend(filled(overrides));
+        properties.extend(filled(overrides.unwrap_or_default()));
         let uri = match properties.get("uri") {
             Some(uri) => parse_uri(uri)?,
             None => uri.clone(),
@@ -132,7 +132,7 @@ impl Connection {
 
     /// All names at an address, page by page; `None` if what they are names in is not there.
     pub(super) async fn names(&self, url: Url, operation: &str) -> Result<Option<Vec<String>>> {
-        let mut names = Vec::new();
+        let (mut names, mut tokens) = (Vec::new(), HashSet::new());
         let mut token = String::new();
         loop {
             let reply = self.reply(Call::get(self.paged(&url, &token), operation)).await?;
@@ -145,12 +145,14 @@ impl Connection {
             let NameList { identifiers, next_page_token } = reply.parsed()?;
             names.extend(identifiers.into_iter().map(|listed| listed.name));
             match next_page_token.filter(|next| !next.is_empty()) {
-                Some(next) if next == token => return Err(Error::internal(format!("cannot {operation}: the server gives one page again and again"))),
+                Some(next) if !tokens.insert(next.clone()) => return Err(reply.nonsense("its pages lead back to one that it has given already")),
                 Some(next) => token = next,
                 None => break,
             }
         }
         names.sort();
+        // What is made and dropped meanwhile can put a name on two pages.
+        names.dedup();
         Ok(Some(names))
     }
 

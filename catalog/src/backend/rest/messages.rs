@@ -20,9 +20,9 @@ pub(crate) fn filled(properties: Properties) -> BTreeMap<String, String> {
 #[derive(Deserialize)]
 pub(super) struct ServerConfig {
     #[serde(default)]
-    pub(super) defaults: Properties,
+    pub(super) defaults: Option<Properties>,
     #[serde(default)]
-    pub(super) overrides: Properties,
+    pub(super) overrides: Option<Properties>,
     #[serde(default)]
     pub(super) endpoints: Option<Vec<String>>,
 }

@@ -1,6 +1,6 @@
 //! The namespaces of a server: SQL has their levels joined by dots.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use nunatak_core::Result;
@@ -20,7 +20,7 @@ impl Connection {
             let query = format!("parent={}", self.paths.namespace(parent)?);
             url.set_query(Some(&query));
         }
-        let mut found = Vec::new();
+        let (mut found, mut tokens) = (Vec::new(), HashSet::new());
         let mut token = String::new();
         loop {
             let reply = self.reply(Call::get(self.paged(&url, &token), "list schemas")).await?;
@@ -32,10 +32,10 @@ impl Connection {
             }
             let NamespaceList { namespaces, next_page_token, parents } = reply.parsed()?;
             let may_have_some = |levels: &Vec<String>| parents.as_ref().is_none_or(|parents| parents.contains(levels));
-            // SQL has no way to name a level with a dot in it.
-            let named = namespaces.into_iter().filter(|levels| levels.iter().all(|level| !level.is_empty() && !level.contains('.')));
-            found.extend(named.map(|levels| (levels.join("."), may_have_some(&levels))));
-            match next_page_token.filter(|next| !next.is_empty() && *next != token) {
+            // SQL has no way to name a level with a dot in it, nor the root, which some servers list too.
+            let is_named = |levels: &Vec<String>| !levels.is_empty() && levels.iter().all(|level| !level.is_empty() && !level.contains('.'));
+            found.extend(namespaces.into_iter().filter(is_named).map(|levels| (levels.join("."), may_have_some(&levels))));
+            match next_page_token.filter(|next| !next.is_empty() && tokens.insert(next.clone())) {
                 Some(next) => token = next,
                 None => return Ok(found),
             }

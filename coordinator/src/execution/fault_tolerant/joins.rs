@@ -6,12 +6,13 @@ use ballista_core::config::BallistaConfig;
 use datafusion::common::JoinType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
+use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::error::Result;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, PartitionMode};
-use datafusion::physical_plan::limit::GlobalLimitExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
@@ -25,18 +26,31 @@ use super::super::own_buffers::{copied, has_views};
 
 /// The plan as Ballista can cut it into stages.
 pub(super) fn for_stages(plan: Arc<dyn ExecutionPlan>, batch_rows: usize) -> Result<Arc<dyn ExecutionPlan>> {
-    with_own_buffers(divide_again(gather_probe_sides(without_filters_of_movable_joins(without_empty_sets(plan)?)?)?)?, batch_rows)
+    let plan = without_filters_of_movable_joins(with_limits_of_values(without_empty_sets(plan)?)?)?;
+    with_own_buffers(divide_again(gather_probe_sides(plan)?)?, batch_rows)
 }
 
-/// Refuses aggregations with sets of no columns alone, `GROUP BY ()`: what is written of them for other processes says nothing of the sets, and they would give no rows.
+/// Puts the limit of `VALUES` above them: it is lost on the way to executors.
+fn with_limits_of_values(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|plan| {
+        let is_values = plan.downcast_ref::<DataSourceExec>().is_some_and(|scan| scan.data_source().downcast_ref::<MemorySourceConfig>().is_some());
+        Ok(match plan.fetch().filter(|_| is_values) {
+            Some(fetch) => Transformed::yes(Arc::new(LocalLimitExec::new(plan, fetch)) as Arc<dyn ExecutionPlan>),
+            None => Transformed::no(plan),
+        })
+    })
+    .data()
+}
+
+/// Refuses aggregations with several sets of no columns alone, `GROUPING SETS ((), ())`: what is written of them for other processes says nothing of the sets, and they would give no rows.
 fn without_empty_sets(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let is_refused = plan.exists(|plan| {
         let groups = plan.downcast_ref::<AggregateExec>().map(AggregateExec::group_expr);
         Ok(groups.is_some_and(|groups| groups.expr().is_empty() && groups.has_grouping_set()))
     })?;
     if is_refused {
-        let error = Error::not_supported("GROUP BY () is not supported in execution mode fault_tolerant");
-        return Err(into_datafusion(error.with_hint("leave it away, or SET SESSION execution_mode = 'pipelined'")));
+        let error = Error::not_supported("GROUPING SETS ((), ()) is not supported in execution mode fault_tolerant");
+        return Err(into_datafusion(error.with_hint("leave one of them, or SET SESSION execution_mode = 'pipelined'")));
     }
     Ok(plan)
 }

@@ -1,14 +1,14 @@
 //! `add_files`: Parquet files that others have written become files of a table where they are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use futures::TryStreamExt;
+use nunatak_catalog::Table;
 use nunatak_catalog::adopted::{ADOPTED, with_adopted};
-use nunatak_catalog::commit::{self, change_metadata};
-use nunatak_catalog::name_mapping::NAME_MAPPING;
-use nunatak_catalog::spec::{DataFile, TableUpdate};
+use nunatak_catalog::commit::{self, check_absent};
+use nunatak_catalog::name_mapping::{NAME_MAPPING, extended};
+use nunatak_catalog::spec::DataFile;
 use nunatak_catalog::storage::{FileStatus, Location};
-use nunatak_catalog::{Catalog, Table};
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::sql::QualifiedName;
 use nunatak_engine::write::{Adopted, adopt};
@@ -45,13 +45,15 @@ pub(super) fn prepare(
     };
     Ok(async move {
         let files = find(&table, &location, nested).await?;
-        check_new(&context, &table, &files).await?;
+        let cache = context.engine.scan().manifest_cache();
+        let locations: Vec<String> = files.iter().map(|file| file.location.clone()).collect();
+        check_absent(&table, &locations, cache).await?;
         let Adopted { files, name_mapping } = adopt(&table, &location, files).await?;
         let counts = (files.len() as u64, files.iter().map(DataFile::record_count).sum());
         if !dry_run {
             let catalog = context.engine.catalog(&name.catalog)?;
-            let table = prepared(catalog.as_ref(), &table, name_mapping, &location).await?;
-            commit::append(catalog.as_ref(), &table, files, context.summary(&table)).await?;
+            let needed = |now: &Table| properties(now, name_mapping.as_ref(), &location);
+            commit::adopt(catalog.as_ref(), &table, files, needed, cache, &context.summary(&table)).await?;
         }
         Ok(vec![("added_data_files_count", counts.0), ("added_records_count", counts.1)])
     })
@@ -97,28 +99,12 @@ async fn find(table: &Table, location: &str, nested: Nested) -> Result<Vec<FileS
     Ok(files)
 }
 
-/// That no file is in the table already: its rows would be there twice.
-async fn check_new(context: &StatementContext, table: &Table, files: &[FileStatus]) -> Result<()> {
-    let at_head = context.planner.at_head(table)?;
-    let known = at_head.load_files().await?.files.iter().map(|entry| Location::parse(entry.file.file_path())).collect::<Result<HashSet<_>>>()?;
-    for file in files {
-        if known.contains(&Location::parse(&file.location)?) {
-            return Err(Error::new(Code::InvalidProcedureArgument, format!("file '{}' is in table '{}' already", file.location, table.name)));
-        }
-    }
-    Ok(())
-}
-
-/// Gives the table the names by which it finds its columns in files without field ids, and notes which files are not its alone. Before it has them: from then on they
-/// could be deleted.
-async fn prepared(catalog: &dyn Catalog, table: &Table, mapping: Option<String>, location: &str) -> Result<Table> {
-    let updates = |table: &Table| -> Result<HashMap<String, String>> {
-        let adopted = with_adopted(&table.metadata, location)?.map(|places| (ADOPTED.to_owned(), places));
-        let mapping = mapping.clone().map(|mapping| (NAME_MAPPING.to_owned(), mapping));
-        Ok(adopted.into_iter().chain(mapping).collect())
-    };
-    if updates(table)?.is_empty() {
-        return Ok(table.clone());
-    }
-    change_metadata(catalog, table, |table| Ok(vec![TableUpdate::SetProperties { updates: updates(table)? }])).await
+/// What a table needs with the files: the names by which it finds its columns in those without field ids, and which files are not its alone.
+fn properties(table: &Table, mapping: Option<&String>, location: &str) -> Result<HashMap<String, String>> {
+    let metadata = &table.metadata;
+    let adopted = with_adopted(metadata, location)?.map(|places| (ADOPTED.to_owned(), places));
+    // One that others have given it meanwhile stays.
+    let mapping = mapping.filter(|_| !metadata.properties().contains_key(NAME_MAPPING));
+    let mapping = mapping.map(|mapping| extended(mapping, metadata.current_schema())).transpose()?;
+    Ok(adopted.into_iter().chain(mapping.map(|mapping| (NAME_MAPPING.to_owned(), mapping))).collect())
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::Expr;
 use nunatak_catalog::commit::{self, CommitError, Retries, RetryPolicy};
+use nunatak_catalog::spec::TableMetadata;
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::scan::{IcebergTable, ScanFiles};
 use nunatak_engine::sql::QualifiedName;
@@ -118,7 +119,7 @@ async fn remove_unused_deletes(context: &mut StatementContext, name: &QualifiedN
             return Ok(());
         }
         let base = table.table();
-        match commit::rewrite_files(context.engine.catalog(&name.catalog)?.as_ref(), base, delta, &context.summary(base)).await {
+        match commit::rewrite_files(context.engine.catalog(&name.catalog)?.as_ref(), base, delta, false, &context.summary(base)).await {
             Ok(_) => {
                 done.removed_deletes += count;
                 done.commits += 1;
@@ -153,7 +154,7 @@ async fn rewrite(
     let delta = replacing(part, written.files.clone(), table.snapshot().map(|snapshot| snapshot.sequence_number()));
     let deletes = delta.removed_deletes.len();
     let catalog = context.engine.catalog(&name.catalog)?;
-    match commit::rewrite_files(catalog.as_ref(), base, delta, &context.summary(base)).await {
+    match commit::rewrite_files(catalog.as_ref(), base, delta, repartitions(&base.metadata, part), &context.summary(base)).await {
         Ok(_) => Ok((deletes, added)),
         Err(CommitError::Unknown(error)) => Err(CommitError::Unknown(error)),
         Err(error) => {
@@ -161,4 +162,10 @@ async fn rewrite(
             Err(error)
         }
     }
+}
+
+/// Whether rows of files leave partitions for those of another spec. Deletes that were written without partitions apply everywhere.
+fn repartitions(metadata: &TableMetadata, files: &ScanFiles) -> bool {
+    let has_partitions = |spec_id| metadata.partition_spec_by_id(spec_id).is_none_or(|spec| !spec.is_unpartitioned());
+    files.files.iter().any(|entry| entry.spec_id != metadata.default_partition_spec_id() && has_partitions(entry.spec_id))
 }

@@ -14,7 +14,7 @@ use datafusion::logical_expr::expr::{Cast, InSubquery, ScalarFunction, TryCast, 
 use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Union, WindowFunctionDefinition};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::common_types::{common_type, takes, unified};
+use super::common_types::{chosen_type, common_type, takes, unified};
 use super::groups::{Group, Member, Part, groups, parts};
 use super::map_node;
 use crate::functions::rename_fields::{cast_by_position, with_names_of};
@@ -48,7 +48,7 @@ pub(crate) fn alike_rows(mut rows: Vec<Vec<Expr>>) -> Result<Vec<Vec<Expr>>> {
     let width = rows.first().map_or(0, Vec::len);
     for column in 0..width {
         let types = rows.iter().filter_map(|row| row.get(column)).map(|value| value.get_type(&schema)).collect::<Result<Vec<_>>>()?;
-        let Some(common) = common_type(&types) else { continue };
+        let Some(common) = chosen_type(&types) else { continue };
         for (value, data_type) in rows.iter_mut().filter_map(|row| row.get_mut(column)).zip(&types) {
             if !data_type.is_null() && *data_type != common {
                 *value = cast_written(std::mem::take(value), &common, &schema)?;
@@ -119,12 +119,13 @@ fn cast_written(mut expression: Expr, data_type: &DataType, schema: &DFSchema) -
 }
 
 fn make_alike(schema: &DFSchema, group: Group<'_>) -> Result<bool> {
-    let Group { members, decides } = group;
+    let Group { members, decides, chooses } = group;
     let types: Vec<Option<DataType>> = members.iter().map(|member| member.data_type(schema)).collect();
     let known: Vec<DataType> = types.iter().flatten().cloned().collect();
     let common = match decides {
         // Where some have no type yet, DataFusion finds it.
         true if known.len() == types.len() => unified(&known),
+        _ if chooses => chosen_type(&known),
         _ => common_type(&known),
     };
     let Some(common) = common else { return Ok(false) };

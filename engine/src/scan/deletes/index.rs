@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use nunatak_catalog::evolution::comparable_partition;
 use nunatak_catalog::snapshot::{FileEntry, FileKey};
 use nunatak_catalog::spec::{DataContentType, DataFile, DataFileFormat, Datum, PrimitiveLiteral, Struct, TableMetadata};
 use nunatak_core::{Code, Error, Result};
@@ -18,7 +19,7 @@ pub struct DeleteIndex {
     vectors: HashMap<String, Dated<DeletionVector>>,
     /// Position deletes of one data file.
     of_file: HashMap<String, Vec<Dated<DeleteFile>>>,
-    /// By partition spec and values.
+    /// By partition spec and [comparable](comparable_partition) values.
     in_partition: HashMap<i32, HashMap<Struct, InPartition>>,
     /// Equality deletes that were written without a partition apply to all.
     everywhere: Vec<EqualityDeletes>,
@@ -135,7 +136,7 @@ impl DeleteIndex {
     }
 
     fn partition_of(&mut self, entry: &FileEntry) -> &mut InPartition {
-        self.in_partition.entry(entry.spec_id).or_default().entry(entry.file.partition().clone()).or_default()
+        self.in_partition.entry(entry.spec_id).or_default().entry(comparable_partition(entry.file.partition())).or_default()
     }
 
     /// What applies to each of these data files; `None` where nothing does.
@@ -164,7 +165,8 @@ impl DeleteIndex {
     /// What applies to a data file; `None` if nothing does.
     pub fn of(&self, data: &FileEntry) -> Option<FileDeletes> {
         let path = data.file.file_path();
-        let partition = self.in_partition.get(&data.spec_id).and_then(|partitions| partitions.get(data.file.partition()));
+        let of_spec = self.in_partition.get(&data.spec_id);
+        let partition = of_spec.and_then(|partitions| partitions.get(&comparable_partition(data.file.partition())));
         let vector = self.vectors.get(path).and_then(|vector| vector.for_data(data));
         let positions = match vector {
             Some(_) => Vec::new(),

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::ScalarValue;
 use nunatak_catalog::Table;
+use nunatak_catalog::evolution::comparable_partition;
 use nunatak_catalog::snapshot::{FileEntry, SnapshotFiles};
 use nunatak_catalog::spec::{Literal, NestedField, Schema, TableMetadata, Transform, Type};
 use nunatak_core::Result;
@@ -85,7 +86,7 @@ pub(super) fn partitions(table: &Table, files: &SnapshotFiles) -> Result<Vec<Nam
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut by_partition = std::collections::HashMap::new();
     for entry in &files.data {
-        let index = *by_partition.entry((entry.spec_id, entry.file.partition())).or_insert_with(|| {
+        let index = *by_partition.entry((entry.spec_id, comparable_partition(entry.file.partition()))).or_insert_with(|| {
             groups.push(Group { first: entry, rows: 0, files: 0, bytes: 0 });
             groups.len() - 1
         });

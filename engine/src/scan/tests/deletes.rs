@@ -418,3 +418,32 @@ async fn damaged_deletes_are_named() {
     let pointless = error(&model).await;
     assert!(pointless.message().contains("names row 2 of data file") && pointless.message().contains("which has 2 rows"), "{pointless}");
 }
+
+#[tokio::test]
+async fn deletes_of_a_partition_find_its_files_from_before_its_column_got_a_wider_type() {
+    let long = || Type::Primitive(PrimitiveType::Long);
+    let mut staged = Staged::new(&[("k", Type::Primitive(PrimitiveType::Int)), ("v", long())], &[(1, "k", Transform::Identity)]);
+    let file = data_file(staged.path("a.parquet"), 2, 100, vec![Some(Literal::int(1))]).build().unwrap();
+    staged.append(vec![file]).await;
+    let wider = [NestedField::optional(1, "k", long()), NestedField::optional(2, "v", long())].map(Arc::new);
+    let wider = Schema::builder().with_fields(wider).build().unwrap();
+    let builder = staged.table.metadata.as_ref().clone().into_builder(None).add_current_schema(wider).unwrap();
+    staged.table.metadata = Arc::new(builder.build().unwrap().metadata);
+    let deletes = |content, name: &str, value: i64| {
+        let mut file = deletes(content, staged.path(name), 1, 100);
+        file.partition(Struct::from_iter([Some(Literal::long(value))]));
+        file
+    };
+    let by_position = |name: &str, value| deletes(DataContentType::PositionDeletes, name, value).build().unwrap();
+    let by_value = deletes(DataContentType::EqualityDeletes, "values.parquet", 1).equality_ids(Some(vec![2])).build().unwrap();
+    let files = vec![by_position("here.parquet", 1), by_position("elsewhere.parquet", 2), by_value];
+    staged.delete(files).await;
+
+    let provider = staged.provider();
+    let files = provider.load_files().await.unwrap();
+    let found = files.deletes.of(&files.files[0]).unwrap();
+    assert_eq!(found.positions.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), [staged.path("here.parquet")]);
+    assert_eq!(found.equality.len(), 1);
+    let unused: Vec<_> = files.deletes.unused(files.files.iter()).into_iter().collect();
+    assert_eq!(unused, [(staged.path("elsewhere.parquet"), None)]);
+}

@@ -110,7 +110,7 @@ fn decimal(precision: u8, scale: i8) -> Option<PrimitiveType> {
 
 fn mismatch(path: &str, data_type: &DataType) -> Error {
     let error = match data_type {
-        DataType::Null => Error::new(Code::TypeMismatch, format!("column '{path}' has no type, since all its values are null")),
+        DataType::Null => Error::new(Code::ColumnTypeUnknown, format!("column '{path}' has no type, since all its values are null")),
         other => Error::new(Code::TypeMismatch, format!("column '{path}' has type {other}, which a table cannot hold")),
     };
     error.with_hint(format!("give it a type: cast({path} as varchar)"))
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(names, ["integer", "bigint", "decimal(20,0)", "varchar", "timestamp(6) with time zone"]);
         let row = DataType::Struct(Fields::from(vec![field("y", DataType::Null)]));
         let error = arrow_to_iceberg_schema(&Schema::new(vec![field("x", row)])).unwrap_err();
-        assert_eq!((error.code(), error.message()), (Code::TypeMismatch, "column 'x.y' has no type, since all its values are null"));
+        assert_eq!((error.code(), error.message()), (Code::ColumnTypeUnknown, "column 'x.y' has no type, since all its values are null"));
     }
 
     #[test]

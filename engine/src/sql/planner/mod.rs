@@ -1,25 +1,22 @@
 //! From a parsed statement to DataFusion's logical plan, with every name resolved and every table at one snapshot.
 
+mod constants;
 mod insert;
+mod origins;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{DFSchema, ScalarValue, TableReference};
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{DmlStatement, EmptyRelation, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Volatility, WriteOp};
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::logical_expr::{DmlStatement, EmptyRelation, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, WriteOp};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future::BoxFuture;
-use nunatak_catalog::spec::{Datum, FormatVersion, Literal, MAIN_BRANCH, NestedField, Schema, Type};
-use nunatak_catalog::unsupported::keeps_default;
+use nunatak_catalog::spec::{FormatVersion, MAIN_BRANCH};
 use nunatak_catalog::{Branch, Catalog, Table, TableName, View, snapshot};
 use nunatak_core::{Code, Error, Result};
 
@@ -36,19 +33,18 @@ use super::temporal_types::SessionTypes;
 use super::types::new_schema;
 use super::{
     array_calls, conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, row_memberships, row_stars,
-    select_items, spellings, system_catalog, system_tables, table_samples, ties, unnest, values,
+    select_items, shadowed_queries, spellings, system_catalog, system_tables, table_samples, ties, unnest, values,
 };
 use crate::computing::{computing, in_steps};
 use crate::context::EngineContext;
 use crate::error::{from_datafusion, suggest};
 use crate::files::{FileOptions, file_table};
-use crate::functions::rename_fields::cast_by_position;
-use crate::rules::{alike_rows, with_exact_casts, with_integers, with_integers_within};
+use crate::rules::{alike_rows, with_integers, with_integers_within, with_plain_recursion};
 use crate::scan::types::table_schema;
 use crate::scan::{HiddenColumn, IcebergTable, ScanFiles, ScanShape, metadata_table, table_changes};
-use crate::write::encode;
 
 pub use insert::InsertPlan;
+pub use origins::ColumnOrigin;
 
 /// How deeply views may refer to views.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -145,8 +141,9 @@ impl Planner {
     }
 
     /// The same for a query whose rows go to a client: its columns have the names that its text has for them, in their letters.
-    pub async fn plan_outward(&self, query: ast::Query) -> Result<LogicalPlan> {
+    pub async fn plan_outward(&self, mut query: ast::Query) -> Result<LogicalPlan> {
         let names = OutputNames::as_written(&query);
+        select_items::set_order_apart(&mut query);
         let has_names = !matches!(*query.body, ast::SetExpr::Values(_));
         let plan = names.restore(self.plan_query(query).await?)?;
         if has_names { Ok(plan) } else { column_case::unnamed(plan) }
@@ -329,6 +326,8 @@ impl Planner {
     }
 
     async fn planned(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
+        values::take_names(&mut statement);
+        shadowed_queries::set_apart(&mut statement);
         row_memberships::write_out(&mut statement)?;
         table_samples::take_out(&mut statement)?;
         let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
@@ -355,6 +354,7 @@ impl Planner {
         let plan = ties::written_out(plan).map_err(from_datafusion)?;
         // What is wrong with types is said when the plan is analysed.
         let plan = with_integers(plan.clone()).unwrap_or(plan);
+        let plan = with_plain_recursion(plan).map_err(from_datafusion)?;
         outputs.restore(plan)
     }
 
@@ -500,119 +500,6 @@ impl Planner {
         }
     }
 
-    fn version(&self, expression: &ast::Expr) -> Result<snapshot::Version> {
-        match self.constant(expression, None)? {
-            ScalarValue::Int64(Some(id)) => Ok(snapshot::Version::Id(id)),
-            ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name)) | ScalarValue::LargeUtf8(Some(name)) => {
-                Ok(snapshot::Version::Ref(name))
-            }
-            other => Err(Error::new(Code::TypeMismatch, format!("a version is a snapshot id or the name of a branch or tag, not {other}"))),
-        }
-    }
-
-    fn timestamp_millis(&self, expression: &ast::Expr) -> Result<i64> {
-        match self.constant(expression, Some(&DataType::Timestamp(TimeUnit::Microsecond, Some(self.session.time_zone.as_str().into()))))? {
-            // Not rounded: what is committed in the next millisecond is not there yet.
-            ScalarValue::TimestampMicrosecond(Some(micros), _) => Ok(micros.div_euclid(1_000)),
-            _ => Err(Error::new(Code::InvalidArguments, "FOR TIMESTAMP AS OF needs a timestamp that is not null")),
-        }
-    }
-
-    /// A column's default from its expression; `None` for NULL.
-    ///
-    /// Errors: `EXPRESSION_NOT_CONSTANT`, those of casting it to the column's type, `NOT_SUPPORTED` for rows, arrays and maps, for what changes with time or with the session,
-    /// and for values that metadata cannot keep.
-    pub fn default_value(&self, expression: &ast::Expr, field: &NestedField) -> Result<Option<Literal>> {
-        let Type::Primitive(primitive) = field.field_type.as_ref() else {
-            return Err(Error::not_supported(format!("column '{}' cannot have a default: it is a row, an array or a map", field.name)));
-        };
-        if queries::names_session(expression) {
-            let refused = format!("the default of column '{}' must be a constant: '{expression}' has other values in other sessions", field.name);
-            return Err(Error::not_supported(refused).with_hint("give the value in INSERT"));
-        }
-        if self.changes_with_time(expression).map_err(|error| in_default(&field.name, error))? {
-            let refused = format!("the default of column '{}' must be a constant: '{expression}' has other values at other times", field.name);
-            return Err(Error::not_supported(refused).with_hint("give the value in INSERT"));
-        }
-        let schema = spec_schema(field)?;
-        let value = self.constant(expression, Some(table_schema(&schema)?.field(0).data_type())).map_err(|error| in_default(&field.name, error))?;
-        let array = value.to_array().map_err(from_datafusion)?;
-        let Some(bytes) = encode(array.as_ref(), 0)? else { return Ok(None) };
-        let datum = Datum::try_from_bytes(&bytes, primitive.clone());
-        let datum =
-            datum.map_err(|error| Error::internal(format!("the default of column '{}' is no value of its type", field.name)).with_source(error))?;
-        let default = Literal::Primitive(datum.literal().clone());
-        if !keeps_default(&default, &field.field_type) {
-            let refused = format!("column '{}' cannot have the default {expression}: metadata of tables cannot keep this value", field.name);
-            return Err(Error::not_supported(refused).with_hint("give the value in INSERT"));
-        }
-        Ok(Some(default))
-    }
-
-    /// Whether an expression without columns calls a function whose value is not always the same.
-    fn changes_with_time(&self, expression: &ast::Expr) -> Result<bool> {
-        let planned = self.expression(expression, &DFSchema::empty())?;
-        let varies = |part: &Expr| matches!(part, Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable);
-        planned.exists(|part| Ok(varies(part))).map_err(from_datafusion)
-    }
-
-    /// The schema of a new table with the defaults of its columns.
-    pub fn new_schema(&self, columns: &[ColumnDefinition]) -> Result<Schema> {
-        let schema = new_schema(columns)?;
-        if columns.iter().all(|column| column.default.is_none()) {
-            return Ok(schema);
-        }
-        let fields = schema.as_struct().fields().iter().zip(columns).map(|(field, column)| {
-            let mut field = NestedField::clone(field);
-            if let Some(default) = &column.default {
-                field.write_default = self.default_value(default, &field)?;
-            }
-            Ok(Arc::new(field))
-        });
-        let built = Schema::builder().with_fields(fields.collect::<Result<Vec<_>>>()?).build();
-        built.map_err(|error| Error::internal("columns with defaults make no schema").with_source(error))
-    }
-
-    /// An expression over the columns of a schema.
-    fn expression(&self, expression: &ast::Expr, schema: &DFSchema) -> Result<Expr> {
-        let mut expr = expression.clone();
-        queries::adapt(&mut expr, self.session_names())?;
-        array_calls::write_out(&mut expr);
-        self.state.create_logical_expr_from_sql_expr(ast::ExprWithAlias { expr, alias: None }, schema).map_err(from_datafusion)
-    }
-
-    /// The value of an expression without columns.
-    fn constant(&self, expression: &ast::Expr, cast_to: Option<&DataType>) -> Result<ScalarValue> {
-        let schema = Arc::new(DFSchema::empty());
-        let mut planned = self.expression(expression, &schema)?;
-        if let Some(data_type) = cast_to {
-            planned = cast_by_position(planned, data_type, schema.as_ref()).map_err(from_datafusion)?;
-        }
-        let planned = with_exact_casts(planned, &schema).map_err(from_datafusion)?;
-        match self.simplified(planned, &schema)? {
-            Expr::Literal(value, _) => Ok(value),
-            other => {
-                let no_constant = || Error::new(Code::ExpressionNotConstant, format!("'{expression}' is not a constant"));
-                Err(self.failure(other, &schema).unwrap_or_else(no_constant))
-            }
-        }
-    }
-
-    /// The error of an expression without columns that has none when it is simplified; `None` if it can be computed, or nothing here can do it.
-    fn failure(&self, expression: Expr, schema: &DFSchema) -> Option<Error> {
-        let computed = self.state.create_physical_expr(expression, schema).ok()?;
-        let one_row = RecordBatchOptions::new().with_row_count(Some(1));
-        let row = RecordBatch::try_new_with_options(Arc::new(datafusion::arrow::datatypes::Schema::empty()), Vec::new(), &one_row).ok()?;
-        computed.evaluate(&row).err().map(from_datafusion)
-    }
-
-    /// An expression with its constant parts computed.
-    fn simplified(&self, expression: Expr, schema: &Arc<DFSchema>) -> Result<Expr> {
-        let options = Arc::clone(self.state.config_options());
-        let context = SimplifyContext::builder().with_schema(Arc::clone(schema)).with_config_options(options).with_current_time().build();
-        ExprSimplifier::new(context).simplify(expression).map_err(from_datafusion)
-    }
-
     async fn changes(&self, call: &ChangesCall) -> Result<Arc<dyn TableProvider>> {
         let mut name = self.resolve(&call.table)?;
         if let Some(catalog) = &call.catalog {
@@ -684,26 +571,6 @@ impl Planner {
             (Ok(error) | Err(error), _) => error,
         }
     }
-}
-
-/// An error of a column's default, with the column's name.
-fn in_default(column: &str, error: Error) -> Error {
-    let named = Error::new(error.code(), format!("the default of column '{column}': {}", error.message()));
-    let named = match error.location() {
-        Some(location) => named.at(location),
-        None => named,
-    };
-    match error.hint() {
-        Some(hint) => named.with_hint(hint),
-        None => named,
-    }
-}
-
-/// A schema of one column.
-fn spec_schema(field: &NestedField) -> Result<Schema> {
-    let field = NestedField { required: false, initial_default: None, write_default: None, ..field.clone() };
-    let built = Schema::builder().with_fields([Arc::new(field)]).build();
-    built.map_err(|error| Error::internal("a column makes no schema").with_source(error))
 }
 
 /// The schema of files whose columns are declared.

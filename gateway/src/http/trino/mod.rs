@@ -31,7 +31,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use nunatak_coordinator::query::{Coordinator, Kill, without_secrets};
+use nunatak_coordinator::query::{Coordinator, Kill};
 use nunatak_core::panics::caught_async;
 use nunatak_core::{Error, Result};
 use serde::Serialize;
@@ -304,7 +304,7 @@ fn info(query: &Query) -> Value {
         },
         "state": query.phase().name(),
         "self": format!("/v1/query/{}", query.id),
-        "query": without_secrets(&query.sql),
+        "query": query.shown(),
         "updateType": query.update_type(),
         "createTime": created.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         "queryStats": query.stats(),

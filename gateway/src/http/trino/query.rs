@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderName, HeaderValue};
-use nunatak_coordinator::query::{Coordinator, ListedQuery, Progress, Request, Running, Session, killed, millis, tasks, without_secrets};
+use nunatak_coordinator::query::{Coordinator, ListedQuery, Progress, Request, Running, Session, killed, millis, tasks};
 use nunatak_core::expiring::lock;
 use nunatak_core::id::QueryId;
 use nunatak_core::panics::caught_async;
@@ -37,7 +37,7 @@ pub(super) struct Query {
     pub(super) id: String,
     /// Who does not know it is not told of results.
     slug: String,
-    pub(super) sql: String,
+    sql: String,
     pub(super) sent: Sent,
     session: Session,
     /// Its rows, if they are spooled.
@@ -196,6 +196,11 @@ impl Query {
         self.cancelled.cancel();
     }
 
+    /// Its statement, as others are shown it.
+    pub(super) fn shown(&self) -> &str {
+        self.session.shown(&self.sql)
+    }
+
     /// What all are told of it.
     pub(super) fn listed(&self) -> ListedQuery {
         let known = lock(&self.known);
@@ -211,7 +216,7 @@ impl Query {
             state: state.to_owned(),
             user: self.sent.user.clone(),
             source: self.sent.source.clone(),
-            sql: without_secrets(&self.sql).to_owned(),
+            sql: self.shown().to_owned(),
             queued_ms: lasted(self.created, started.unwrap_or(now)),
             planning_ms: started.map_or(0, |started| lasted(started, planned)),
             created_ms: millis(self.created_at),
