@@ -13,19 +13,18 @@ pub mod interval_order;
 pub mod interval_scale;
 pub mod listing;
 pub mod now;
-pub mod nullable;
 pub mod number_cast;
 mod plain_cast;
 pub mod range_of;
 #[cfg(test)]
 mod reference;
 pub mod rename_fields;
+pub mod same_value;
 pub mod single_value;
 pub mod text_cast;
 pub mod theta_sketch;
 pub mod unnest_rows;
 pub mod whole_days;
-pub mod without_id;
 pub mod zorder;
 
 use std::sync::{Arc, LazyLock};
@@ -41,9 +40,9 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
 
 /// All scalar functions, the partition transforms included.
 pub fn scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    let casts = [rename_fields::function(), column_cast::function(), number_cast::function(), nullable::function(), apart::function()];
+    let casts = [rename_fields::function(), column_cast::function(), number_cast::function(), same_value::nullable(), apart::function()];
     let times = [date_bin::function(), date_trunc::function(), interval_order::function(), now::function()];
-    let checks = [in_calendar::function(), whole_days::function(), without_id::function()];
+    let checks = [in_calendar::function(), whole_days::function(), same_value::without_id()];
     let others = [few_values::only_value(), zorder::function(), range_of::range_of(), range_of::hash_of(), unnest_rows::function()];
     transform::functions::all()
         .iter()

@@ -10,7 +10,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, RecursiveQuery};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
-use crate::functions::without_id;
+use crate::functions::same_value::without_id;
 
 /// A plan as it was made of a statement, with such columns in its recursive queries.
 ///
@@ -51,7 +51,7 @@ fn without_ids(term: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     }
     let column = |(relation, field): (Option<&TableReference>, &FieldRef)| {
         let column = Expr::from((relation, field));
-        if has_id(field) { without_id::function().call(vec![column]).alias_qualified(relation.cloned(), field.name()) } else { column }
+        if has_id(field) { without_id().call(vec![column]).alias_qualified(relation.cloned(), field.name()) } else { column }
     };
     let columns: Vec<Expr> = term.schema().iter().map(column).collect();
     Projection::try_new(columns, term).map(|rows| Arc::new(LogicalPlan::Projection(rows)))

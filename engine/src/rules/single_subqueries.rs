@@ -12,7 +12,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::correlated_subqueries::gives_one_row;
 use super::map_expressions;
-use crate::functions::{nullable, single_value};
+use crate::functions::{same_value, single_value};
 use crate::scan::types::plain_type;
 
 /// Puts `single_value` on top of subqueries that may give several rows. Those that refer to the query around them are aggregated in any case, or refused.
@@ -61,7 +61,7 @@ fn is_wrongly_sure(subquery: &Subquery) -> bool {
 fn nullable(subquery: Subquery) -> Result<Subquery> {
     let plan = &subquery.subquery;
     let (relation, field) = plan.schema().qualified_field(0);
-    let value = nullable::function().call(vec![Expr::from((relation, field))]).alias(field.name());
+    let value = same_value::nullable().call(vec![Expr::from((relation, field))]).alias(field.name());
     let plan = LogicalPlanBuilder::from(plan.as_ref().clone()).project([value])?.build()?;
     Ok(Subquery { subquery: Arc::new(plan), ..subquery })
 }
