@@ -22,6 +22,8 @@ pub enum ColumnChange {
         field_type: Type,
         /// Its value in rows that are there, and in new rows that say nothing of it (format version 3).
         default: Option<Literal>,
+        /// Whether it does not take NULL.
+        required: bool,
         /// Its comment.
         doc: Option<String>,
         /// Where it goes; at the end without it.
@@ -228,13 +230,17 @@ fn apply(
     };
     // Fields within rows may have any name.
     let is_column = change.path().len() == 1;
-    if let ColumnChange::Add { field_type, doc, position, default, .. } = change {
+    if let ColumnChange::Add { field_type, doc, position, default, required, .. } = change {
         free(&fields, name)?;
         if is_column {
             check_name(name)?;
         }
+        if *required && default.is_none() {
+            return Err(Error::not_supported("ADD COLUMN ... NOT NULL is not supported without a default: rows that are there have no value for it")
+                .with_hint("in format version 3 DEFAULT gives them one: ADD COLUMN name type DEFAULT value NOT NULL"));
+        }
         *next_id += 1;
-        let mut field = NestedField::optional(*next_id, name, with_fresh_ids(field_type, next_id));
+        let mut field = NestedField::new(*next_id, name, with_fresh_ids(field_type, next_id), *required);
         field.doc.clone_from(doc);
         field.initial_default.clone_from(default);
         field.write_default.clone_from(default);
@@ -420,7 +426,7 @@ mod tests {
     fn new_columns_get_ids_that_were_never_used() {
         let table = table();
         let field_type = Type::Struct(StructType::new(vec![Arc::new(NestedField::optional(0, "a", Type::Primitive(PrimitiveType::Date)))]));
-        let change = ColumnChange::Add { path: path("r.y"), field_type, default: None, doc: None, position: Some(Position::First) };
+        let change = ColumnChange::Add { path: path("r.y"), field_type, default: None, required: false, doc: None, position: Some(Position::First) };
         let after = evolved(&table, &change).unwrap();
         let last = table.last_column_id();
         assert_eq!(after.name_by_field_id(last + 1), Some("r.y"));

@@ -19,6 +19,7 @@ pub mod properties;
 pub mod replaced_columns;
 pub mod reserved_columns;
 pub mod rest_server;
+mod retry_after;
 mod shared_failure;
 pub mod snapshot;
 pub mod spec;

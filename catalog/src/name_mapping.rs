@@ -1,11 +1,16 @@
 //! Name mappings: which columns of a table the columns of files without field ids are (table spec, "Column Projection" and "Name Mapping Serialization").
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use nunatak_core::{Code, Error, Result};
 
 use crate::spec::{MappedField, NameMapping, NestedFieldRef, Schema, Type};
 
 /// The table property that holds the mapping, as JSON.
 pub const NAME_MAPPING: &str = "schema.name-mapping.default";
+
+/// Names of columns in files that differ in capitals from those of the mapping, by field id.
+pub type Spellings = BTreeMap<i32, BTreeSet<String>>;
 
 /// The mapping in which each column has its name.
 pub fn of_schema(schema: &Schema) -> Result<String> {
@@ -17,6 +22,13 @@ pub fn of_schema(schema: &Schema) -> Result<String> {
 /// Errors: `ICEBERG_INVALID_METADATA` for a text that is no mapping.
 pub fn extended(mapping: &str, schema: &Schema) -> Result<String> {
     text(extend(parse(mapping)?.fields().to_vec(), schema.as_struct().fields()))
+}
+
+/// A mapping in which fields have further names, which no other one has any more.
+///
+/// Errors: `ICEBERG_INVALID_METADATA` for a text that is no mapping.
+pub fn spelled(mapping: &str, spellings: &Spellings) -> Result<String> {
+    text(with_spellings(parse(mapping)?.fields(), spellings))
 }
 
 /// A mapping from its text.
@@ -57,6 +69,17 @@ fn extend<'a>(mut mapping: Vec<MappedField>, fields: impl IntoIterator<Item = &'
     mapping
 }
 
+fn with_spellings(fields: &[MappedField], spellings: &Spellings) -> Vec<MappedField> {
+    let own = |field: &MappedField| field.field_id().and_then(|id| spellings.get(&id));
+    let taken: BTreeSet<&String> = fields.iter().filter_map(own).flatten().collect();
+    let named = |field: &MappedField| {
+        let kept = field.names().iter().filter(|name| !taken.contains(name));
+        let names = kept.chain(own(field).into_iter().flatten()).cloned().collect();
+        MappedField::new(field.field_id(), names, with_spellings(&inner(field), spellings))
+    };
+    fields.iter().map(named).collect()
+}
+
 fn inner(mapped: &MappedField) -> Vec<MappedField> {
     mapped.fields().iter().map(|field| MappedField::clone(field)).collect()
 }
@@ -90,5 +113,15 @@ mod tests {
         let expected = r#"[{"field-id":1,"names":["old","c"]},{"field-id":2,"names":["b"]},{"names":["nothing"]},{"field-id":3,"names":["a"]}]"#;
         assert_eq!(extended(before, &schema(vec![int(1, "c"), int(3, "a")])).unwrap(), expected);
         assert_eq!(extended("{}", &schema(vec![])).unwrap_err().code(), Code::IcebergInvalidMetadata);
+    }
+
+    #[test]
+    fn spellings_are_names_of_one_field() {
+        let before = r#"[{"field-id":1,"names":["ID","was"]},{"field-id":2,"names":["id"],"fields":[{"field-id":3,"names":["x"]}]}]"#;
+        let expected = r#"[{"field-id":1,"names":["was"]},{"field-id":2,"names":["id","ID","Id"],"fields":[{"field-id":3,"names":["x","X"]}]}]"#;
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+        let spellings = Spellings::from([(2, names(&["ID", "Id"])), (3, names(&["X"])), (4, names(&["y"]))]);
+        assert_eq!(spelled(before, &spellings).unwrap(), expected);
+        assert_eq!(spelled(expected, &spellings).unwrap(), expected);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use nunatak_catalog::Catalog;
+use nunatak_core::error::Kind;
 use nunatak_core::expiring::lock;
 use nunatak_core::units::HumanDuration;
 use nunatak_core::{Code, Error, Result, Retry};
@@ -106,6 +107,17 @@ impl CatalogHealth {
     pub async fn one<T>(&self, catalog: &Arc<dyn Catalog>, asked: impl Future<Output = Result<T>>) -> Result<T> {
         let answer = asked.await;
         self.learn(catalog, answer.as_ref().err(), Asked::One);
+        answer
+    }
+
+    /// Asks a catalog that was named for a change. What is wrong with the statement is no failure of the catalog.
+    ///
+    /// Errors: those of asking.
+    pub async fn change<T>(&self, catalog: &Arc<dyn Catalog>, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        let answer = asked.await;
+        if answer.as_ref().err().is_none_or(|error| error.code().kind() != Kind::User) {
+            self.learn(catalog, answer.as_ref().err(), Asked::One);
+        }
         answer
     }
 
@@ -234,6 +246,10 @@ mod tests {
         let known = health.of(&first);
         assert!(known.state == CatalogState::Unknown && known.since.is_none() && known.last_error.is_some());
         assert!(health.names(&first, fails(Code::StorageUnavailable)).await.is_err());
+        assert_eq!(health.of(&first).state, CatalogState::Down);
+        // Nor is one of the statement.
+        assert!(health.change(&first, fails(Code::SchemaAlreadyExists)).await.is_err());
+        assert!(health.of(&first).last_error.is_some_and(|error| !error.contains("SCHEMA_ALREADY_EXISTS")));
         assert_eq!(health.of(&first).state, CatalogState::Down);
         // Another one of its name has another history.
         let second = catalog();

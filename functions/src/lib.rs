@@ -57,6 +57,7 @@ pub fn definitions() -> impl Iterator<Item = &'static Scalar> {
         conditional::lengths::FUNCTIONS,
         conditional::nothing::FUNCTIONS,
         conditional::quantities::FUNCTIONS,
+        conditional::rows::FUNCTIONS,
         conditional::types::FUNCTIONS,
         datetime::add::FUNCTIONS,
         datetime::diff::FUNCTIONS,

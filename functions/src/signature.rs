@@ -2,7 +2,8 @@
 //!
 //! A type is `boolean`, `tinyint`, `smallint`, `integer`, `bigint`, `real`, `double`, `decimal` (of any precision and scale, which stay), `varchar`, `varbinary`,
 //! `date`, `time`, `timestamp`, `timestamptz`, `interval`, `uuid`, `json`, `array(..)`, `map(.., ..)`, `any` (a type that is left as it is), or a single capital letter
-//! that stands for the same type wherever it is. A last argument with `...` is there any number of times, also not at all. What a function takes is found by
+//! that stands for the same type wherever it is. Times and moments count microseconds; `time(p)`, `timestamp(p)` and `timestamptz(p)` count nanoseconds where one of the
+//! arguments of such types does. A last argument with `...` is there any number of times, also not at all. What a function takes is found by
 //! Trino's rules: integers become wider ones, decimals, then reals and doubles; dates become timestamps, these get the session's zone; `NULL` fits everywhere;
 //! text is never read as anything else.
 
@@ -38,11 +39,36 @@ pub(crate) enum Pattern {
     Exactly(DataType),
     Decimal,
     Zoned,
+    /// Of microseconds or nanoseconds.
+    Precise(Precise),
     Variable(char),
     Array(Box<Pattern>),
     Map(Box<Pattern>, Box<Pattern>),
     Any,
 }
+
+/// A type of times or moments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Precise {
+    Time,
+    Timestamp,
+    Zoned,
+}
+
+impl Precise {
+    /// The type for an argument of this one.
+    fn target(self, data_type: &DataType, unit: TimeUnit) -> DataType {
+        match (self, data_type) {
+            (Self::Time, _) => DataType::Time64(unit),
+            (Self::Timestamp, _) => DataType::Timestamp(unit, None),
+            (Self::Zoned, DataType::Timestamp(_, Some(zone))) => DataType::Timestamp(unit, Some(Arc::clone(zone))),
+            (Self::Zoned, _) => DataType::Timestamp(unit, Some("UTC".into())),
+        }
+    }
+}
+
+/// What is bound to a type of nanoseconds if an argument has one. No letter of a signature is this one.
+const PRECISION: char = 'p';
 
 /// The type of JSON values: no other values are text of Arrow's large kind.
 pub const JSON: DataType = DataType::LargeUtf8;
@@ -131,6 +157,9 @@ impl Pattern {
             let (name, inner) = inner.split_once('(')?;
             let parts = split(inner);
             return match (name, parts.as_slice()) {
+                ("time", ["p"]) => Some(Self::Precise(Precise::Time)),
+                ("timestamp", ["p"]) => Some(Self::Precise(Precise::Timestamp)),
+                ("timestamptz", ["p"]) => Some(Self::Precise(Precise::Zoned)),
                 ("array", [element]) => Some(Self::Array(Box::new(Self::parse(element)?))),
                 ("map", [key, value]) => Some(Self::Map(Box::new(Self::parse(key)?), Box::new(Self::parse(value)?))),
                 _ => None,
@@ -183,7 +212,11 @@ impl Pattern {
                 value.bind(fields.get(1)?.data_type(), bindings)
             }
             (Self::Array(_) | Self::Map(..), _) => None,
-            (Self::Exactly(_) | Self::Decimal | Self::Zoned | Self::Any, _) => Some(()),
+            (Self::Precise(_), DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Time64(TimeUnit::Nanosecond)) => {
+                bindings.insert(PRECISION, data_type.clone());
+                Some(())
+            }
+            (Self::Exactly(_) | Self::Decimal | Self::Zoned | Self::Precise(_) | Self::Any, _) => Some(()),
         }
     }
 
@@ -202,6 +235,10 @@ impl Pattern {
                 DataType::Timestamp(_, Some(zone)) => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(zone))),
                 _ => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             },
+            Self::Precise(precise) => {
+                let unit = if bindings.contains_key(&PRECISION) { TimeUnit::Nanosecond } else { TimeUnit::Microsecond };
+                precise.target(data_type, unit)
+            }
             Self::Variable(letter) => at_top(bindings.get(letter).unwrap_or(&DataType::Null)),
             Self::Array(element) => {
                 let inner = match data_type {
@@ -383,6 +420,25 @@ mod tests {
         assert_eq!(resolved(&signatures, &[DataType::Utf8, DataType::Null, DataType::Utf8View]).unwrap().arguments, vec![DataType::Utf8View; 3]);
         let refused = resolved(&signatures, &[DataType::Utf8, DataType::Int64]).unwrap_err().to_string();
         assert!(refused.contains("'f' does not take (varchar, bigint)"), "{refused}");
+    }
+
+    #[test]
+    fn nanoseconds_of_one_argument_are_those_of_all() {
+        let moment = |unit| DataType::Timestamp(unit, None);
+        let (micros, nanos) = (moment(TimeUnit::Microsecond), moment(TimeUnit::Nanosecond));
+        let signatures = ["(timestamp(p), timestamp(p)) -> array(timestamp(p))", "(time(p), time(p)) -> bigint", "(timestamp) -> timestamp"];
+        for (types, wanted) in [
+            ([&micros, &micros], &micros),
+            ([&micros, &nanos], &nanos),
+            ([&nanos, &DataType::Date32], &nanos),
+            ([&DataType::Date32, &DataType::Date32], &micros),
+        ] {
+            let found = resolved(&signatures, &types.map(Clone::clone)).unwrap();
+            assert_eq!(found, Resolved { arguments: vec![wanted.clone(), wanted.clone()], result: list(wanted.clone()) });
+        }
+        let (time, fine) = (DataType::Time64(TimeUnit::Microsecond), DataType::Time64(TimeUnit::Nanosecond));
+        assert_eq!(resolved(&signatures, &[time, fine.clone()]).unwrap().arguments, [fine.clone(), fine]);
+        assert_eq!(resolved(&signatures, &[nanos]).unwrap().arguments, [micros]);
     }
 
     #[test]

@@ -163,6 +163,21 @@ def test_texts_of_files_that_say_nothing_of_it(server, tmp_path):
     assert add(server, "names", tmp_path / "bytes.parquet") == counts(1, 1)
 
 
+def test_names_in_other_capitals(server, spark, tmp_path):
+    """Columns are found whatever their capitals in the file, by others too; the rest of the names are what they were."""
+    place = pa.array([{"Zip": 7}, None], pa.struct([("Zip", pa.int32())]))
+    pq.write_table(pa.table({"id": [1, 2], "userId": [10, 20], "PLACE": place, "n": [1, 1], "N": [2, 2]}), tmp_path / "one.parquet")
+    server.arrow("CREATE TABLE spark.capitals (id bigint, userId bigint, place row(zip integer), n bigint)")
+    assert add(server, "spark.capitals", tmp_path / "one.parquet") == counts(1, 2)
+    pq.write_table(pa.table({"ID": [3], "USERID": [30]}), tmp_path / "two.parquet")
+    assert add(server, "spark.capitals", tmp_path / "two.parquet") == counts(1, 1)
+    query = "SELECT id, userId, place.zip, n FROM spark.capitals ORDER BY id"
+    assert alike(server, spark, query) == [(1, 10, 7, 1), (2, 20, None, 1), (3, 30, None, None)]
+    assert server.rows("SELECT id FROM spark.capitals WHERE userId > 15 ORDER BY id") == [(2,), (3,)]
+    server.arrow("ALTER TABLE spark.capitals RENAME COLUMN userId TO customer")
+    assert server.rows("SELECT customer FROM spark.capitals ORDER BY id") == [(10,), (20,), (30,)]
+
+
 def test_folders_of_columns_without_partitions(server, tmp_path):
     """What a folder says of a column is kept by its partition, or nowhere."""
     for name, columns in [("lacking", {"id": [1]}), ("having", {"id": [2], "kind": ["b"]})]:

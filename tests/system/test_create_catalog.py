@@ -129,6 +129,21 @@ def test_a_catalog_that_is_down_keeps_nobody_waiting(server, failure):
     assert names(server) == ["lake", "written"] and health().keys() == {"lake", "written"}
 
 
+def test_each_statement_tells_whether_a_catalog_is_up(server, failure):
+    for sql in [
+        "CREATE SCHEMA away.s", "DROP SCHEMA away.s", "CREATE TABLE away.s.t (a int)", "CREATE TABLE away.s.t AS SELECT 1 AS a", "DROP TABLE away.s.t", "DROP VIEW away.s.v",
+        "ALTER TABLE away.s.t ADD COLUMN b int", "ALTER TABLE away.s.t RENAME TO away.s.u", "CREATE VIEW away.s.v AS SELECT 1 AS a", "COMMENT ON TABLE away.s.t IS 'x'", "DESCRIBE away.s.t",
+        "INSERT INTO away.s.t VALUES (1)", "SELECT * FROM away.s.t", "SHOW SCHEMAS FROM away",
+    ]:
+        server.rows("CREATE CATALOG away USING rest WITH (uri = 'http://127.0.0.1:9', \"rest.client.max-retries\" = '0')")
+        health = lambda: server.rows("SELECT state, last_error FROM system.catalogs WHERE catalog = 'away'")
+        assert health() == [("UNKNOWN", None)]
+        assert "CATALOG_UNAVAILABLE" in failure(server, sql)
+        ((state, error),) = health()
+        assert state == "DOWN" and "http://127.0.0.1:9" in error, (sql, state, error)
+        server.rows("DROP CATALOG away")
+
+
 def test_a_metastore_that_says_nothing_has_no_thread_of_ours(server):
     """A listing that is over has nobody who still waits for what it has left out."""
 

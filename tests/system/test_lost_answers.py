@@ -1,11 +1,14 @@
-"""Answers of a REST server that are lost: it has carried out what it was asked for, and a proxy before it says something else, or nothing. And tables whose metadata is lost."""
+"""Answers of a REST server that are lost: it has carried out what it was asked for, and a proxy before it says something else, or nothing. Servers that are to be asked later, or by
+somebody with another token. And tables whose metadata is lost."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from nunatak_testing.server import Server, section
+from servers.http_proxy import HttpProxy
 from servers.proxy import Proxy
 from servers.rest import Rest
 
@@ -63,6 +66,60 @@ def test_what_was_carried_out_is_told_so(server, proxy, instead):
     run(f"DROP TABLE {schema}.u", "DELETE", "/tables/u")
     run(f"DROP SCHEMA {schema}", "DELETE", f"/namespaces/{instead}")
     assert (instead,) not in server.rows("SHOW SCHEMAS FROM rest")
+
+
+def test_a_token_that_ends_on_the_way_of_a_commit(server, tmp_path):
+    """It was good when the table was loaded and its rows were written. The server refuses it; another one is asked for, and the commit is made once."""
+    token_seconds = 3
+    with Rest(tmp_path, f"file://{tmp_path}/warehouse", credential="engine:s3cr3t", token_seconds=token_seconds) as rest, HttpProxy(rest.uri) as late:
+        server.rows(f"CREATE CATALOG ends USING rest WITH (uri = '{late.endpoint}', credential = 'engine:s3cr3t')")
+        server.rows("CREATE SCHEMA ends.s")
+        server.rows("CREATE TABLE ends.s.t AS SELECT 1 AS a")
+        commits = []
+
+        def wait(method, path, headers, _):
+            if method == "POST" and path.endswith("/tables/t"):
+                commits.append(headers["authorization"])
+                if len(commits) == 1:
+                    time.sleep(token_seconds + 1)
+
+        late.answer = wait
+        server.rows("INSERT INTO ends.s.t VALUES (2)")
+        assert len(commits) == len(set(commits)) == 2
+        assert server.rows("SELECT a FROM ends.s.t ORDER BY a") == [(1,), (2,)]
+        assert server.value('SELECT count(*) FROM ends.s."t$snapshots"') == 2
+        server.rows("DROP CATALOG ends")
+
+
+def test_a_server_that_is_to_be_asked_later(server, failure):
+    """It says for how long it is to be left alone, and is, if that is no longer than somebody waits for an answer."""
+    server.rows("CREATE SCHEMA later")
+    server.rows("CREATE TABLE later.t AS SELECT 1 AS a")
+    with HttpProxy(f"http://{server.http}") as busy:
+        server.rows(f"CREATE CATALOG busy USING rest WITH (uri = '{busy.endpoint}/iceberg', warehouse = 'lake')")
+        assert server.value("SELECT a FROM busy.later.t") == 1
+        asked = []
+
+        def answers(seconds, is_meant):
+            def answer(method, path, *_):
+                if is_meant(method, path):
+                    asked.append(time.monotonic())
+                    return (503, "", {"Retry-After": str(seconds)}) if len(asked) == 1 or seconds > 60 else None
+
+            asked.clear()
+            return answer
+
+        for sql, method in (("SELECT a FROM busy.later.t", "GET"), ("INSERT INTO busy.later.t VALUES (2)", "POST")):
+            busy.answer = answers(4, lambda verb, path: verb == method and path.endswith("/tables/t"))
+            server.rows(sql)
+            assert asked[1] - asked[0] >= 4
+        assert server.rows("SELECT a FROM later.t ORDER BY a") == [(1,), (2,)]
+        busy.answer = answers(3600, lambda _, path: path.endswith("/tables/t"))
+        begun = time.monotonic()
+        text = failure(server, "SELECT a FROM busy.later.t")
+        assert "CATALOG_UNAVAILABLE" in text and "it asks to be left alone for 3600 s" in text, text
+        assert len(asked) == 1 and time.monotonic() - begun < 3
+        server.rows("DROP CATALOG busy")
 
 
 def cut(file):

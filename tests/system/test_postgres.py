@@ -270,3 +270,26 @@ def test_tables_change_together(server, postgres):
     values = [server.rest("GET", f"v1/pg/namespaces/together/tables/{table}").json()["metadata"]["properties"]["k"] for table in "ab"]
     assert values[0] == values[1] != "never"
     assert server.value("SELECT sum(x) FROM pg.together.a") == 1 + sum(range(4))
+
+
+def test_texts_with_a_character_that_it_does_not_keep(server):
+    """PostgreSQL has no NUL in its texts: nothing of such a name is there, and whoever wants to make it is told so."""
+    fields = [{"id": 1, "name": "a", "required": False, "type": "long"}]
+    table = {"name": "a\0b", "schema": {"type": "struct", "schema-id": 0, "fields": fields}}
+    server.rows("CREATE SCHEMA pg.nul")
+    server.rows("CREATE TABLE pg.nul.t AS SELECT 1 AS a")
+    for method, path, json, status in [
+        ("POST", "namespaces", {"namespace": ["a\0b"]}, 400),
+        ("POST", "namespaces", {"namespace": ["c"], "properties": {"comment": "a\0b"}}, 400),
+        ("POST", "namespaces/nul/properties", {"updates": {"comment": "a\0b"}}, 400),
+        ("POST", "namespaces/nul/tables", table, 400),
+        ("POST", "tables/rename", {"source": {"namespace": ["nul"], "name": "t"}, "destination": {"namespace": ["nul"], "name": "a\0b"}}, 400),
+        ("GET", "namespaces/a%00b", None, 404),
+        ("GET", "namespaces/a%00b/tables", None, 404),
+        ("GET", "namespaces/nul/tables/a%00b", None, 404),
+        ("DELETE", "namespaces/nul/tables/a%00b", None, 404),
+    ]:
+        answer = server.rest(method, f"v1/pg/{path}", json=json)
+        assert answer.status_code == status, (method, path, answer.text)
+        assert status == 404 or "NUL character" in answer.json()["error"]["message"], answer.text
+    assert server.rows("SHOW TABLES FROM pg.nul") == [("t",)] and ("c",) not in server.rows("SHOW SCHEMAS FROM pg")

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import subprocess
+import time
 import urllib.parse
 
 import pyarrow.fs
@@ -130,6 +131,35 @@ def test_a_page_is_no_object(server, failure, faulty, answers):
         assert "STORAGE_UNAVAILABLE: storage of 's3://lake/rows/" in text and "its answer begins with '<html>log in" in text and faulty.endpoint in text, text
     faulty.answer = None
     assert server.rows("SELECT * FROM rows.s.paged") == [(1,)]
+
+
+def test_a_store_that_has_everything(server, failure, faulty, answers):
+    """Each version of a table is there, whichever is asked for: it is not asked for ever."""
+    answers("HEAD", "metadata.json", 200, "", {"ETag": '"1"'})
+    text = failure(server, "SELECT * FROM folders.s.t")
+    assert "STORAGE_UNAVAILABLE" in text and "lists no such file" in text and "s3://lake/folders/s/t/metadata/v" in text, text
+    faulty.answer = None
+    assert server.value("SELECT a FROM folders.s.t") == 1
+
+
+def test_a_listing_that_leads_back(server, failure, faulty, answers):
+    """Its first page says that there is another one, which says so of itself."""
+    pages = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>again</NextContinuationToken></ListBucketResult>"
+    answers("GET", "list-type=2", 200, pages)
+    text = failure(server, "SHOW TABLES FROM folders.s")
+    assert "STORAGE_UNAVAILABLE" in text and "is not a server of S3" in text, text
+
+
+def test_a_table_that_others_make_a_schema_of(server, tmp_path):
+    """What was known to be the folder of a table is asked for again before a schema is said not to be there."""
+    server.rows(f"CREATE CATALOG others USING hadoop WITH (warehouse = 'file://{tmp_path}')")
+    server.rows("CREATE SCHEMA others.a")
+    server.rows("CREATE TABLE others.a.b AS SELECT 1 AS n")
+    assert server.rows("SHOW TABLES FROM others.a") == [("b",)]
+    os.rename(tmp_path / "a/b", tmp_path / "a/b.old")
+    os.mkdir(tmp_path / "a/b")
+    server.rows('CREATE TABLE others."a.b".c AS SELECT 2 AS n')
+    assert server.rows('SHOW TABLES FROM others."a.b"') == [("c",)] and server.value('SELECT n FROM others."a.b".c') == 2
 
 
 def test_why_a_store_cannot_be_reached(server, failure, minio):
@@ -297,3 +327,39 @@ def test_a_store_that_overwrites_is_none_for_folders(server, failure, minio, obj
     assert server.rows("SHOW TABLES FROM exclusive.s") == []
     server.rows("CREATE TABLE exclusive.s.t AS SELECT 1 AS a")
     assert server.rows("SELECT a FROM exclusive.s.t") == [(1,)]
+
+
+def test_folders_that_are_objects(server, objects, minio):
+    """Hadoop's client, and consoles, make an object of each folder, whose name ends with a slash. They are folders, and go with what they are the folder of."""
+    create(server, "marked", "hadoop", minio.settings | {"warehouse": "s3://lake/marked"})
+    for folder in ("marked", "marked/empty", "marked/full", "marked/full/t", "marked/full/t/metadata", "marked/full/t/data"):
+        objects.create_dir(f"lake/{folder}", recursive=False)
+    server.rows("CREATE TABLE marked.full.t AS SELECT 1 AS a")
+    assert server.rows("SHOW SCHEMAS FROM marked LIKE '%l%' ") == [("full",)]
+    assert server.rows("SHOW TABLES FROM marked.full") == [("t",)] and server.rows("SHOW TABLES FROM marked.empty") == []
+    server.rows("DROP TABLE marked.full.t")
+    for schema in ("full", "empty"):
+        server.rows(f"DROP SCHEMA marked.{schema}")
+    assert server.rows("SHOW SCHEMAS FROM marked") == [("information_schema",), ("system",)]
+    assert objects.get_file_info(pyarrow.fs.FileSelector("lake/marked", recursive=True, allow_not_found=True)) == []
+
+
+def test_a_store_that_is_to_be_asked_later(server, faulty, minio, proxy):
+    """It is left alone for as long as it asks for."""
+    create(server, "later", "hadoop", minio.settings | {"s3.endpoint": proxy.endpoint, "warehouse": "s3://lake/later"})
+    server.rows("CREATE SCHEMA later.s")
+    asked = []
+
+    def answer(method, path, *_):
+        if method == "GET" and "list-type=2" in path:
+            asked.append((path, time.monotonic()))
+            return (503, error("SlowDown"), {"Retry-After": "3"}) if len(asked) == 1 else None
+
+    faulty.answer = answer
+    try:
+        assert server.rows("SHOW TABLES FROM later.s") == []
+    finally:
+        faulty.answer = None
+    # Other listings may go on meanwhile.
+    refused, again, *_ = [at for path, at in asked if path == asked[0][0]]
+    assert again - refused >= 3

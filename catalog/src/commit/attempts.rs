@@ -6,6 +6,7 @@ use nunatak_core::{Code, Error, Result, Retry};
 
 use super::CommitError;
 use super::retry::{Retries, RetryPolicy};
+use super::turns::turn;
 use crate::backend::Catalog;
 use crate::snapshot::refs;
 use crate::spec::{TableRequirement, TableUpdate};
@@ -63,10 +64,13 @@ pub(crate) async fn commit(catalog: &dyn Catalog, base: &Table, change: &impl Ch
     let mut number = 0;
     loop {
         number += 1;
+        let turn = turn(base.metadata.uuid()).await;
         // Also before the first attempt: making the change took its time, and a commit on top of an old head is lost work.
         let table = current(catalog, base).await?;
         let attempt = change.attempt(&table, number).await?;
-        let error = match catalog.commit(&table, attempt.requirements.clone(), attempt.updates.clone()).await {
+        let committed = catalog.commit(&table, attempt.requirements.clone(), attempt.updates.clone()).await;
+        drop(turn);
+        let error = match committed {
             Ok(table) => return Ok(table),
             Err(CommitError::Conflict(error)) => error,
             Err(CommitError::Unknown(error)) => match look(catalog, &table, change, &attempt).await {

@@ -14,6 +14,7 @@ mod retry;
 pub mod row_delta;
 mod snapshot;
 mod summary;
+mod turns;
 
 use nunatak_core::{Code, Error};
 

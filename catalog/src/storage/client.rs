@@ -17,7 +17,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request is sent again and again. A server that restarts is back by then.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
-const RETRIES_MAX: usize = 20;
+/// The time ends it before: waits are drawn by lot and many of them short, so that twenty were over after five seconds for one request and after fifteen for another.
+const RETRIES_MAX: usize = 1_000;
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// How many requests a store is sent at a time by one process.

@@ -37,7 +37,7 @@ use nunatak_core::{Code, Error, Result};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -283,7 +283,9 @@ impl Storage {
         }
         let name = |path: &Path| path.filename().map(str::to_owned);
         let folders = listed.common_prefixes.iter().filter_map(name).collect();
-        Ok(Some(FolderContent { folders, files: listed.objects.iter().filter_map(|object| name(&object.location)).collect() }))
+        // An object that others make as the folder itself is none in it.
+        let within = listed.objects.iter().filter(|object| object.location != path);
+        Ok(Some(FolderContent { folders, files: within.filter_map(|object| name(&object.location)).collect() }))
     }
 
     /// Whether there is such a folder. Cheaper than [`Storage::list_folder`].
@@ -333,11 +335,15 @@ impl Storage {
     /// Removes a folder that has nothing in it. One that is gone is no error.
     pub async fn remove_empty_folder(&self, location: &str) -> Result<()> {
         let parsed = Location::parse(location)?;
-        if let Some(hdfs) = self.entry(&parsed)?.hdfs {
+        let store = self.entry(&parsed)?;
+        if let Some(hdfs) = store.hdfs {
             return hdfs.delete_folder(&parsed.object_path()?, false).await.map_err(|error| error::from_object_store(error, location));
         }
         if !parsed.is_local() {
-            return Ok(());
+            return match marker(&parsed, &parsed.object_path()?) {
+                Some(marker) => error::if_there(store.objects.delete(&marker).await, location).map(drop),
+                None => Ok(()),
+            };
         }
         match tokio::fs::remove_dir(format!("/{}", parsed.object_path()?)).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error::from_io(error, location)),
@@ -411,7 +417,12 @@ impl Storage {
         if let Some(hdfs) = store.hdfs {
             return hdfs.delete_folder(&path, true).await.map_err(|error| error::from_object_store(error, location));
         }
-        let listed = store.objects.list(Some(&path)).map_ok(|meta| meta.location).boxed();
+        // What is empty may be the marker of a folder; that of a file which is none is no error.
+        let names = move |meta: ObjectMeta| {
+            let marker = if meta.size == 0 { marker(&parsed, &meta.location) } else { None };
+            futures::stream::iter([Some(meta.location), marker].into_iter().flatten().map(Ok::<_, object_store::Error>))
+        };
+        let listed = store.objects.list(Some(&path)).map_ok(names).try_flatten().boxed();
         let deleted = store.objects.delete_stream(listed).try_for_each(|_| async { Ok(()) });
         deleted.await.map_err(|error| error::from_object_store(error, location))
     }
@@ -496,4 +507,9 @@ impl Storage {
         let authority = &url[url::Position::BeforeUsername..url::Position::AfterPort];
         Ok(self.entry(&Location::parse(&format!("{scheme}://{authority}/"))?)?.objects)
     }
+}
+
+/// The object that others make as a folder in a bucket of S3: its name ends with a slash, which listings leave out. Hadoop's client makes one of each folder, as consoles do.
+fn marker(location: &Location, folder: &Path) -> Option<Path> {
+    (location.scheme() == "s3" && !folder.is_root()).then(|| folder.clone().join(""))
 }

@@ -47,9 +47,12 @@ const REGION: &str = "us-east-1";
 /// Errors: `CONFIGURATION_INVALID` for a property that has no meaning.
 pub(super) fn build(bucket: &str, properties: &BTreeMap<String, String>, renewed: Option<&Arc<RenewedCredentials>>) -> Result<Arc<AmazonS3>> {
     let builder = configured(bucket, properties, renewed)?;
+    let retry_timeout = Properties::new(properties, "s3").retry()?.retry_timeout;
     let builder = match RemoteSigner::new(properties)? {
-        Some(signer) => builder.with_skip_signature(true).with_http_connector(CheckingConnector(SigningConnector::new(signer))),
-        None => builder.with_http_connector(CheckingConnector(ReqwestConnector::default())),
+        Some(signer) => {
+            builder.with_skip_signature(true).with_http_connector(CheckingConnector { inner: SigningConnector::new(signer), retry_timeout })
+        }
+        None => builder.with_http_connector(CheckingConnector { inner: ReqwestConnector::default(), retry_timeout }),
     };
     Ok(Arc::new(built(bucket, builder)?))
 }

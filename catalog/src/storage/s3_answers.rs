@@ -1,8 +1,10 @@
-//! What object_store does not look at in the answers of a server of S3: whether it is one, and which region a bucket is in that is somewhere else.
+//! What object_store does not look at in the answers of a server of S3: whether it is one, which region a bucket is in that is somewhere else, and how long a server that has too
+//! much to do asks to be left alone.
 //!
 //! A page of a proxy or a console with status 200 would be a folder with nothing in it, or a file that was deleted, and a redirection has lost its reason when it comes out.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use memchr::memmem;
@@ -10,6 +12,9 @@ use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
+use url::form_urlencoded;
+
+use crate::retry_after::retry_after;
 
 /// By which a server tells where a bucket is.
 const REGION: &str = "x-amz-bucket-region";
@@ -34,34 +39,51 @@ impl std::error::Error for NotOfS3 {}
 
 /// Makes clients that look at the answers of those of another connector.
 #[derive(Debug)]
-pub(super) struct CheckingConnector<C>(pub(super) C);
+pub(super) struct CheckingConnector<C> {
+    pub(super) inner: C,
+    /// How long a request is sent again. A server that asks for more is not waited for.
+    pub(super) retry_timeout: Duration,
+}
 
 impl<C: HttpConnector> HttpConnector for CheckingConnector<C> {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(CheckingService { inner: self.0.connect(options)? }))
+        Ok(HttpClient::new(CheckingService { inner: self.inner.connect(options)?, retry_timeout: self.retry_timeout }))
     }
 }
 
 #[derive(Debug)]
 struct CheckingService {
     inner: HttpClient,
+    retry_timeout: Duration,
 }
 
 #[async_trait]
 impl HttpService for CheckingService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let expected = expected(request.method(), request.uri().query().unwrap_or_default());
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let expected = expected(request.method(), &query);
         let response = self.inner.execute(request).await?;
         let status = response.status();
+        if let Some(asked) = pause(status, response.headers(), self.retry_timeout) {
+            // What comes after this answer is the same request.
+            tokio::time::sleep(asked).await;
+        }
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED && !response.headers().contains_key(LOCATION) {
             return elsewhere(response).await;
         }
         match expected {
-            Some(element) if status.is_success() => checked(response, element).await,
+            Some(element) if status.is_success() => checked(response, element, &query).await,
             None if status.is_success() && is_page(status, response.headers()) => Err(not_of_s3(&response.into_body().bytes().await?)),
             _ => Ok(response),
         }
     }
+}
+
+/// How long is waited before an answer is passed on upon which the request is sent again: as long as the server asks for, if that is no longer than we would try.
+fn pause(status: StatusCode, headers: &HeaderMap, retry_timeout: Duration) -> Option<Duration> {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        .then(|| retry_after(headers))?
+        .filter(|asked| *asked < retry_timeout)
 }
 
 /// The element that the answer to a request is, if that is to be looked at: of listings, and of the removal of several objects.
@@ -81,13 +103,21 @@ fn is_page(status: StatusCode, headers: &HeaderMap) -> bool {
     status != StatusCode::NO_CONTENT && !headers.contains_key(ETAG) && headers.get(CONTENT_TYPE).is_some_and(|kind| is_html(kind.as_bytes()))
 }
 
-async fn checked(response: HttpResponse, element: &str) -> Result<HttpResponse, HttpError> {
+async fn checked(response: HttpResponse, element: &str, query: &str) -> Result<HttpResponse, HttpError> {
     let (parts, body) = response.into_parts();
     let bytes = body.bytes().await?;
-    if memmem::find(&bytes, element.as_bytes()).is_none() {
+    if memmem::find(&bytes, element.as_bytes()).is_none() || leads_back(query, &bytes) {
         return Err(not_of_s3(&bytes));
     }
     Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(bytes)))
+}
+
+/// Whether a page of a listing says that the one behind it is itself: it would be asked for ever.
+fn leads_back(query: &str, page: &[u8]) -> bool {
+    const NEXT: &[u8] = b"<NextContinuationToken>";
+    let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "continuation-token");
+    let (Some((_, asked)), Some(start)) = (asked, memmem::find(page, NEXT)) else { return false };
+    page[start + NEXT.len()..].strip_prefix(asked.as_bytes()).is_some_and(|rest| rest.starts_with(b"<"))
 }
 
 fn not_of_s3(answer: &[u8]) -> HttpError {
@@ -131,11 +161,19 @@ mod tests {
         assert_eq!(expected(&Method::GET, "delimiter=%2F&list-type=2"), Some("ListBucketResult"));
         assert_eq!((expected(&Method::POST, "delete"), expected(&Method::GET, "")), (Some("DeleteResult"), None));
         let listing = r#"<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>"#;
-        let kept = checked(response(StatusCode::OK, listing), "ListBucketResult").await.unwrap();
+        let kept = checked(response(StatusCode::OK, listing), "ListBucketResult", "list-type=2").await.unwrap();
         assert_eq!(kept.into_body().bytes().await.unwrap(), listing.as_bytes());
-        let error = checked(response(StatusCode::OK, "<html>\nlog in"), "ListBucketResult").await.unwrap_err();
+        let error = checked(response(StatusCode::OK, "<html>\nlog in"), "ListBucketResult", "").await.unwrap_err();
         let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<NotOfS3>());
         assert!(cause.is_some_and(|cause| cause.to_string().ends_with("'<html> log in'")), "{error}");
+    }
+
+    #[test]
+    fn a_page_that_leads_back() {
+        let page = b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>a/b</NextContinuationToken></ListBucketResult>";
+        assert!(leads_back("continuation-token=a%2Fb&list-type=2", page));
+        assert!(!leads_back("list-type=2", page) && !leads_back("continuation-token=a&list-type=2", page));
+        assert!(!leads_back("continuation-token=a&list-type=2", b"<ListBucketResult></ListBucketResult>"));
     }
 
     #[test]
@@ -148,6 +186,15 @@ mod tests {
         // That of a catalog of pages, and what a server of credentials answers.
         assert!(!is_page(StatusCode::OK, &headers(&[(CONTENT_TYPE, "text/html"), (ETAG, "\"1\"")])));
         assert!(!is_page(StatusCode::OK, &headers(&[(CONTENT_TYPE, "text/plain")])) && !is_page(StatusCode::OK, &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_server_that_has_too_much_to_do_is_left_alone() {
+        let headers: HeaderMap = [(reqwest::header::RETRY_AFTER, reqwest::header::HeaderValue::from_static("5"))].into_iter().collect();
+        let asked = |status: u16, seconds: u64| pause(StatusCode::from_u16(status).unwrap(), &headers, Duration::from_secs(seconds));
+        assert_eq!([asked(503, 30), asked(429, 30)], [Some(Duration::from_secs(5)); 2]);
+        assert_eq!([asked(503, 5), asked(500, 30), asked(200, 30)], [None; 3]);
+        assert_eq!(pause(StatusCode::SERVICE_UNAVAILABLE, &HeaderMap::new(), Duration::from_secs(30)), None);
     }
 
     #[tokio::test]

@@ -337,11 +337,12 @@ impl Coordinator {
         let submitted = async {
             info!(sql = %request.session.start_shown(&request.sql), "query is submitted");
             let parsed = computing(|| sql::parse(&request.sql).and_then(|parsed| statement::executed(&request.session, parsed)))?;
+            let (session, parsed) = statement::with_properties(&self.catalogs.engine(), &request.session, parsed)?;
             let update_type = parsed.update_type();
             let inside = self.transactions.enter(&request.session, &parsed)?;
             let begun = self.running.begin(id.clone(), &request);
             let planned = async {
-                let context = StatementContext::new(self, &request.session, id.clone(), request.parameters)?;
+                let context = StatementContext::new(self, &session, id.clone(), request.parameters)?;
                 let progress = context.progress();
                 // A change that is given up while it is committed may have been made or not: nobody could tell whether to make it again.
                 let limit = if update_type.is_some() { None } else { context.run_time_max().and_then(TimeLimit::from_now) };
@@ -380,7 +381,8 @@ impl Coordinator {
         let id = QueryId::generate();
         let prepared = async {
             let parsed = computing(|| sql::parse(text).and_then(|parsed| statement::executed(session, parsed)))?;
-            let context = StatementContext::new(self, session, id.clone(), None)?;
+            let (session, parsed) = statement::with_properties(&self.catalogs.engine(), session, parsed)?;
+            let context = StatementContext::new(self, &session, id.clone(), None)?;
             statement::prepare(&context, parsed).boxed().await
         };
         caught_async(prepared).await.unwrap_or_else(|panic| Err(of_query(panic, &id)))

@@ -21,7 +21,7 @@ use super::{Outcome, StatementContext, view};
 pub(super) async fn run(context: &StatementContext, name: &ObjectName, if_exists: bool, change: &TableChange) -> Result<Outcome> {
     let name = context.resolve(name)?;
     let catalog = context.engine.catalog(&name.catalog)?;
-    let table = match catalog.load_table(&name.in_catalog()).await? {
+    let table = match context.engine.health().one(catalog, catalog.load_table(&name.in_catalog())).await? {
         Some(table) => table,
         None if if_exists => return Ok(Outcome::done()),
         None => {

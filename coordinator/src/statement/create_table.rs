@@ -30,7 +30,7 @@ pub(super) async fn run(context: StatementContext, create: CreateTable) -> Resul
     {
         return replace_table::run(context, catalog, table, create).await;
     }
-    if let Some(error) = existing(&catalog, &name).await? {
+    if let Some(error) = context.engine.health().one(&catalog, existing(&catalog, &name)).await? {
         return match (create.if_not_exists, &create.query) {
             (false, _) => Err(at(error, &create.name)),
             // It has written no rows.

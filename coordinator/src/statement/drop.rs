@@ -10,7 +10,7 @@ use super::{Outcome, StatementContext};
 pub(super) async fn table(context: &StatementContext, name: &ObjectName, if_exists: bool) -> Result<Outcome> {
     let name = context.resolve(name)?;
     let catalog = context.engine.catalog(&name.catalog)?;
-    if catalog.has_table(&name.in_catalog()).await? {
+    if context.engine.health().one(catalog, catalog.has_table(&name.in_catalog())).await? {
         catalog.drop_table(&name.in_catalog(), true).await?;
         return Ok(Outcome::done());
     }
@@ -23,7 +23,7 @@ pub(super) async fn table(context: &StatementContext, name: &ObjectName, if_exis
 pub(super) async fn view(context: &StatementContext, name: &ObjectName, if_exists: bool) -> Result<Outcome> {
     let name = context.resolve(name)?;
     let catalog = context.engine.catalog(&name.catalog)?;
-    if catalog.has_view(&name.in_catalog()).await? {
+    if context.engine.health().one(catalog, catalog.has_view(&name.in_catalog())).await? {
         catalog.drop_view(&name.in_catalog()).await?;
         return Ok(Outcome::done());
     }
@@ -39,7 +39,7 @@ pub(super) async fn view(context: &StatementContext, name: &ObjectName, if_exist
 pub(super) async fn rename(context: &StatementContext, name: &ObjectName, to: &ObjectName, if_exists: bool) -> Result<Outcome> {
     let (name, to) = both_names(context, name, to)?;
     let catalog = context.engine.catalog(&name.catalog)?;
-    if !catalog.has_table(&name.in_catalog()).await? {
+    if !context.engine.health().one(catalog, catalog.has_table(&name.in_catalog())).await? {
         if catalog.has_view(&name.in_catalog()).await? {
             return Err(Error::new(Code::TableNotFound, format!("'{}' is a view", name.table)).with_hint("ALTER VIEW ... RENAME TO renames it"));
         }

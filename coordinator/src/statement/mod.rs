@@ -43,6 +43,7 @@ use nunatak_engine::write::{Sample, WriteTarget};
 use self::explain::Analysis;
 pub(crate) use self::prepared::executed;
 pub(crate) use self::procedure::SMALL_BYTES;
+pub(crate) use self::session::with_properties;
 use crate::execution::{Execution, Planned};
 use crate::query::{
     Catalogs, Coordinator, Options, Prepared, Progress, Queries, Registry, RowStream, Session, SessionChange, Settings, StatementKind, Transactions,
@@ -238,6 +239,7 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
         Statement::Deallocate { name } => prepared::deallocate(&context, name),
         Statement::DescribePrepared { name, part } => prepared::describe(&context, &name, part).await,
         Statement::ExecutePrepared(_) => Err(Error::internal("EXECUTE was not replaced by what it runs")),
+        Statement::WithSession(_) => Err(Error::internal("WITH SESSION was not replaced by its query")),
     }
 }
 
@@ -245,6 +247,7 @@ pub(crate) async fn run(context: StatementContext, statement: Statement) -> Resu
 pub(crate) async fn prepare(context: &StatementContext, statement: Statement) -> Result<Prepared> {
     match statement {
         Statement::Query(query) => rows::prepare(context, *query).await,
+        Statement::WithSession(with) => rows::prepare(context, *with.query).await,
         Statement::Insert(insert) => insert::prepare(context, *insert).await,
         Statement::Change(change) => change::prepare(context, &change).await,
         Statement::Explain(explain) => {

@@ -37,7 +37,8 @@ pub(super) async fn create(
         }
         checked.insert(name.clone(), option_text(value));
     }
-    match context.engine.catalog(&catalog)?.create_namespace(&schema, checked).await {
+    let catalog = context.engine.catalog(&catalog)?;
+    match context.engine.health().change(catalog, catalog.create_namespace(&schema, checked)).await {
         Err(error) if !(if_not_exists && error.code() == Code::SchemaAlreadyExists) => Err(error),
         _ => Ok(Outcome::done()),
     }
@@ -45,7 +46,8 @@ pub(super) async fn create(
 
 pub(super) async fn drop(context: &StatementContext, name: &ObjectName, if_exists: bool) -> Result<Outcome> {
     let (catalog, schema) = resolve(context, name)?;
-    match context.engine.catalog(&catalog)?.drop_namespace(&schema).await {
+    let catalog = context.engine.catalog(&catalog)?;
+    match context.engine.health().change(catalog, catalog.drop_namespace(&schema)).await {
         Err(error) if !(if_exists && error.code() == Code::SchemaNotFound) => Err(error),
         _ => Ok(Outcome::done()),
     }

@@ -1,14 +1,17 @@
-//! `USE`, `SET SESSION`, `RESET SESSION`, `SET TIME ZONE`, `SET ROLE`, `SET SESSION AUTHORIZATION` and `SET PATH`: checked here, kept by the front door.
+//! `USE`, `WITH SESSION`, `SET SESSION`, `RESET SESSION`, `SET TIME ZONE`, `SET ROLE`, `SET SESSION AUTHORIZATION` and `SET PATH`: checked here, kept by the front door.
+
+use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 use nunatak_core::{Code, Error, Result};
+use nunatak_engine::context::EngineContext;
 use nunatak_engine::sql::listing::schema_not_found;
-use nunatak_engine::sql::statement::Role;
-use nunatak_engine::sql::{parts, system_schema_tables};
+use nunatak_engine::sql::statement::{Explain, Role, WithSession};
+use nunatak_engine::sql::{Statement, parts, system_schema_tables};
 
 use super::show::is_system;
 use super::{Outcome, StatementContext, schema};
-use crate::query::{SessionChange, TIME_ZONE, check_name, check_property};
+use crate::query::{Session, SessionChange, TIME_ZONE, check_name, check_property};
 
 /// The catalog by which roles of the whole server are named.
 const SYSTEM: &str = "system";
@@ -35,6 +38,38 @@ fn not_found(error: Error) -> Error {
     match error.hint() {
         Some(hint) => missing.with_hint(hint),
         None => missing,
+    }
+}
+
+/// The session that a statement runs in, which has the properties of its `WITH SESSION`, and the statement without that.
+///
+/// Errors: `INVALID_SESSION_PROPERTY`, `CATALOG_NOT_FOUND` for a property of a catalog that is not there.
+pub(crate) fn with_properties(engine: &EngineContext, session: &Session, statement: Statement) -> Result<(Session, Statement)> {
+    match statement {
+        Statement::WithSession(WithSession { properties, query }) => {
+            let mut own = session.clone();
+            let mut names = HashSet::new();
+            for (name, value) in properties {
+                if let Some((catalog, property)) = name.split_once('.')
+                    && !property.contains('.')
+                {
+                    engine.catalog(catalog)?;
+                }
+                // As Trino calls it.
+                let name = if name == "time_zone_id" { TIME_ZONE.to_owned() } else { name };
+                check_property(&name, &value)?;
+                if !names.insert(name.clone()) {
+                    return Err(Error::new(Code::InvalidSessionProperty, format!("session property '{name}' is given twice")));
+                }
+                own.properties.insert(name, value);
+            }
+            Ok((own, Statement::Query(query)))
+        }
+        Statement::Explain(explain) => {
+            let (session, inner) = with_properties(engine, session, *explain.statement)?;
+            Ok((session, Statement::Explain(Explain { statement: Box::new(inner), ..explain })))
+        }
+        other => Ok((session.clone(), other)),
     }
 }
 

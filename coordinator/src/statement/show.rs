@@ -138,7 +138,7 @@ async fn column_rows(context: &StatementContext, name: &ObjectName, like: &Like)
         Err(error) => return Err(error),
     };
     let table = match catalog {
-        Some(catalog) => catalog.load_table(&qualified.in_catalog()).await?,
+        Some(catalog) => context.engine.health().one(catalog, catalog.load_table(&qualified.in_catalog())).await?,
         None => None,
     };
     if let Some(table) = table {

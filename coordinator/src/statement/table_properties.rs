@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use nunatak_catalog::properties;
 use nunatak_catalog::spec::{
-    FormatVersion, NullOrder, Schema, SortDirection, SortField, SortOrder, Transform, UnboundPartitionField, UnboundPartitionSpec,
+    FormatVersion, NestedFieldRef, NullOrder, Schema, SortDirection, SortField, SortOrder, Transform, Type, UnboundPartitionField,
+    UnboundPartitionSpec,
 };
 use nunatak_core::{Code, Error, Result};
 use nunatak_engine::error::suggest;
@@ -144,11 +145,22 @@ fn format_version(version: &str) -> Result<FormatVersion> {
 /// The field id of a column, by its name in any case.
 fn field_id(column: &str, schema: &Schema) -> Result<i32> {
     let name = &unquoted(column);
-    schema.field_by_name_case_insensitive(name).map(|field| field.id).ok_or_else(|| {
+    let field = schema.field_by_name_case_insensitive(name).ok_or_else(|| {
         let missing = Error::new(Code::ColumnNotFound, format!("column '{name}' does not exist"));
         let names = schema.as_struct().fields().iter().map(|field| field.name.as_str());
         suggest(missing, name, names)
-    })
+    })?;
+    if has_one_value(field.id, schema.as_struct().fields()) {
+        Ok(field.id)
+    } else {
+        Err(wrong(format!("'{name}' is within an array or a map, of which a row may have many values"))
+            .with_hint("tables are partitioned and sorted by columns, and by fields of rows"))
+    }
+}
+
+/// Whether a row has one value of a field: a column, or a field of rows alone (table spec, "Partitioning": what is in lists and maps is no source).
+fn has_one_value(id: i32, fields: &[NestedFieldRef]) -> bool {
+    fields.iter().any(|field| field.id == id || matches!(field.field_type.as_ref(), Type::Struct(row) if has_one_value(id, row.fields())))
 }
 
 fn partitioning(fields: &[String], schema: &Schema) -> Result<UnboundPartitionSpec> {
@@ -278,6 +290,10 @@ fn unquoted(column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use nunatak_catalog::spec::{ListType, NestedField, PrimitiveType, StructType};
+
     use super::*;
 
     #[test]
@@ -297,6 +313,17 @@ mod tests {
         assert_eq!(sorted_column(r#""a""b c" DESC"#), (r#""a""b c""#, " DESC"));
         assert_eq!([sorted_column("a"), sorted_column(""), sorted_column("\"a")], [("a", ""), ("", ""), ("\"a", "")]);
         assert_eq!([unquoted(r#" "a""b" "#), unquoted("a b"), unquoted("\"")], ["a\"b", "a b", "\""]);
+    }
+
+    #[test]
+    fn sources_have_one_value_in_a_row() {
+        let int = |id, name: &str| Arc::new(NestedField::optional(id, name, Type::Primitive(PrimitiveType::Int)));
+        let list = ListType { element_field: Arc::new(NestedField::list_element(3, Type::Primitive(PrimitiveType::Int), false)) };
+        let row = StructType::new(vec![int(5, "x"), Arc::new(NestedField::optional(2, "l", Type::List(list)))]);
+        let schema = Schema::builder().with_fields([int(1, "a"), Arc::new(NestedField::optional(4, "r", Type::Struct(row)))]).build().unwrap();
+        assert_eq!(["a", "r.x", "R.X"].map(|name| field_id(name, &schema).unwrap()), [1, 5, 5]);
+        assert_eq!(field_id("r.l.element", &schema).unwrap_err().code(), Code::InvalidTableProperty);
+        assert_eq!(field_id("r.y", &schema).unwrap_err().code(), Code::ColumnNotFound);
     }
 
     #[test]

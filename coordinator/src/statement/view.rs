@@ -35,7 +35,7 @@ pub(super) async fn create(context: &StatementContext, new: NewView) -> Result<O
     if new.if_not_exists && catalog.load_view(&name.in_catalog()).await?.is_some() {
         return Ok(Outcome::done());
     }
-    if catalog.has_table(&name.in_catalog()).await? {
+    if context.engine.health().one(catalog, catalog.has_table(&name.in_catalog())).await? {
         let error = Error::new(Code::TableAlreadyExists, format!("'{}' is a table", name.table));
         return Err(at(error.with_hint("DROP TABLE first, or give the view another name"), &new.name));
     }
@@ -79,7 +79,7 @@ pub(super) async fn create(context: &StatementContext, new: NewView) -> Result<O
 pub(super) async fn comment_on(context: &StatementContext, name: &ObjectName, comment: Option<String>) -> Result<Outcome> {
     let name = context.resolve(name)?;
     let catalog = context.engine.catalog(&name.catalog)?;
-    let view = catalog.load_view(&name.in_catalog()).await?;
+    let view = context.engine.health().one(catalog, catalog.load_view(&name.in_catalog())).await?;
     let view = view.ok_or_else(|| Error::new(Code::TableNotFound, format!("view '{}' does not exist", name.table)))?;
     let columns = columns_now(context, &view).await?;
     let columns = documented(&columns, |column| view.column_comment(column).map(str::to_owned))?;

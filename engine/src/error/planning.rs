@@ -37,7 +37,12 @@ const CODES: &[(&str, Code)] = &[
     ("annot get result type for temporal operation", Code::TypeMismatch),
     ("rder by index starts at 1", Code::InvalidColumnReference),
     ("must appear in select list", Code::ExpressionNotInDistinct),
+    ("must appear in argument list", Code::ExpressionNotInDistinct),
+    ("annot access field at argument", Code::TypeMismatch),
     ("ap key cannot be null", Code::InvalidFunctionArgument),
+    ("should satisfy `0 < precision", Code::InvalidFunctionArgument),
+    ("a decimal has 1 to 38 digits", Code::InvalidFunctionArgument),
+    ("would exceed max scale", Code::InvalidFunctionArgument),
 ];
 
 /// What is not supported of subqueries that name columns of the query around them, by what DataFusion's texts say of it.
@@ -91,6 +96,9 @@ pub(super) fn from_not_implemented(message: &str) -> Error {
     }
     if let Some(node) = message.strip_prefix("Unsupported ast node in sqltorel: ") {
         let name = node.split(|character: char| !character.is_alphanumeric()).next().unwrap_or_default();
+        if name == "Lambda" {
+            return Error::new(Code::FunctionNotFound, "a function is given here to one that takes values only");
+        }
         return Error::not_supported(format!("an expression of this kind ({}) is not supported", name.to_uppercase()));
     }
     if let Some(column) = message.strip_prefix("Nested identifiers are not yet supported for OuterReferenceColumn ") {
@@ -247,6 +255,9 @@ mod tests {
         assert_eq!(coerced.to_string(), "TYPE_MISMATCH: cannot coerce arithmetic expression integer + varchar to valid types");
         assert_eq!(from_message("something else").code(), Code::GenericUserError);
         assert_eq!(from_message("LIMIT must be >= 0, '-1' was provided").code(), Code::SyntaxError);
+        let decimal = from_message("Decimal(precision = 1, scale = 2) should satisfy `0 < precision <= 76`, and `scale <= precision`.");
+        assert_eq!(decimal.code(), Code::InvalidFunctionArgument);
+        assert_eq!(from_not_implemented("Unsupported ast node in sqltorel: Lambda(LambdaFunction { .. })").code(), Code::FunctionNotFound);
         assert_eq!(from_message("OFFSET must be >=0, '-1' was provided").code(), Code::SyntaxError);
         assert!(from_message("Invalid qualifier staff").to_string().starts_with("TABLE_NOT_FOUND: there is no 'staff' among the tables"));
         assert_eq!(

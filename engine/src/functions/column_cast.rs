@@ -85,7 +85,7 @@ pub fn check(from: &DataType, to: &DataType) -> Result<()> {
         true => validate_data_type_compatibility("", &from, to).is_ok(),
         false => can_cast_types(&from, to) || number_cast::is_needed(&from, to),
     };
-    let is_number = from == DataType::Boolean && to.is_numeric();
+    let is_number = from == DataType::Boolean && to.is_numeric() || from.is_decimal() && *to == DataType::Boolean;
     if can_cast && !is_number && !is_refused(&from, to) { Ok(()) } else { not_impl_err!("Unsupported CAST from {from} to {to}") }
 }
 

@@ -25,7 +25,7 @@ pub struct ListedFunction {
 }
 
 /// Functions that become something else before a query is planned (`sql::queries`): their names, kinds, signatures, and what they do.
-const REWRITTEN: [(&str, &str, &[&str], &str); 3] = [
+const REWRITTEN: [(&str, &str, &[&str], &str); 4] = [
     ("current_timezone", "scalar", &["() -> varchar"], "The time zone of the session."),
     ("date", "scalar", &["(varchar) -> date", "(timestamp) -> date", "(timestamptz) -> date"], "The date of a text or a moment."),
     (
@@ -33,6 +33,12 @@ const REWRITTEN: [(&str, &str, &[&str], &str); 3] = [
         "aggregate",
         &["(T, S, function(S, T, S), function(S, S, S)) -> S"],
         "What a function gives for the state that it made of a state and each value in turn.",
+    ),
+    (
+        "regexp_replace",
+        "scalar",
+        &["(varchar, varchar, function(array(varchar), varchar)) -> varchar"],
+        "The text with what a function gives for the groups of a pattern in place of what the pattern finds.",
     ),
 ];
 

@@ -12,6 +12,7 @@ pub mod in_calendar;
 pub mod interval_order;
 pub mod interval_scale;
 pub mod listing;
+mod map_keys;
 pub mod now;
 pub mod number_cast;
 mod plain_cast;
@@ -19,12 +20,14 @@ pub mod range_of;
 #[cfg(test)]
 mod reference;
 pub mod rename_fields;
+pub mod row_of_nulls;
 pub mod same_value;
 pub mod single_value;
 pub mod text_cast;
 pub mod theta_sketch;
 pub mod unnest_rows;
 pub mod whole_days;
+pub mod whole_millis;
 pub mod zorder;
 
 use std::sync::{Arc, LazyLock};
@@ -42,7 +45,7 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
 pub fn scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
     let casts = [rename_fields::function(), column_cast::function(), number_cast::function(), same_value::nullable(), apart::function()];
     let times = [date_bin::function(), date_trunc::function(), interval_order::function(), now::function()];
-    let checks = [in_calendar::function(), whole_days::function(), same_value::without_id()];
+    let checks = [in_calendar::function(), whole_days::function(), whole_millis::function(), same_value::without_id(), row_of_nulls::function()];
     let others = [few_values::only_value(), zorder::function(), range_of::range_of(), range_of::hash_of(), unnest_rows::function()];
     transform::functions::all()
         .iter()

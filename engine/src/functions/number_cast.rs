@@ -3,28 +3,36 @@
 //!
 //! A decimal, `real` or `double` that becomes a whole number is rounded, halves away from zero; Arrow cuts its fraction off. A `real` or `double` that becomes a decimal has
 //! the digits that it is written with, the fewest that tell it from its neighbours; Arrow gives it those of a product, whose last ones are noise. A timestamp that becomes
-//! one of fewer digits is rounded, halves to the later one; Arrow cuts them off, which before 1970 gives a later one. Arrow's casts to types that hold fewer numbers are right,
-//! but DataFusion leaves them away where they are compared with a constant, as if they changed nothing: `CAST(1.4999 AS decimal(2, 1)) = 1.5`.
+//! one of fewer digits is rounded, halves to the later one, as is a time of day, whose last ones become midnight; Arrow cuts them off, which before 1970 gives a later one.
+//! JSON within arrays, maps and rows is cast value by value. Arrow's casts to types that hold fewer numbers are right, but DataFusion leaves them away where they are
+//! compared with a constant, as if they changed nothing: `CAST(1.4999 AS decimal(2, 1)) = 1.5`.
 
 use std::fmt::{Display, LowerExp};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, PrimitiveArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, MapArray, PrimitiveArray, StructArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, DecimalType, Fields, Float32Type, Float64Type, Int64Type, TimeUnit};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal128Type, DecimalType, Fields, Float32Type, Float64Type, Int64Type, Time64MicrosecondType,
+    Time64NanosecondType, TimeUnit,
+};
 use datafusion::common::format::DEFAULT_CAST_OPTIONS;
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
 use nunatak_core::{Code, Error};
+use nunatak_functions::json::from_json::cast_json;
+use nunatak_functions::json::to_json::cast_to_json;
+use nunatak_functions::signature::JSON;
 
-use super::{plain_cast, text_cast};
+use super::{map_keys, plain_cast, text_cast};
 use crate::error::into_datafusion;
 use crate::type_name::type_name;
 
 const NAME: &str = "$number_cast";
+const DAY_MICROS: i64 = 86_400_000_000;
 
 static FUNCTION: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(NumberCast { signature: Signature::any(3, Volatility::Immutable) })));
@@ -38,10 +46,13 @@ pub fn function() -> Arc<ScalarUDF> {
 pub fn is_needed(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (from, to) if text_cast::is_needed(from, to) || plain_cast::is_needed(from, to) || narrows(from, to) => true,
+        // Arrow has no such casts.
+        (DataType::Boolean, DataType::Decimal128(..)) | (DataType::Decimal128(..), DataType::Boolean) => true,
         (DataType::Float32 | DataType::Float64 | DataType::Decimal128(_, 1..), to) => {
             to.is_signed_integer() || matches!(to, DataType::Decimal128(..)) && !from.is_decimal()
         }
         (DataType::Timestamp(from, _), DataType::Timestamp(to, _)) => per_second(*from) > per_second(*to),
+        (DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Time64(TimeUnit::Nanosecond), DataType::Time64(TimeUnit::Microsecond)) => true,
         (DataType::List(from), DataType::List(to)) => is_needed(from.data_type(), to.data_type()),
         (DataType::Struct(from), DataType::Struct(to)) => {
             // Others DataFusion casts by name.
@@ -49,7 +60,7 @@ pub fn is_needed(from: &DataType, to: &DataType) -> bool {
             same_names && any_needed(from, to)
         }
         (DataType::Map(from, _), DataType::Map(to, _)) => match (from.data_type(), to.data_type()) {
-            (DataType::Struct(from), DataType::Struct(to)) => any_needed(from, to),
+            (DataType::Struct(from), DataType::Struct(to)) => any_needed(from, to) || may_meet(from, to),
             _ => false,
         },
         _ => false,
@@ -74,6 +85,26 @@ fn whole_digits(exact: &DataType) -> i16 {
         DataType::Int16 => 5,
         DataType::Int32 => 10,
         _ => 19,
+    }
+}
+
+/// Whether keys of maps that differ may be the same when they are cast.
+fn may_meet(from: &Fields, to: &Fields) -> bool {
+    let (Some(from), Some(to)) = (from.first(), to.first()) else { return false };
+    let (from, to) = (from.data_type(), to.data_type());
+    match to {
+        DataType::Boolean => *from != DataType::Boolean && !from.is_null(),
+        to if text_cast::is_text(to) => false,
+        to => is_needed(from, to) || changes_json(from, to),
+    }
+}
+
+/// Whether values become JSON, or JSON other values, in a cast or within it.
+fn changes_json(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::List(from), DataType::List(to)) | (DataType::Map(from, _), DataType::Map(to, _)) => changes_json(from.data_type(), to.data_type()),
+        (DataType::Struct(from), DataType::Struct(to)) => from.iter().zip(to).any(|(from, to)| changes_json(from.data_type(), to.data_type())),
+        (from, to) => (*from == JSON) != (*to == JSON) && !from.is_null(),
     }
 }
 
@@ -103,6 +134,10 @@ pub fn cast_value(value: &ColumnarValue, to: &DataType, is_try: bool) -> Result<
 
 fn cast_numbers(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
     match (values.data_type(), to) {
+        (from, to) if (*from == JSON) != (*to == JSON) => match values.as_string_opt::<i64>() {
+            Some(texts) => cast_json(texts, to, is_try),
+            None => Ok(Arc::new(cast_to_json(values)?)),
+        },
         (from, to) if text_cast::is_needed(from, to) => text_cast::cast_texts(values, to, is_try),
         (from, to) if plain_cast::is_needed(from, to) => plain_cast::cast_plain(values, to, is_try),
         (from, to) if narrows(from, to) => Ok(cast_with_options(values, to, &CastOptions { safe: is_try, ..DEFAULT_CAST_OPTIONS })?),
@@ -120,6 +155,20 @@ fn cast_numbers(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayR
             // What is left is a change of the zone.
             let moments = cast(&counts, &DataType::Timestamp(*unit, zone.clone()))?;
             cast_within(&moments, to, is_try)
+        }
+        // By way of moments of microseconds, which Arrow takes apart rightly before 1970 too. Of a moment with a zone it is what the clocks of that zone show.
+        (DataType::Timestamp(TimeUnit::Nanosecond, zone), DataType::Time64(TimeUnit::Microsecond)) => {
+            let moments = cast_numbers(values, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()), is_try)?;
+            Ok(cast(&moments, to)?)
+        }
+        (DataType::Time64(TimeUnit::Nanosecond), DataType::Time64(TimeUnit::Microsecond)) => {
+            let nanos = values.as_primitive::<Time64NanosecondType>();
+            let micros: PrimitiveArray<Time64MicrosecondType> = nanos.unary(|nanos| rounded(nanos, 1_000) % DAY_MICROS);
+            Ok(Arc::new(micros))
+        }
+        (DataType::Boolean, DataType::Decimal128(digits, scale)) => truths(values.as_boolean(), *digits, *scale, is_try),
+        (DataType::Decimal128(..), DataType::Boolean) => {
+            Ok(Arc::new(BooleanArray::from_unary(values.as_primitive::<Decimal128Type>(), |value| value != 0)))
         }
         (DataType::Decimal128(digits, scale), to) => {
             let written = |value: i128| Decimal128Type::format_decimal(value, *digits, *scale);
@@ -152,8 +201,20 @@ fn cast_numbers(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayR
             let map = values.as_map();
             let (offsets, part) = used(map.offsets());
             let given = map.entries().slice(part.start, part.len());
-            let pairs = cast_row(&given, pair, is_try)?;
-            let nulls = without_failed(map.nulls(), given.column(1), pairs.column(1), ranges(&offsets));
+            let columns = cast_columns(&given, pair, is_try)?;
+            let mut nulls = given
+                .columns()
+                .iter()
+                .zip(&columns)
+                .fold(map.nulls().cloned(), |nulls, (given, column)| without_failed(nulls.as_ref(), given, column, ranges(&offsets)));
+            if may_meet(given.fields(), pair) {
+                nulls = map_keys::without_twins(&columns[0], &offsets, nulls, is_try)?;
+            }
+            let (offsets, columns) = match columns[0].null_count() {
+                0 => (offsets, columns),
+                _ => map_keys::of_valid(&offsets, nulls.as_ref(), &columns)?,
+            };
+            let pairs = StructArray::try_new(pair.clone(), columns, None)?;
             Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, nulls, *sorted)?))
         }
         (from, to) => exec_err!("{NAME} does not cast {from} to {to}"),
@@ -167,13 +228,13 @@ fn used(offsets: &OffsetBuffer<i32>) -> (OffsetBuffer<i32>, Range<usize>) {
 }
 
 /// Where the values of each row lie.
-fn ranges(offsets: &OffsetBuffer<i32>) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn ranges(offsets: &OffsetBuffer<i32>) -> impl Iterator<Item = Range<usize>> {
     offsets.windows(2).map(|ends| ends[0] as usize..ends[1] as usize)
 }
 
 /// The nulls of rows without those that hold a value which the cast made NULL: it has failed for the whole row, as in Trino.
 fn without_failed(nulls: Option<&NullBuffer>, given: &ArrayRef, cast: &ArrayRef, rows: impl Iterator<Item = Range<usize>>) -> Option<NullBuffer> {
-    let (given, cast) = (given.logical_nulls(), cast.logical_nulls());
+    let (given, cast) = (nulls_of(given), cast.logical_nulls());
     let is_failed = |at: usize| {
         let is_null = |nulls: &Option<NullBuffer>| nulls.as_ref().is_some_and(|nulls| nulls.is_null(at));
         is_null(&cast) && !is_null(&given)
@@ -184,14 +245,26 @@ fn without_failed(nulls: Option<&NullBuffer>, given: &ArrayRef, cast: &ArrayRef,
     Some(rows.enumerate().map(|(row, mut part)| nulls.is_none_or(|nulls| nulls.is_valid(row)) && !part.any(is_failed)).collect())
 }
 
+/// Where values are NULL; the null of JSON is one that has not failed.
+fn nulls_of(values: &ArrayRef) -> Option<NullBuffer> {
+    let nulls = values.logical_nulls();
+    match values.as_string_opt::<i64>() {
+        Some(texts) => NullBuffer::union(nulls.as_ref(), Some(&texts.iter().map(|text| text != Some("null")).collect())),
+        None => nulls,
+    }
+}
+
 fn cast_row(row: &StructArray, fields: &Fields, is_try: bool) -> Result<StructArray> {
-    let columns = row.columns().iter().zip(fields).map(|(column, field)| cast_within(column, field.data_type(), is_try));
-    Ok(StructArray::try_new_with_length(fields.clone(), columns.collect::<Result<_>>()?, row.nulls().cloned(), row.len())?)
+    Ok(StructArray::try_new_with_length(fields.clone(), cast_columns(row, fields, is_try)?, row.nulls().cloned(), row.len())?)
+}
+
+fn cast_columns(row: &StructArray, fields: &Fields, is_try: bool) -> Result<Vec<ArrayRef>> {
+    row.columns().iter().zip(fields).map(|(column, field)| cast_within(column, field.data_type(), is_try)).collect()
 }
 
 /// The same for what may need no cast of ours.
 fn cast_within(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
-    if is_needed(values.data_type(), to) {
+    if is_needed(values.data_type(), to) || changes_json(values.data_type(), to) {
         return cast_numbers(values, to, is_try);
     }
     let options = CastOptions { safe: is_try, ..DEFAULT_CAST_OPTIONS };
@@ -230,6 +303,18 @@ where
         true => values.unary_opt(unscaled),
         false => values.try_unary(|value| unscaled(value).ok_or_else(|| out_of_range(&value.to_string(), &T::DATA_TYPE, &to)))?,
     };
+    Ok(Arc::new(numbers.with_precision_and_scale(digits, scale)?))
+}
+
+/// Truth values as the numbers 1 and 0.
+fn truths(values: &BooleanArray, digits: u8, scale: i8, is_try: bool) -> Result<ArrayRef> {
+    let one = unscaled("1e0", digits, scale);
+    let number = |value: bool| match (value, one) {
+        (false, _) => Ok(Some(0)),
+        (true, None) if !is_try => Err(out_of_range("true", &DataType::Boolean, &DataType::Decimal128(digits, scale))),
+        (true, one) => Ok(one),
+    };
+    let numbers = values.iter().map(|value| value.map_or(Ok(None), number)).collect::<Result<PrimitiveArray<Decimal128Type>>>()?;
     Ok(Arc::new(numbers.with_precision_and_scale(digits, scale)?))
 }
 
@@ -316,7 +401,7 @@ impl ScalarUDFImpl for NumberCast {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Decimal128Array, Float64Array};
+    use arrow::array::{Decimal128Array, Float64Array, LargeStringArray};
     use arrow::datatypes::{Field, Int16Type};
 
     use super::*;
@@ -353,6 +438,63 @@ mod tests {
         assert!(rounded(i64::MIN, 1_000) < 0 && rounded(i64::MAX, 1_000) > 0);
         let of = |unit| DataType::Timestamp(unit, None);
         assert!(is_needed(&of(TimeUnit::Nanosecond), &of(TimeUnit::Microsecond)) && !is_needed(&of(TimeUnit::Second), &of(TimeUnit::Second)));
+    }
+
+    #[test]
+    fn truth_values_are_decimals_and_back() {
+        let truths: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]));
+        let to = DataType::Decimal128(3, 1);
+        assert!(is_needed(&DataType::Boolean, &to) && is_needed(&to, &DataType::Boolean));
+        let decimals = cast_numbers(&truths, &to, false).unwrap();
+        assert_eq!(decimals.as_primitive::<Decimal128Type>().iter().collect::<Vec<_>>(), [Some(10), Some(0), None]);
+        assert_eq!(cast_numbers(&decimals, &DataType::Boolean, false).unwrap().as_boolean(), truths.as_boolean());
+        assert!(cast_numbers(&truths, &DataType::Decimal128(2, 2), false).is_err());
+        assert!(cast_numbers(&truths, &DataType::Decimal128(2, 2), true).unwrap().is_null(0));
+    }
+
+    #[test]
+    fn times_of_day_are_rounded_to_the_nearest() {
+        let last = 86_400_000_000_000 - 1;
+        let to = DataType::Time64(TimeUnit::Microsecond);
+        for from in [DataType::Time64(TimeUnit::Nanosecond), DataType::Timestamp(TimeUnit::Nanosecond, None)] {
+            let times = cast(&Int64Array::from(vec![Some(1_499), Some(1_500), Some(last), None]), &from).unwrap();
+            assert!(is_needed(&from, &to));
+            let rounded = cast_numbers(&times, &to, false).unwrap();
+            assert_eq!(rounded.as_primitive::<Time64MicrosecondType>().iter().collect::<Vec<_>>(), [Some(1), Some(2), Some(0), None]);
+        }
+    }
+
+    #[test]
+    fn json_within_is_cast_value_by_value() {
+        let fields = |types: [DataType; 2]| Fields::from(types.map(|data_type| Field::new("x", data_type, true)).to_vec());
+        let texts = |values: Vec<Option<&str>>| Arc::new(LargeStringArray::from(values)) as ArrayRef;
+        let columns = vec![texts(vec![Some("2"), Some("null"), Some("\"x\"")]), texts(vec![Some("[1]"), None, Some("[2]")])];
+        let rows: ArrayRef = Arc::new(StructArray::new(fields([JSON, JSON]), columns, None));
+        let to = DataType::Struct(fields([DataType::Int64, DataType::new_list(DataType::Int64, true)]));
+        assert_eq!(from_datafusion(cast_numbers(&rows, &to, false).unwrap_err()).code(), Code::InvalidCastArgument);
+        let tried = cast_numbers(&rows, &to, true).unwrap();
+        assert_eq!((0..3).map(|row| tried.is_valid(row)).collect::<Vec<_>>(), [true, true, false]);
+        let numbers = tried.as_struct().column(0).as_primitive::<Int64Type>();
+        assert_eq!(numbers.iter().collect::<Vec<_>>(), [Some(2), None, None]);
+        assert_eq!(tried.as_struct().column(1).as_list::<i32>().value(0).as_primitive::<Int64Type>().values(), &[1]);
+        let numbers: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(7), None])]));
+        let json = cast_numbers(&numbers, &DataType::new_list(JSON, true), false).unwrap();
+        assert_eq!(json.as_list::<i32>().value(0).as_string::<i64>().iter().collect::<Vec<_>>(), [Some("7"), None]);
+    }
+
+    #[test]
+    fn moments_within_have_their_texts() {
+        let moments = cast(&Int64Array::from(vec![10_000]), &DataType::Timestamp(TimeUnit::Microsecond, None)).unwrap();
+        let lists: ArrayRef = Arc::new(ListArray::new(
+            Arc::new(Field::new_list_field(moments.data_type().clone(), true)),
+            OffsetBuffer::from_lengths([1]),
+            moments,
+            None,
+        ));
+        let to = DataType::new_list(DataType::Utf8, true);
+        assert!(is_needed(lists.data_type(), &to));
+        let texts = cast_numbers(&lists, &to, false).unwrap();
+        assert_eq!(texts.as_list::<i32>().value(0).as_string::<i32>().value(0), "1970-01-01 00:00:00.010000");
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Texts as numbers, truth values and dates, and floating-point numbers and moments as texts, where Arrow takes or writes something else than Trino: spaces around numbers are left
-//! away, but not around decimals; `yes` is no truth value; `1.5` is written `1.5E0`, and there is no `T` between day and hour. Moments of microseconds are not here: they have a
-//! function of their own, see `rules::zoned_times`.
+//! away, but not around decimals; `yes` is no truth value; `1.5` is written `1.5E0`, and there is no `T` between day and hour. Moments of microseconds and intervals are here for
+//! arrays, maps and rows that hold them: by themselves they have functions of their own, see `rules::zoned_times`.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{ArrayIter, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, PrimitiveArray, StringArray, StringArrayType};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, TimeUnit};
+use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
 use arrow::util::display::FormatOptions;
 use chrono::NaiveDate;
 use datafusion::error::Result;
+use nunatak_functions::datetime::interval_text;
 
 use super::hex_floats::{DOUBLE, REAL, hex_float};
 use super::number_cast::unscaled;
@@ -27,7 +28,7 @@ pub(super) fn is_needed(from: &DataType, to: &DataType) -> bool {
                 || matches!(to, DataType::Float32 | DataType::Float64 | DataType::Boolean | DataType::Date32 | DataType::Decimal128(..))
         }
         DataType::Float32 | DataType::Float64 => is_text(to),
-        DataType::Timestamp(unit, _) => *unit != TimeUnit::Microsecond && is_text(to),
+        DataType::Timestamp(..) | DataType::Interval(IntervalUnit::MonthDayNano) => is_text(to),
         _ => false,
     }
 }
@@ -55,6 +56,11 @@ pub(super) fn cast_plain(values: &ArrayRef, to: &DataType, is_try: bool) -> Resu
             let with_zone = format!("{format} {}", zone.as_deref().unwrap_or_default());
             let options = FormatOptions::default().with_timestamp_format(Some(&format)).with_timestamp_tz_format(Some(&with_zone));
             return Ok(cast_with_options(values, to, &CastOptions { safe: is_try, format_options: options })?);
+        }
+        DataType::Interval(_) => {
+            let intervals = values.as_primitive::<IntervalMonthDayNanoType>().iter();
+            let texts = intervals.map(|interval| interval.map(interval_text).transpose()).collect::<Result<StringArray>>()?;
+            return Ok(cast(&texts, to)?);
         }
         _ => {}
     }
@@ -234,6 +240,8 @@ mod tests {
         for (unit, zone, expected) in [
             (TimeUnit::Second, None, "1970-01-01 02:46:40"),
             (TimeUnit::Millisecond, None, "1970-01-01 00:00:10.000"),
+            (TimeUnit::Microsecond, None, "1970-01-01 00:00:00.010000"),
+            (TimeUnit::Microsecond, Some("UTC"), "1970-01-01 00:00:00.010000 UTC"),
             (TimeUnit::Nanosecond, Some("Asia/Tokyo"), "1970-01-01 09:00:00.000010000 Asia/Tokyo"),
         ] {
             let moments = cast(&Int64Array::from(vec![Some(10_000), None]), &DataType::Timestamp(unit, zone.map(Into::into))).unwrap();

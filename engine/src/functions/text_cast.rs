@@ -20,6 +20,9 @@ use crate::type_name::type_name;
 pub const UUID: DataType = DataType::FixedSizeBinary(UUID_BYTES);
 const UUID_BYTES: i32 = 16;
 
+/// The most digits of a fraction of a second that are read.
+pub const FRACTION_DIGITS_MAX: usize = 12;
+
 const NANOS_OF_DAY: i64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// `f79c3e09-677c-4bbd-a479-3f349cb785e7`; what else has its digits is none in Trino.
@@ -178,7 +181,7 @@ fn nanos_of_day(text: &str) -> Option<i64> {
     let (hours, rest) = text.trim().split_once(':')?;
     let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
     let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
-    let fraction = if is_number(fraction) { format!("{fraction:0<9}") } else { return None };
+    let fraction = if is_number(fraction) && fraction.len() <= FRACTION_DIGITS_MAX { format!("{fraction:0<9}") } else { return None };
     let (nanos, after) = fraction.split_at_checked(9)?;
     let nanos = nanos.parse::<i64>().ok()? + i64::from(after.starts_with(|digit: char| digit >= '5'));
     Some(((number(hours, 24)? * 60 + number(minutes, 60)?) * 60 + number(seconds, 60)?) * 1_000_000_000 + nanos)
@@ -333,6 +336,7 @@ mod tests {
             ("8:0", Some(8 * HOUR)),
             ("08:00:00.5 ", Some(8 * HOUR + 500_000_000)),
             ("0:0:1.0000000005", Some(1_000_000_001)),
+            ("0:0:1.0000000000001", None),
             ("10", None),
             ("24:00", None),
             ("10:00:60", None),

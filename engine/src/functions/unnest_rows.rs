@@ -43,7 +43,11 @@ fn columns(types: &[DataType]) -> Result<Vec<(Option<String>, DataType)>> {
     for data_type in types {
         match data_type {
             DataType::List(element) => match element.data_type() {
-                DataType::Struct(fields) => columns.extend(fields.iter().map(|field| (Some(field.name().clone()), field.data_type().clone()))),
+                DataType::Struct(fields) => columns.extend(fields.iter().enumerate().map(|(place, field)| {
+                    // Those without names are known so.
+                    let is_named = *field.name() != format!("c{place}");
+                    (is_named.then(|| field.name().clone()), field.data_type().clone())
+                })),
                 other => columns.push((None, other.clone())),
             },
             DataType::Map(entries, _) => match entries.data_type() {

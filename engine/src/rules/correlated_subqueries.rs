@@ -11,6 +11,8 @@ use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
 use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Projection, SkipType, Subquery, lit};
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 
+use super::lifted_conditions::names_around_within;
+
 /// The name of what `IN` looks into. The columns that a join needs beside it never have it.
 const ELEMENT: &str = "in_value";
 
@@ -272,6 +274,8 @@ fn obstacle(plan: &LogicalPlan, around: &DFSchema, is_exists: bool) -> Result<Op
         LogicalPlan::Union(_) if below() => Some("UNION"),
         LogicalPlan::Filter(filter) if gives_one_row(&filter.input) && below() => Some("HAVING without GROUP BY"),
         LogicalPlan::Window(_) if below() => Some("a window function"),
+        LogicalPlan::Unnest(unnest) if unnest.input.expressions().iter().any(has_around) => Some("UNNEST of these columns"),
+        LogicalPlan::Unnest(unnest) if names_around_within(&unnest.input) => Some("UNNEST beside rows with conditions that name these"),
         LogicalPlan::Distinct(Distinct::On(_)) if below() => Some("DISTINCT ON"),
         LogicalPlan::Join(join) if lost_rows(join).into_iter().any(within) => {
             Some("an outer join, INTERSECT or EXCEPT with conditions that name these")

@@ -58,7 +58,7 @@ fn is_nested(data_type: &DataType) -> bool {
 }
 
 /// The function whose result is the same where values are not distinct.
-fn identity() -> Result<&'static Arc<ScalarUDF>> {
+pub(super) fn identity() -> Result<&'static Arc<ScalarUDF>> {
     static IDENTITY: LazyLock<Option<&'static Arc<ScalarUDF>>> = LazyLock::new(|| nunatak_functions::scalar("$identity"));
     IDENTITY.ok_or_else(|| internal_datafusion_err!("there is no function '$identity'"))
 }

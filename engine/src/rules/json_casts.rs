@@ -13,8 +13,9 @@ use nunatak_functions::json::from_json::{FROM_JSON, is_target};
 use nunatak_functions::json::to_json::{TO_JSON, is_source};
 use nunatak_functions::signature::JSON;
 
-use super::map_expressions;
+use super::{is_refused, map_expressions};
 use crate::error::into_datafusion;
+use crate::functions::number_cast;
 use crate::type_name::type_name;
 
 /// The rule. It comes before types are made alike: all casts that are there yet are those of the statement.
@@ -84,6 +85,13 @@ fn cast(schema: &DFSchema, value: &Expr, to: &DataType, is_try: bool) -> Result<
         return Ok(None);
     }
     let refused = || mismatch(format!("{} cannot be cast to {}", type_name(&from), type_name(to)));
+    // The JSON within becomes values of the types at its places: as a whole, rows would have to have the same names.
+    if to.is_nested() && matches!(from, DataType::List(_) | DataType::Map(..) | DataType::Struct(_)) {
+        return match can_cast_within(&from, to) {
+            true => number_cast::call(value.clone(), to, is_try).map(Some),
+            false => Err(refused()),
+        };
+    }
     let json = match from == JSON {
         true => value.clone(),
         false if is_source(&from) => function(TO_JSON, vec![value.clone()])?,
@@ -95,6 +103,22 @@ fn cast(schema: &DFSchema, value: &Expr, to: &DataType, is_try: bool) -> Result<
     match is_target(to) {
         true => function(FROM_JSON, vec![json, lit(ScalarValue::try_from(to)?), lit(is_try)]).map(Some),
         false => Err(refused()),
+    }
+}
+
+/// Whether arrays, maps or rows with JSON in them can be cast to a type.
+fn can_cast_within(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (from, to) if from == to => true,
+        (from, to) if *from == JSON => is_target(to),
+        (from, to) if *to == JSON => is_source(from),
+        (DataType::List(from), DataType::List(to)) | (DataType::Map(from, _), DataType::Map(to, _)) => {
+            can_cast_within(from.data_type(), to.data_type())
+        }
+        (DataType::Struct(from), DataType::Struct(to)) if from.len() == to.len() => {
+            from.iter().zip(to).all(|(from, to)| can_cast_within(from.data_type(), to.data_type()))
+        }
+        (from, to) => !from.is_nested() && !to.is_nested() && !is_refused(from, to) || from.is_null(),
     }
 }
 

@@ -1,5 +1,5 @@
 //! `LATERAL (SELECT u.v - t.v FROM u WHERE u.k = t.k)`: values that are made of columns from before `LATERAL`. DataFusion makes joins of queries that name these in conditions
-//! only, so such values are computed above the join, of columns of both sides.
+//! only, so such values are computed above the join, of columns of both sides; and so are constants beside an aggregation of all rows, which are there without any row.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -134,7 +134,11 @@ fn selected(projection: &Projection, below: Pulled, count: &Cell<usize>) -> Resu
         });
         let whole = whole.data()?;
         if !whole.contains_outer() {
-            kept.push(whole);
+            // DataFusion's join would have NULL beside a row of the left side for which nothing is aggregated.
+            match gives_one_row(&below.plan) && is_constant(&whole) {
+                true => values.push((column, whole.unalias())),
+                false => kept.push(whole),
+            }
             continue;
         }
         if whole.exists(|part| Ok(is_subquery(part)))? {
@@ -153,6 +157,11 @@ fn selected(projection: &Projection, below: Pulled, count: &Cell<usize>) -> Resu
     }
     let plan = LogicalPlan::Projection(Projection::try_new(kept, Arc::new(below.plan))?);
     Ok(Some(Pulled { plan, values }))
+}
+
+/// Whether a value is the same for all rows.
+fn is_constant(value: &Expr) -> bool {
+    !value.any_column_refs() && !value.is_volatile() && !value.exists(|part| Ok(is_subquery(part))).unwrap_or(true)
 }
 
 /// The column under which a value is selected, too.

@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::correlated_subqueries::gives_one_row;
-use super::{common_conditions, map_node};
+use super::{common_conditions, map_node, tableless_subqueries};
 
 /// How the names of columns begin that conditions need above a derived table. No statement can name them.
 const TIE: &str = "\u{1}tie ";
@@ -32,8 +32,14 @@ impl AnalyzerRule for LiftedConditions {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let ties = Ties::of("");
         plan.transform_up_with_subqueries(|node| match node {
-            LogicalPlan::Subquery(subquery) if !subquery.outer_ref_columns.is_empty() => ties.prepared(subquery),
-            node if has_values(&node)? => map_node(node, &|around, expression| expression.transform_up(|part| taken_out(part, around))),
+            LogicalPlan::Subquery(subquery) => {
+                let subquery = renewed(subquery);
+                match subquery.data.outer_ref_columns.is_empty() {
+                    true => Ok(subquery.update_data(LogicalPlan::Subquery)),
+                    false => subquery.transform_data(|subquery| ties.prepared(subquery)),
+                }
+            }
+            node if has_subqueries(&node)? => map_node(node, &|around, expression| expression.transform_up(|part| taken_out(part, around))),
             other => Ok(Transformed::no(other)),
         })
         .data()
@@ -44,9 +50,21 @@ impl AnalyzerRule for LiftedConditions {
     }
 }
 
-/// The value of a subquery of one row that is made of columns of the query around it, as `(SELECT t.k + 1)` or `(SELECT t.k + max(v) FROM u)`, in that query: only what is
-/// left in it is one.
+/// A subquery that knows which columns it names of the queries around: what was taken out of those within it may name more than it did.
+fn renewed(subquery: Subquery) -> Transformed<Subquery> {
+    let named = subquery.subquery.all_out_ref_exprs();
+    match named.iter().all(|column| subquery.outer_ref_columns.contains(column)) {
+        true => Transformed::no(subquery),
+        false => Transformed::yes(Subquery { outer_ref_columns: named, ..subquery }),
+    }
+}
+
+/// The value of a subquery of one row that is made of columns of the queries around it, as `(SELECT t.k + 1)` or `(SELECT t.k + max(v) FROM u)`, in the one right around it:
+/// only what is left in it is one.
 fn taken_out(part: Expr, around: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Some(value) = tableless_subqueries::value(&part)?.filter(tableless_subqueries::names_around) {
+        return value.transform(|part| Ok(in_query(part, around)));
+    }
     let Expr::ScalarSubquery(subquery) = &part else { return Ok(Transformed::no(part)) };
     let Some((value, input)) = value_of(&subquery.subquery) else { return Ok(Transformed::no(part)) };
     let is_other = |part: &Expr| match part {
@@ -58,37 +76,40 @@ fn taken_out(part: Expr, around: &DFSchema) -> Result<Transformed<Expr>> {
     }
     let taken = value.clone().unalias().transform(|part| {
         Ok(match part {
-            Expr::OuterReferenceColumn(_, column) => Transformed::yes(Expr::Column(column)),
             column @ Expr::Column(_) => {
                 let rows = LogicalPlan::Projection(Projection::try_new(vec![column], Arc::clone(input))?);
                 let outer_ref_columns = rows.all_out_ref_exprs();
                 let spans = subquery.spans.clone();
                 Transformed::yes(Expr::ScalarSubquery(Subquery { subquery: Arc::new(rows), outer_ref_columns, spans }))
             }
-            other => Transformed::no(other),
+            other => in_query(other, around),
         })
     });
     taken.map(|taken| Transformed::yes(taken.data))
 }
 
+/// A column of the query around a subquery as it is named in that query; one of a query further out stays what it is.
+fn in_query(part: Expr, around: &DFSchema) -> Transformed<Expr> {
+    match part {
+        Expr::OuterReferenceColumn(_, column) if around.has_column(&column) => Transformed::yes(Expr::Column(column)),
+        other => Transformed::yes(other),
+    }
+}
+
 /// The one value of a plan that gives one row, whatever there is in its tables, and what it is made of.
 fn value_of(plan: &LogicalPlan) -> Option<(&Expr, &Arc<LogicalPlan>)> {
     let LogicalPlan::Projection(Projection { expr, input, .. }) = plan else { return None };
-    let is_one = match input.as_ref() {
-        LogicalPlan::EmptyRelation(nothing) => nothing.produce_one_row,
-        input => gives_one_row(input),
-    };
     match expr.as_slice() {
-        [value] if is_one => Some((value, input)),
+        [value] if gives_one_row(input) => Some((value, input)),
         _ => None,
     }
 }
 
-/// Whether a node asks for the value of a subquery.
-fn has_values(node: &LogicalPlan) -> Result<bool> {
+/// Whether a node asks for subqueries.
+fn has_subqueries(node: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     node.apply_expressions(|expression| {
-        found |= expression.exists(|part| Ok(matches!(part, Expr::ScalarSubquery(_))))?;
+        found |= expression.exists(|part| Ok(is_subquery(part)))?;
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
@@ -157,6 +178,10 @@ impl Ties {
                 join.filter = conjunction(within);
                 Ok(Transformed::yes(filtered(LogicalPlan::Join(join), around)?))
             }
+            LogicalPlan::Unnest(unnest) if names_around_within(&unnest.input) => {
+                let (rows, conditions) = self.lift(LogicalPlan::Unnest(unnest))?;
+                Ok(Transformed::yes(filtered(rows, conditions)?))
+            }
             other => Ok(Transformed::new_transformed(other, transformed)),
         }
     }
@@ -195,6 +220,12 @@ impl Ties {
                     conditions.extend(lifted);
                 }
                 Ok((LogicalPlan::Join(join).recompute_schema()?, conditions))
+            }
+            // The columns of the rows beside the elements are the same for all of them.
+            LogicalPlan::Unnest(unnest) => {
+                let (input, conditions) = self.lift(Arc::unwrap_or_clone(unnest.input))?;
+                let rows = LogicalPlanBuilder::from(input).unnest_columns_with_options(unnest.exec_columns, unnest.options)?;
+                Ok((rows.build()?, conditions))
             }
             LogicalPlan::Sort(mut sort) if sort.fetch.is_none() => {
                 let (input, conditions) = self.lift(Arc::unwrap_or_clone(sort.input))?;

@@ -16,6 +16,7 @@ mod in_subqueries;
 mod interval_order;
 mod join_conditions;
 mod join_order;
+mod join_subqueries;
 mod json_casts;
 mod lambdas;
 mod lateral_rows;
@@ -30,11 +31,16 @@ mod read_once;
 mod recursion_depth;
 mod recursive_columns;
 mod refused_casts;
+mod row_comparisons;
+mod same_names;
 mod set_comparisons;
 mod set_counts;
 mod single_subqueries;
 mod subqueries_as_values;
+mod tableless_subqueries;
 mod temporal_arithmetic;
+mod true_keys;
+mod unnests_around;
 mod value_rows;
 mod whole_literals;
 mod window_filters;
@@ -65,18 +71,21 @@ pub use join_order::with_join_order;
 pub(crate) use read_once::OnceExec;
 pub(crate) use recursive_columns::with_plain_recursion;
 pub(crate) use refused_casts::is_refused;
+pub use true_keys::optimizer_rules;
 pub(crate) use whole_literals::{with_integers, with_integers_within};
 pub use yield_in_joins::YieldInJoins;
 pub use zeros_in_lists::ZerosInLists;
 
 /// The rules by which plans are analysed: most of ours come before types are made alike.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 19] = [
+    let before: [Arc<dyn AnalyzerRule + Send + Sync>; 21] = [
+        Arc::new(join_subqueries::JoinSubqueries),
         Arc::new(set_counts::SetCounts),
         Arc::new(empty_groups::EmptyGroups),
         Arc::new(json_casts::JsonCasts),
         Arc::new(refused_casts::RefusedCasts),
         Arc::new(arithmetic::Arithmetic),
+        Arc::new(unnests_around::UnnestsAround),
         Arc::new(lateral_rows::LateralRows),
         Arc::new(lateral_values::LateralValues),
         Arc::new(other_ties::OtherTies),
@@ -93,10 +102,11 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(alike::Alike),
     ];
     // What was made alike may have been cast between zones.
-    let after: [Arc<dyn AnalyzerRule + Send + Sync>; 5] = [
+    let after: [Arc<dyn AnalyzerRule + Send + Sync>; 6] = [
         Arc::new(zoned_times::ZonedTimes),
         Arc::new(exact_casts::ExactCasts),
         Arc::new(temporal_arithmetic::TemporalArithmetic),
+        Arc::new(row_comparisons::RowComparisons),
         Arc::new(one_zero::OneZero),
         Arc::new(one_zero_in_keys::OneZeroInKeys),
     ];
@@ -107,7 +117,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 1] = [Arc::new(lambdas::FarLambdas)];
     let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] = [Arc::new(read_once::ReadOnce), Arc::new(recursion_depth::RecursionDepth)];
-    let own = PhysicalOptimizer::new().rules.into_iter().map(join_conditions::with_conditions_kept);
+    let own = PhysicalOptimizer::new().rules.into_iter().map(join_conditions::with_conditions_kept).map(same_names::told_apart);
     first.into_iter().chain(own).chain(last).collect()
 }
 
@@ -150,10 +160,15 @@ fn input_schema(node: &LogicalPlan) -> DFSchema {
 fn map_node(node: LogicalPlan, change: &Change<'_>) -> Result<Transformed<LogicalPlan>> {
     let schema = input_schema(&node);
     let names = NamePreserver::new(&node);
-    let changed = node.map_expressions(|expression| {
+    let changed_under_name = |expression: Expr| -> Result<Transformed<Expr>> {
         let name = names.save(&expression);
         let changed = with_parameter_types(&schema, change(&schema, expression)?)?;
         Ok(changed.update_data(|expression| name.restore(expression)))
+    };
+    let changed = node.map_expressions(|expression| match expression {
+        // The columns have the names of what is in the sets.
+        sets @ Expr::GroupingSet(_) => sets.map_children(changed_under_name),
+        other => changed_under_name(other),
     })?;
     match changed.transformed {
         true => changed.map_data(with_types).map(|changed| Transformed::new(changed.data, true, TreeNodeRecursion::Continue)),

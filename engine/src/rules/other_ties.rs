@@ -12,7 +12,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::common::{Column, ExprSchema, JoinType, ScalarValue, internal_err};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, SubqueryAlias, lit, when};
 use datafusion::optimizer::AnalyzerRule;
@@ -42,12 +42,20 @@ impl AnalyzerRule for OtherTies {
 /// A plan whose subqueries are tied by `=`. Who calls this says a word, which is part of the names of columns: others may have given some before.
 pub(super) fn with_equal_ties(plan: LogicalPlan, word: &'static str) -> Result<LogicalPlan> {
     let names = Names { word, count: Cell::new(0) };
+    tied_to_rows_around(plan, &|rows, subquery| Around { rows: Arc::clone(rows), names: &names }.tied(subquery))
+}
+
+/// Ties a subquery to the rows of the query around it.
+pub(super) type Tie<'a> = dyn Fn(&Arc<LogicalPlan>, Subquery) -> Result<Transformed<Subquery>> + 'a;
+
+/// A plan whose subqueries, and those behind `LATERAL`, are tied to the rows around them.
+pub(super) fn tied_to_rows_around(plan: LogicalPlan, tie: &Tie<'_>) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Join(join) => lateral(join, &names),
+        LogicalPlan::Join(join) => lateral(join, tie),
         node => match node.inputs().as_slice() {
             [input] if has_correlated(&node)? => {
-                let around = Around { rows: Arc::new((*input).clone()), names: &names };
-                node.map_expressions(|expression| expression.transform_up(|part| within(part, &around)))
+                let rows = Arc::new((*input).clone());
+                node.map_expressions(|expression| expression.transform_up(|part| within(part, &rows, tie)))
             }
             _ => Ok(Transformed::no(node)),
         },
@@ -77,22 +85,26 @@ struct Around<'a> {
 
 fn has_correlated(node: &LogicalPlan) -> Result<bool> {
     let is_one = |part: &Expr| match part {
-        Expr::ScalarSubquery(subquery) | Expr::Exists(Exists { subquery, .. }) | Expr::InSubquery(InSubquery { subquery, .. }) => {
-            !subquery.outer_ref_columns.is_empty()
-        }
+        Expr::ScalarSubquery(subquery)
+        | Expr::Exists(Exists { subquery, .. })
+        | Expr::InSubquery(InSubquery { subquery, .. })
+        | Expr::SetComparison(SetComparison { subquery, .. }) => !subquery.outer_ref_columns.is_empty(),
         _ => false,
     };
     node.expressions().iter().try_fold(false, |found, expression| Ok(found || expression.exists(|part| Ok(is_one(part)))?))
 }
 
-fn within(part: Expr, around: &Around<'_>) -> Result<Transformed<Expr>> {
+fn within(part: Expr, rows: &Arc<LogicalPlan>, tie: &Tie<'_>) -> Result<Transformed<Expr>> {
     // `EXISTS` without a limit needs no other ties.
     let Transformed { data: part, transformed, .. } = any_row(part)?;
     let changed = match part {
-        Expr::ScalarSubquery(subquery) => around.tied(subquery)?.update_data(Expr::ScalarSubquery),
-        Expr::Exists(Exists { subquery, negated }) => around.tied(subquery)?.update_data(|subquery| Expr::Exists(Exists { subquery, negated })),
+        Expr::ScalarSubquery(subquery) => tie(rows, subquery)?.update_data(Expr::ScalarSubquery),
+        Expr::Exists(Exists { subquery, negated }) => tie(rows, subquery)?.update_data(|subquery| Expr::Exists(Exists { subquery, negated })),
         Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
-            around.tied(subquery)?.update_data(|subquery| Expr::InSubquery(InSubquery { expr, subquery, negated }))
+            tie(rows, subquery)?.update_data(|subquery| Expr::InSubquery(InSubquery { expr, subquery, negated }))
+        }
+        Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
+            tie(rows, subquery)?.update_data(|subquery| Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }))
         }
         other => Transformed::no(other),
     };
@@ -100,7 +112,7 @@ fn within(part: Expr, around: &Around<'_>) -> Result<Transformed<Expr>> {
 }
 
 /// The same for what stands behind `LATERAL`.
-fn lateral(join: Join, names: &Names) -> Result<Transformed<LogicalPlan>> {
+fn lateral(join: Join, tie: &Tie<'_>) -> Result<Transformed<LogicalPlan>> {
     let (alias, right) = match join.right.as_ref() {
         LogicalPlan::SubqueryAlias(alias) => (Some(alias.alias.clone()), alias.input.as_ref()),
         other => (None, other),
@@ -109,8 +121,7 @@ fn lateral(join: Join, names: &Names) -> Result<Transformed<LogicalPlan>> {
     if !is_lateral(&join, subquery) {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
     }
-    let around = Around { rows: Arc::clone(&join.left), names };
-    let tied = around.tied(subquery.clone())?;
+    let tied = tie(&join.left, subquery.clone())?;
     if !tied.transformed {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
     }
@@ -252,7 +263,7 @@ fn is_membership(condition: &Expr) -> bool {
 }
 
 /// Whether rows are others when they are read once more.
-fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
+pub(super) fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
     plan.exists(|node| Ok(node.expressions().iter().any(Expr::is_volatile)))
 }
 

@@ -1,5 +1,5 @@
 //! What is computed of dates, timestamps and intervals as Trino has it: a date or timestamp outside of the years 1 to 9999 is an error, and intervals have their hours as days
-//! where they are more than a day has, so that all that compares them field by field takes equal ones for equal.
+//! where they are more than a day has, so that all that compares them field by field takes equal ones for equal. Between two timestamps or times of day lie whole milliseconds.
 
 use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -11,7 +11,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Ope
 use datafusion::optimizer::AnalyzerRule;
 
 use super::map_expressions;
-use crate::functions::{in_calendar, whole_days};
+use crate::functions::{in_calendar, whole_days, whole_millis};
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
@@ -46,10 +46,17 @@ fn checked(schema: &DFSchema, expression: Expr) -> Result<Transformed<Expr>> {
             });
         }
         Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) if *field.data_type() == INTERVAL => whole_days::function(),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus | Operator::Minus, right }) => {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Plus | Operator::Minus), right }) => {
             // What has no type is a parameter without a value.
-            let (Ok(left), Ok(right)) = (left.get_type(schema), right.get_type(schema)) else { return Ok(Transformed::no(expression)) };
-            match (&left, &right) {
+            let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else { return Ok(Transformed::no(expression)) };
+            match (&left_type, &right_type) {
+                // Those with a time zone Trino subtracts otherwise: their milliseconds are cut off before.
+                (DataType::Timestamp(_, None), DataType::Timestamp(_, None)) if *op == Operator::Minus => whole_millis::function(),
+                (DataType::Interval(IntervalUnit::MonthDayNano), DataType::Interval(IntervalUnit::MonthDayNano))
+                    if *op == Operator::Minus && was_duration(schema, left) && was_duration(schema, right) =>
+                {
+                    whole_millis::function()
+                }
                 (DataType::Interval(IntervalUnit::MonthDayNano), DataType::Interval(IntervalUnit::MonthDayNano)) => whole_days::function(),
                 (moment, DataType::Interval(_) | DataType::Duration(_)) | (DataType::Interval(_) | DataType::Duration(_), moment)
                     if matches!(moment, DataType::Date32 | DataType::Timestamp(..)) =>
@@ -64,6 +71,15 @@ fn checked(schema: &DFSchema, expression: Expr) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(function.call(vec![expression])))
 }
 
+/// Whether an interval was made of a duration: DataFusion makes both of the operands where times of day are subtracted.
+fn was_duration(schema: &DFSchema, operand: &Expr) -> bool {
+    let operand = match operand {
+        Expr::ScalarFunction(ScalarFunction { func, args }) if *func == whole_days::function() => args.first(),
+        operand => Some(operand),
+    };
+    matches!(operand, Some(Expr::Cast(Cast { expr, .. })) if matches!(expr.get_type(schema), Ok(DataType::Duration(_))))
+}
+
 fn is_ours(function: &ScalarUDF) -> bool {
-    *function == *whole_days::function() || *function == *in_calendar::function()
+    [whole_days::function(), whole_millis::function(), in_calendar::function()].iter().any(|ours| *function == **ours)
 }

@@ -185,8 +185,6 @@ fn shown(from: &DataType, to: &DataType) -> Option<&'static str> {
     match (from, to) {
         (Timestamp(TimeUnit::Microsecond, _), Utf8 | LargeUtf8 | Utf8View) => Some("$moment_text"),
         (Interval(_) | Duration(_), Utf8 | LargeUtf8 | Utf8View) => Some("$interval_text"),
-        // Those of nanoseconds would lose some.
-        (Timestamp(TimeUnit::Nanosecond, _), Timestamp(..) | Time64(_)) => None,
         (from, Timestamp(_, None)) if is_elsewhere(from, "UTC") => Some("$local_timestamp"),
         (from, Date32) if is_elsewhere(from, "UTC") => Some("$local_date"),
         (from, Time64(_)) if is_elsewhere(from, "UTC") => Some("$local_time"),
@@ -209,6 +207,8 @@ mod tests {
         assert_eq!(shown(&moment(Some("Asia/Tokyo")), &DataType::Date32), Some("$local_date"));
         assert_eq!(shown(&moment(Some("+00:00")), &DataType::Date32), None);
         assert_eq!(shown(&moment(None), &moment(Some("Asia/Tokyo"))), None);
+        let of_nanos = DataType::Timestamp(TimeUnit::Nanosecond, Some("Asia/Tokyo".into()));
+        assert_eq!(shown(&of_nanos, &DataType::Time64(TimeUnit::Nanosecond)), Some("$local_time"));
         assert_eq!(shown(&moment(Some("UTC")), &DataType::Utf8View), Some("$moment_text"));
         assert_eq!(change(&moment(None), &moment(Some("UTC")), "+00:00"), None);
         let of_clocks = || Some(Change::Clocks("Asia/Tokyo".to_owned()));

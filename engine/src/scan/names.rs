@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
-use nunatak_catalog::name_mapping;
+use nunatak_catalog::name_mapping::{self, Spellings};
 use nunatak_catalog::spec::MappedField;
 use nunatak_core::Result;
 use parquet::errors::Result as ParquetResult;
@@ -60,34 +60,64 @@ pub fn has_names(schema: &Schema) -> bool {
 
 /// The schema of a file without field ids, with those of the table's fields that have the same names. What has no such name stays without an id.
 pub fn with_ids(file: &SchemaDescriptor, table: &Schema) -> ParquetResult<SchemaDescriptor> {
-    let columns = children_with_ids(file.root_schema().get_fields(), table.fields())?;
+    with_ids_of(file, table, None)
+}
+
+/// The same, where names may differ in capitals too: such names of the file are put into `spellings`.
+pub fn with_ids_any_case(file: &SchemaDescriptor, table: &Schema, spellings: &mut Spellings) -> ParquetResult<SchemaDescriptor> {
+    with_ids_of(file, table, Some(spellings))
+}
+
+fn with_ids_of(file: &SchemaDescriptor, table: &Schema, spellings: Option<&mut Spellings>) -> ParquetResult<SchemaDescriptor> {
+    let columns = children_with_ids(file.root_schema().get_fields(), table.fields(), spellings)?;
     Ok(SchemaDescriptor::new(rebuilt(file.root_schema(), None, Some(columns))?))
 }
 
-fn children_with_ids(children: &[TypePtr], fields: &Fields) -> ParquetResult<Vec<TypePtr>> {
-    let child = |child: &TypePtr| match fields.iter().find(|field| is_named(field, child.name())) {
-        Some(field) => with_id(child, field),
-        None => Ok(Arc::clone(child)),
-    };
-    children.iter().map(child).collect()
+fn children_with_ids(children: &[TypePtr], fields: &Fields, mut spellings: Option<&mut Spellings>) -> ParquetResult<Vec<TypePtr>> {
+    let mut found = Vec::with_capacity(children.len());
+    for child in children {
+        let mut field = fields.iter().find(|field| names(field).iter().any(|name| name == child.name()));
+        if let (None, Some(spellings)) = (field, spellings.as_deref_mut()) {
+            field = alike(child, children, fields);
+            if let Some(id) = field.and_then(|field| field_id(field)) {
+                spellings.entry(id).or_default().insert(child.name().to_owned());
+            }
+        }
+        found.push(match field {
+            Some(field) => with_id(child, field, spellings.as_deref_mut())?,
+            None => Arc::clone(child),
+        });
+    }
+    Ok(found)
 }
 
-fn is_named(field: &Field, name: &str) -> bool {
-    let names = field.metadata().get(NAMES).and_then(|names| serde_json::from_str::<Vec<String>>(names).ok());
-    names.is_some_and(|names| names.iter().any(|own| own == name))
+/// The field that is called like a child but for capitals, if no other one is, and no other child.
+fn alike<'a>(child: &Type, children: &[TypePtr], fields: &'a Fields) -> Option<&'a FieldRef> {
+    let lower = child.name().to_lowercase();
+    let is_alike = |names: &[String]| names.iter().any(|name| name.to_lowercase() == lower);
+    let mut found = fields.iter().filter(|field| is_alike(&names(field)));
+    let (Some(field), None) = (found.next(), found.next()) else { return None };
+    let named: Vec<String> = names(field).iter().map(|name| name.to_lowercase()).collect();
+    (children.iter().filter(|child| named.contains(&child.name().to_lowercase())).count() == 1).then_some(field)
+}
+
+/// The names of a field in files without field ids.
+fn names(field: &Field) -> Vec<String> {
+    field.metadata().get(NAMES).and_then(|names| serde_json::from_str(names).ok()).unwrap_or_default()
 }
 
 /// A column or nested field of a file with the ids of the table's field. The elements of lists and maps have ids, whatever they are called.
-fn with_id(file: &TypePtr, field: &Field) -> ParquetResult<TypePtr> {
+fn with_id(file: &TypePtr, field: &Field, mut spellings: Option<&mut Spellings>) -> ParquetResult<TypePtr> {
     let children = match (field.data_type(), file.is_group()) {
-        (DataType::Struct(fields), true) => Some(children_with_ids(file.get_fields(), fields)?),
+        (DataType::Struct(fields), true) => Some(children_with_ids(file.get_fields(), fields, spellings)?),
         (DataType::List(element), true) => match file.get_fields() {
-            [repeated] => Some(vec![list_with_ids(file.name(), repeated, element)?]),
+            [repeated] => Some(vec![list_with_ids(file.name(), repeated, element, spellings)?]),
             _ => None,
         },
         (DataType::Map(entries, _), true) => match (file.get_fields(), entries.data_type()) {
             ([repeated], DataType::Struct(fields)) if repeated.is_group() && repeated.get_fields().len() == 2 && fields.len() == 2 => {
-                let entry = repeated.get_fields().iter().zip(fields).map(|(child, field)| with_id(child, field)).collect::<ParquetResult<_>>()?;
+                let entry = repeated.get_fields().iter().zip(fields).map(|(child, field)| with_id(child, field, spellings.as_deref_mut()));
+                let entry = entry.collect::<ParquetResult<_>>()?;
                 Some(vec![rebuilt(repeated, None, Some(entry))?])
             }
             _ => None,
@@ -98,15 +128,15 @@ fn with_id(file: &TypePtr, field: &Field) -> ParquetResult<TypePtr> {
 }
 
 /// The repeated field of a list, which is its element or the group around it (Parquet format, "Lists: Backward-compatibility rules").
-fn list_with_ids(list: &str, repeated: &TypePtr, element: &Field) -> ParquetResult<TypePtr> {
+fn list_with_ids(list: &str, repeated: &TypePtr, element: &Field, mut spellings: Option<&mut Spellings>) -> ParquetResult<TypePtr> {
     let is_element = !repeated.is_group()
         || repeated.get_fields().len() != 1
         || repeated.name() == "array"
         || repeated.name().strip_suffix("_tuple").is_some_and(|name| name == list);
     if is_element {
-        return with_id(repeated, element);
+        return with_id(repeated, element, spellings);
     }
-    let elements = repeated.get_fields().iter().map(|only| with_id(only, element)).collect::<ParquetResult<_>>()?;
+    let elements = repeated.get_fields().iter().map(|only| with_id(only, element, spellings.as_deref_mut())).collect::<ParquetResult<_>>()?;
     rebuilt(repeated, None, Some(elements))
 }
 
@@ -185,6 +215,27 @@ mod tests {
         assert_eq!(ids(fields), [Some(8), Some(9)]);
         // Arrow's schema has no place for this one.
         assert_eq!(file.root_schema().get_fields()[4].get_fields()[0].get_basic_info().id(), 10);
+    }
+
+    #[test]
+    fn names_in_other_capitals_are_told() {
+        let row = DataType::Struct(Fields::from(vec![field(4, "zip", DataType::Int32)]));
+        let columns =
+            vec![field(1, "userid", DataType::Int64), field(2, "a", DataType::Int64), field(3, "place", row), field(5, "b", DataType::Int64)];
+        let mapping = r#"[{"field-id": 1, "names": ["userid"]}, {"field-id": 2, "names": ["a"]},
+            {"field-id": 3, "names": ["place"], "fields": [{"field-id": 4, "names": ["zip"]}]}, {"field-id": 5, "names": ["b"]}]"#;
+        let table = with_names(&Schema::new(columns), mapping).unwrap();
+        let file = "message m { optional int64 userId; optional int64 A; optional int64 a; optional group place { optional int32 Zip; }
+            optional int64 c; }";
+        let file = SchemaDescriptor::new(Arc::new(parse_message_type(file).unwrap()));
+        let ids = |file: &SchemaDescriptor| {
+            let columns = file.columns().iter();
+            columns.map(|column| column.self_type().get_basic_info()).map(|info| info.has_id().then(|| info.id())).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&with_ids(&file, &table).unwrap()), [None, None, Some(2), None, None]);
+        let mut spellings = Spellings::new();
+        assert_eq!(ids(&with_ids_any_case(&file, &table, &mut spellings).unwrap()), [Some(1), None, Some(2), Some(4), None]);
+        assert_eq!(spellings, Spellings::from([(1, ["userId".to_owned()].into()), (4, ["Zip".to_owned()].into())]));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn marked(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     for (start, end) in types {
         out.extend_from_slice(&tokens[at..start]);
         let span = tokens[start].span;
-        let text: Vec<String> = tokens[start..end].iter().map(|token| token.token.to_string()).collect();
+        let text: Vec<String> = tokens[start..end].iter().map(part_of_type).collect();
         let mark = [Token::make_word(MARK, Some('"')), Token::LParen, Token::SingleQuotedString(text.join(" ")), Token::RParen];
         out.extend(mark.map(|token| TokenWithSpan { token, span }));
         at = end;
@@ -77,7 +77,17 @@ fn types_of_casts(tokens: &[TokenWithSpan]) -> Vec<(usize, usize)> {
 
 fn is_composite(tokens: &[TokenWithSpan], at: usize) -> bool {
     let named = tokens.get(at).is_some_and(|token| ["ARRAY", "MAP", "ROW"].iter().any(|word| is_word(token, word)));
-    named && tokens.get(at + 1).is_some_and(|token| token.token == Token::LParen)
+    named && tokens.get(at + 1).is_some_and(|token| matches!(token.token, Token::LParen | Token::Lt))
+}
+
+/// A token of a type. Those of arrays and maps may stand in angle brackets too: `array<row(a bigint)>`.
+fn part_of_type(token: &TokenWithSpan) -> String {
+    match &token.token {
+        Token::Lt => "(".to_owned(),
+        Token::Gt => ")".to_owned(),
+        Token::ShiftRight => ") )".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// The type, if it is one of those that are read here; moments with time zone have this one. Errors: a type that is none.
@@ -174,6 +184,8 @@ fn plain(sql_type: &ast::DataType, zone: &str) -> Result<DataType> {
             DataType::Timestamp(unit(*digits), is_zoned.then(|| zone.into()))
         }
         ast::DataType::Time(Some(_), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Microsecond),
+        // What has no value but NULL.
+        ast::DataType::Custom(name, parts) if parts.is_empty() && name.to_string().eq_ignore_ascii_case("unknown") => DataType::Null,
         other => return not_impl_err!("Unsupported SQL type {other}"),
     })
 }
@@ -228,6 +240,7 @@ mod tests {
         );
         assert_eq!(read("array ( uuid )", UTC).unwrap(), list(DataType::FixedSizeBinary(16)));
         assert_eq!(read("array ( string )", UTC).unwrap(), list(DataType::Utf8));
+        assert_eq!(read("array ( unknown )", UTC).unwrap(), list(DataType::Null));
         for wrong in ["array ( )", "array ( bigint", "map ( varchar )", "row ( a nothing )", "array ( decimal ( 50 ) )", "array ( bigint ) x"] {
             assert!(read(wrong, UTC).is_err(), "{wrong}");
         }
@@ -236,15 +249,17 @@ mod tests {
 
     #[test]
     fn types_are_marked_in_casts() {
-        let tokens =
-            Tokenizer::new(&TrinoDialect, "select cast(cast(a as array(bigint)) as row(x map(varchar, json))), cast(1 as bigint) as array from t")
-                .tokenize_with_location()
-                .unwrap();
+        let tokens = Tokenizer::new(
+            &TrinoDialect,
+            "select cast(cast(a as array<map<bigint,row(x date)>>) as row(x map(varchar, json))), cast(1 as bigint) as array from t",
+        )
+        .tokenize_with_location()
+        .unwrap();
         let tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
         let texts: Vec<String> = marked(tokens).into_iter().map(|token| token.token.to_string()).filter(|text| text != "EOF").collect();
         assert_eq!(
             texts.join(" "),
-            r#"select cast ( cast ( a as "$type" ( 'array ( bigint )' ) ) as "$type" ( 'row ( x map ( varchar , json ) )' ) ) , cast ( 1 as bigint ) as array from t"#
+            r#"select cast ( cast ( a as "$type" ( 'array ( map ( bigint , row ( x date ) ) )' ) ) as "$type" ( 'row ( x map ( varchar , json ) )' ) ) , cast ( 1 as bigint ) as array from t"#
         );
     }
 }

@@ -69,10 +69,6 @@ impl Dialect for TrinoDialect {
         true
     }
 
-    fn supports_unicode_string_literal(&self) -> bool {
-        true
-    }
-
     fn supports_numeric_literal_underscores(&self) -> bool {
         true
     }

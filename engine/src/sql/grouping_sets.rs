@@ -97,12 +97,13 @@ fn too_many() -> Error {
     Error::new(Code::TooManyGroupingSets, format!("GROUP BY has more than {SETS_MAX} grouping sets"))
 }
 
-fn is_mark(item: &Expr) -> bool {
+/// Whether an item stands for `DISTINCT`.
+pub(super) fn is_mark(item: &Expr) -> bool {
     matches!(item, Expr::Function(Function { name, .. }) if matches!(name.0.as_slice(), [ObjectNamePart::Identifier(name)] if name.value == MARK))
 }
 
-/// The sets that one item stands for.
-fn sets_of(item: Expr, projection: &[SelectItem]) -> Result<Vec<Vec<Expr>>> {
+/// The sets that one item stands for. Errors: `TOO_MANY_GROUPING_SETS`.
+pub(super) fn sets_of(item: Expr, projection: &[SelectItem]) -> Result<Vec<Vec<Expr>>> {
     Ok(match item {
         Expr::GroupingSets(sets) => sets,
         Expr::Rollup(parts) => (0..=parts.len()).rev().map(|end| parts[..end].concat()).collect(),

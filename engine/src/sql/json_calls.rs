@@ -166,9 +166,9 @@ fn read(name: &TokenWithSpan, inner: &[TokenWithSpan], out: &mut Output<'_>) -> 
     }
     arguments.extend(clauses.passing.iter().flat_map(|(name, value)| [out.text(name.clone()), value.clone()]));
     match (is_value, is_word(name, "JSON_QUERY")) {
-        (true, _) if is_text(clauses.returning) => return returned("$json_value", arguments, clauses.returning, out),
+        (true, _) if is_text(clauses.returning) => return returned("$json_value", arguments, &clauses, out),
         (true, _) => out.call("$json_value", arguments),
-        (_, true) => return returned("$json_query", arguments, clauses.returning, out),
+        (_, true) => return returned("$json_query", arguments, &clauses, out),
         _ => out.call("$json_exists", arguments),
     }
     Some(())
@@ -180,13 +180,16 @@ fn is_text(data_type: &[TokenWithSpan]) -> bool {
 }
 
 /// A call whose result is text, as long as its type says, or its bytes.
-fn returned(name: &str, arguments: Vec<Vec<TokenWithSpan>>, data_type: &[TokenWithSpan], out: &mut Output<'_>) -> Option<()> {
+fn returned(name: &str, arguments: Vec<Vec<TokenWithSpan>>, clauses: &Clauses<'_>, out: &mut Output<'_>) -> Option<()> {
+    let data_type = clauses.returning;
     let mut call = Vec::new();
     Output { span: out.span, tokens: &mut call }.call(name, arguments);
     match data_type {
+        [first, ..] if is_word(first, "VARBINARY") => out.call(clauses.bytes.unwrap_or("to_utf8"), vec![call]),
+        // Texts have no encoding.
+        _ if clauses.bytes.is_some() => return None,
         [] => out.tokens.extend(call),
         [first] if is_word(first, "VARCHAR") => out.tokens.extend(call),
-        [first, ..] if is_word(first, "VARBINARY") => out.call("to_utf8", vec![call]),
         _ if is_text(data_type) => {
             let cast = out.cast(&call, data_type);
             out.tokens.extend(cast);
@@ -210,7 +213,7 @@ fn construct(is_object: bool, arguments: &[TokenWithSpan], clauses: &Clauses<'_>
         let value = formatted(value, "$json_input", out)?;
         values.push(if is_call_of_json(&value) { out.called("$json_input", value) } else { value });
     }
-    returned(if is_object { "$json_object" } else { "$json_array" }, values, clauses.returning, out)
+    returned(if is_object { "$json_object" } else { "$json_array" }, values, clauses, out)
 }
 
 /// `[KEY] name VALUE value` and `name: value`.
@@ -257,6 +260,8 @@ fn is_utf8(encoding: &[TokenWithSpan]) -> bool {
 struct Clauses<'a> {
     passing: Vec<(String, Vec<TokenWithSpan>)>,
     returning: &'a [TokenWithSpan],
+    /// The function that makes bytes of the text, if it is asked for another encoding than UTF-8.
+    bytes: Option<&'static str>,
     empty: Option<&'static str>,
     error: Option<&'static str>,
     empty_default: Option<&'a [TokenWithSpan]>,
@@ -298,7 +303,14 @@ impl<'a> Clauses<'a> {
         if is_word(first, "RETURNING") {
             let format = (1..end).find(|&at| is_word(&tokens[at], "FORMAT")).unwrap_or(end);
             self.returning = &tokens[1..format];
-            let is_known = format == end || tokens.get(format + 1).is_some_and(|json| is_word(json, "JSON")) && is_utf8(&tokens[format + 2..end]);
+            let is_json = tokens.get(format + 1).is_some_and(|json| is_word(json, "JSON"));
+            let encoding = tokens.get(format + 2..end).unwrap_or_default();
+            self.bytes = match encoding {
+                [encoding, utf16] if is_word(encoding, "ENCODING") && is_word(utf16, "UTF16") => Some("$to_utf16"),
+                [encoding, utf32] if is_word(encoding, "ENCODING") && is_word(utf32, "UTF32") => Some("$to_utf32"),
+                _ => None,
+            };
+            let is_known = format == end || is_json && (self.bytes.is_some() || is_utf8(encoding));
             return (format > 1 && is_known).then_some(end);
         }
         if is_word(first, "DEFAULT") {
@@ -443,6 +455,8 @@ mod tests {
                 r#""$json_query" ( x , 'lax $' , 'empty=array;wrapper=conditional;quotes=keep' )"#,
             ),
             ("json_query(x, 'lax $' RETURNING varbinary FORMAT JSON)", r#""to_utf8" ( "$json_query" ( x , 'lax $' , '' ) )"#),
+            ("json_array(1 RETURNING varbinary FORMAT JSON ENCODING UTF16)", r#""$to_utf16" ( "$json_array" ( '' , 1 ) )"#),
+            ("json_array(1 RETURNING varchar FORMAT JSON ENCODING UTF32)", "json_array ( 1 RETURNING varchar FORMAT JSON ENCODING UTF32 )"),
             ("json_object()", r#""$json_object" ( '' )"#),
             (
                 "json_object('a': 1, KEY b VALUE null, key: 2 ABSENT ON NULL WITH UNIQUE KEYS)",

@@ -1,6 +1,6 @@
 //! Patterns of `LIKE`. In DataFusion a backslash takes the meaning from what follows it, always; in Trino it is a character like any other, and only what `ESCAPE` names does so.
 
-use datafusion::sql::sqlparser::ast::{Expr, Value, ValueWithSpan};
+use datafusion::sql::sqlparser::ast::{CastKind, DataType, Expr, Value, ValueWithSpan};
 use nunatak_core::{Code, Error, Result};
 
 /// What escapes in the patterns that DataFusion is given.
@@ -8,8 +8,17 @@ const ESCAPE: char = '\\';
 
 /// Gives a `LIKE` the pattern that means the same with a backslash as its escape. Patterns that are not written out stay as they are.
 ///
+/// With an escape that is NULL it is NULL.
+///
 /// Errors: `INVALID_FUNCTION_ARGUMENT` for what escapes nothing, `NOT_SUPPORTED` for an escape of a pattern that is not written out.
 pub(super) fn adapt(expression: &mut Expr) -> Result<()> {
+    if let Expr::Like { escape_char: Some(escape), .. } | Expr::ILike { escape_char: Some(escape), .. } = expression
+        && escape.value == Value::Null
+    {
+        let null = Box::new(Expr::Value(Value::Null.into()));
+        *expression = Expr::Cast { kind: CastKind::Cast, expr: null, data_type: DataType::Boolean, array: false, format: None };
+        return Ok(());
+    }
     let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expression else { return Ok(()) };
     let escape = escape_char.as_ref().map(escape_of).transpose()?;
     match pattern.as_mut() {

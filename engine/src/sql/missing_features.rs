@@ -11,9 +11,12 @@ const OF_PATTERNS: [&str; 10] = ["PARTITION", "ORDER", "MEASURES", "ONE", "ALL",
 /// What stands behind the pattern of a window.
 const AFTER_PATTERN: [&str; 2] = ["DEFINE", "SUBSET"];
 
+/// What stands before the names by which the columns of two queries are matched.
+const BEFORE_MATCHED: [&str; 5] = ["UNION", "EXCEPT", "INTERSECT", "ALL", "DISTINCT"];
+
 /// Finds what is missing in the tokens of a statement.
 ///
-/// Errors: `NOT_SUPPORTED` for `JSON_TABLE`, `MATCH_RECOGNIZE`, patterns of rows in windows, and `WITH FUNCTION`.
+/// Errors: `NOT_SUPPORTED` for `JSON_TABLE`, `MATCH_RECOGNIZE`, patterns of rows in windows, `CORRESPONDING BY`, and `WITH FUNCTION`.
 pub(super) fn refuse(tokens: &[TokenWithSpan]) -> Result<()> {
     let marks: Vec<&TokenWithSpan> = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
     match (0..marks.len()).find_map(|at| missing(&marks, at).map(|found| (marks[at], found))) {
@@ -36,6 +39,11 @@ fn missing(marks: &[&TokenWithSpan], at: usize) -> Option<(&'static str, &'stati
         Some(("MATCH_RECOGNIZE", "compare neighbouring rows by lag and lead in a derived table"))
     } else if is_one_of(at, &["PATTERN"]) && opens(at + 1) && is_one_of(closing(marks, at + 1) + 1, &AFTER_PATTERN) {
         Some(("PATTERN in a window (the recognition of patterns of rows)", "compare neighbouring rows by lag and lead in a derived table"))
+    } else if is_one_of(at, &["CORRESPONDING"])
+        && is_one_of(at + 1, &["BY"])
+        && at.checked_sub(1).is_some_and(|before| is_one_of(before, &BEFORE_MATCHED))
+    {
+        Some(("CORRESPONDING BY", "name the columns in both queries, or leave BY out"))
     } else if is_one_of(at, &["WITH"]) && is_one_of(at + 1, &["FUNCTION"]) && names_function(marks, at + 2) {
         Some(("WITH FUNCTION (a function within a query)", "write the function's expression where it is called"))
     } else {
@@ -82,6 +90,7 @@ mod tests {
             ("SELECT * FROM t\nMATCH_RECOGNIZE (ORDER BY b PATTERN (A B+) DEFINE B AS b > prev(b)) AS m", "line 2:1", "MATCH_RECOGNIZE"),
             ("SELECT sum(x) OVER (ROWS CURRENT ROW PATTERN ((A | B)) DEFINE A AS true) FROM t", "line 1:38", "PATTERN"),
             ("WITH FUNCTION f(x decimal(3, 1)) RETURNS bigint RETURN 1 SELECT f(2)", "line 1:1", "WITH FUNCTION"),
+            ("SELECT 1 AS x UNION ALL CORRESPONDING BY (x) SELECT 1 AS x", "line 1:25", "CORRESPONDING BY"),
             ("SELECT (WITH FUNCTION a.f() RETURNS bigint RETURN 1 SELECT f())", "line 1:9", "WITH FUNCTION"),
         ] {
             let error = parse(sql).err().map(|error| error.to_string()).unwrap_or_default();

@@ -16,7 +16,8 @@ use super::parse_show;
 use super::parse_table;
 use super::prepared;
 use super::rewrite::rewrite;
-use super::statement::{ColumnDefinition, CopyInto, Explain, Statement};
+use super::statement::{ColumnDefinition, CopyInto, Explain, Statement, WithSession};
+use super::unicode_texts;
 use crate::error::{from_parser, suggest};
 use crate::files::OptionValue;
 
@@ -91,7 +92,7 @@ fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
     if tokens.iter().all(|token| matches!(token.token, Token::Whitespace(_) | Token::SemiColon | Token::EOF)) {
         return Err(Error::new(Code::SyntaxError, "the statement is empty"));
     }
-    Ok(tokens)
+    unicode_texts::decoded(tokens)
 }
 
 fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>) -> Result<Statement> {
@@ -242,6 +243,8 @@ fn parse_known(parser: &mut Parser<'_>) -> Parsed<Option<Statement>> {
         parse_set_session(parser)?
     } else if take_words(parser, &["RESET", "SESSION"]) {
         Statement::ResetSession { name: parse_property_name(parser)? }
+    } else if starts_with_session(parser) {
+        parse_with_session(parser)?
     } else if starts_query(parser) {
         parse_query(parser)?
     } else {
@@ -380,6 +383,29 @@ fn parse_set_session(parser: &mut Parser<'_>) -> Parsed<Statement> {
     Ok(Statement::SetSession { name, value })
 }
 
+/// Whether `WITH SESSION name = value` stands here. `WITH session AS (...)` and `WITH session (a) AS (...)` are queries of that name.
+fn starts_with_session(parser: &Parser<'_>) -> bool {
+    let names = matches!(parser.peek_nth_token_ref(2).token, Token::Word(_));
+    peek_words(parser, &["WITH", "SESSION"]) && names && matches!(parser.peek_nth_token_ref(3).token, Token::Period | Token::Eq)
+}
+
+fn parse_with_session(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    take_words(parser, &["WITH", "SESSION"]);
+    let properties = parser.parse_comma_separated(|parser| {
+        let name = parse_property_name(parser)?;
+        parser.expect_token(&Token::Eq)?;
+        let value = match parser.parse_expr()? {
+            ast::Expr::Cast { expr, data_type: ast::DataType::Varchar(_), .. } => option_value(&expr)?,
+            value => option_value(&value)?,
+        };
+        Ok((name, option_text(&value)))
+    })?;
+    match parse_query(parser)? {
+        Statement::Query(query) => Ok(Statement::WithSession(WithSession { properties, query })),
+        _ => parse_table::unsupported("WITH SESSION before INSERT is not supported: SET SESSION sets properties"),
+    }
+}
+
 fn parse_property_name(parser: &mut Parser<'_>) -> Parsed<String> {
     let name: ast::ObjectName = parser.parse_object_name(false)?;
     Ok(name.to_string().to_lowercase())
@@ -391,6 +417,22 @@ mod tests {
 
     fn error(sql: &str) -> String {
         parse(sql).err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn queries_may_have_session_properties() {
+        let Ok(Statement::WithSession(with)) = parse("WITH SESSION Time_Zone = 'UTC', a.b = CAST(1 AS varchar) WITH t AS (SELECT 1) SELECT * FROM t")
+        else {
+            panic!("it is not read")
+        };
+        assert_eq!(with.properties, [("time_zone", "UTC"), ("a.b", "1")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(with.query.to_string(), "WITH t AS (SELECT 1) SELECT * FROM t");
+        for sql in ["WITH session AS (SELECT 1) SELECT * FROM session", "WITH session (a) AS (SELECT 1) SELECT a FROM session"] {
+            assert!(matches!(parse(sql), Ok(Statement::Query(_))), "{sql}");
+        }
+        for sql in ["WITH SESSION a = 1", "WITH SESSION a = 1 SET SESSION b = 2", "WITH SESSION a = 1 INSERT INTO t VALUES (1)"] {
+            assert!(parse(sql).is_err(), "{sql}");
+        }
     }
 
     #[test]
@@ -430,7 +472,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_says_so() {
-        for sql in ["alter table t add column a int not null", "explain (format json) select 1", "create role r", "drop role r"] {
+        for sql in ["explain (format json) select 1", "create role r", "drop role r"] {
             assert!(error(sql).starts_with("NOT_SUPPORTED: "), "{}", error(sql));
         }
         for (sql, text) in [

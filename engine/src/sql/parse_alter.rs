@@ -151,10 +151,10 @@ fn parse_add_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
     let tolerant = parse_if_not_exists(parser);
     let path = parse_path(parser)?;
     let field_type = parse_type(parser)?;
-    let (mut doc, mut position, mut default) = (None, None, None);
+    let (mut doc, mut position, mut default, mut required) = (None, None, None, false);
     loop {
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
-            return unsupported("ADD COLUMN ... NOT NULL is not supported: rows that are there have no value for it");
+            required = true;
         } else if parser.parse_keyword(Keyword::DEFAULT) {
             default = Some(Box::new(parse_default(parser)?));
         } else if let Some(comment) = parse_comment(parser)? {
@@ -165,7 +165,7 @@ fn parse_add_column(parser: &mut Parser<'_>) -> Parsed<TableChange> {
             position = Some(place);
         } else {
             return Ok(TableChange::Column {
-                change: Box::new(ColumnChange::Add { path, field_type, default: None, doc, position }),
+                change: Box::new(ColumnChange::Add { path, field_type, default: None, required, doc, position }),
                 default,
                 tolerant,
             });

@@ -28,7 +28,7 @@ pub(super) struct SessionNames<'a> {
     pub(super) path: &'a str,
 }
 
-/// Turns `FETCH FIRST n ROWS` into a limit, numbers with an exponent into doubles, `U&'...'` into texts, and `current_user`, `current_catalog`,
+/// Turns `FETCH FIRST n ROWS` into a limit, numbers with an exponent into doubles, and `current_user`, `current_catalog`,
 /// `current_schema`, `current_path` and `version()` into their values; functions with words among their arguments become plain calls, literals get their types, functions of
 /// time the session's zone, `MAP()` its arrays, casts that would be left out of names a function around what is cast, calls of aggregates in a syntax of their own become
 /// plain ones, windows are written out where they are named, and `VALUES` with subqueries become a union. `node` is a statement or a part of one.
@@ -142,7 +142,6 @@ impl VisitorMut for Adapter<'_> {
         if let Err(error) = like_patterns::adapt(expression).and_then(|()| special_forms::adapt(expression)) {
             return ControlFlow::Break(error);
         }
-        as_plain_text(expression);
         if let Some(value) = value {
             *expression = Expr::Value(value.into());
         }
@@ -232,16 +231,6 @@ fn as_double(expression: &mut Expr) {
     if let Some(text) = number(expression).filter(|text| text.contains(['e', 'E'])) {
         let text = Box::new(Expr::Value(Value::SingleQuotedString(std::mem::take(text)).into()));
         *expression = Expr::Cast { kind: CastKind::Cast, expr: text, data_type: DataType::Double(ExactNumberInfo::None), array: false, format: None };
-    }
-}
-
-/// `U&'\00e9'`, whose escapes have been read, becomes the text that it is. DataFusion does not take it.
-fn as_plain_text(expression: &mut Expr) {
-    if let Expr::Value(ValueWithSpan { value, .. }) = expression
-        && let Value::UnicodeStringLiteral(text) = value
-    {
-        let text = std::mem::take(text);
-        *value = Value::SingleQuotedString(text);
     }
 }
 

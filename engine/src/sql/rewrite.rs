@@ -6,7 +6,7 @@ use std::iter::repeat_n;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::parse::is_word;
-use super::{cast_types, grouping_sets, json_calls, row_stars, table_functions, table_samples};
+use super::{cast_types, corresponding, grouping_sets, json_calls, row_stars, table_functions, table_samples};
 
 /// What may stand before a query that starts with `TABLE`.
 const BEFORE_QUERY: [&str; 9] = ["EXPLAIN", "ANALYZE", "VERBOSE", "AS", "UNION", "INTERSECT", "EXCEPT", "ALL", "DISTINCT"];
@@ -16,10 +16,10 @@ const AFTER_VALUES: [&str; 8] = ["ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "
 
 /// The tokens without whitespace and comments, and with these changes: each `?` becomes `$1`, `$2`, ...; `FOR VERSION AS OF e` becomes `FOR SYSTEM_TIME
 /// AS OF e` (which takes any expression, and has no other use here), and `FOR TIMESTAMP AS OF e` loses its `FOR`; `TABLE t` becomes `SELECT * FROM t`;
-/// a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`; what is said in [`json_calls`], [`cast_types`], [`table_samples`], [`table_functions`], [`grouping_sets`] and [`row_stars`].
+/// a row of `VALUES` without parentheses gets them; `(VALUES ...)` becomes `(SELECT * FROM (VALUES ...))`; what is said in [`corresponding`], [`json_calls`], [`cast_types`], [`table_samples`], [`table_functions`], [`grouping_sets`] and [`row_stars`].
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let tokens: Vec<_> = with_radix_numbers(tokens).into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
-    let tokens = table_functions::as_queries(grouping_sets::marked(row_stars::with_names(tokens)));
+    let tokens = table_functions::as_queries(grouping_sets::marked(row_stars::with_names(corresponding::marked(tokens))));
     let tokens = table_samples::with_sampled_unnests(cast_types::marked(json_calls::plain(tokens)));
     with_parentheses(with_table_queries(with_versions(with_numbers(with_columns_first(with_bare_trims(tokens))))))
 }

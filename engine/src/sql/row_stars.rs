@@ -1,23 +1,34 @@
-//! `(e).*`, `t.r.*` and `t.* AS (a, b)` in `SELECT`: the fields of a row, and the columns of a relation under other names. DataFusion has neither. What they stand for is known
-//! when what they are of is planned: each is found, a query for it alone is planned, and its columns take its place.
+//! `(e).*`, `t.r.*` and `t.* AS (a, b)` in `SELECT`: the fields of a row, and the columns of a relation under other names; and `t.*` of a relation of a query around. DataFusion
+//! has none of them. What they stand for is known when what they are of is planned: each is found, a query for it alone is planned, and its columns take its place. So do those of
+//! `SELECT *, a`, if DataFusion takes none that is there twice.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Ident, ObjectName, Query, RenameSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, Subscript,
-    Value, VisitMut, VisitorMut, WildcardAdditionalOptions, With,
+    AccessExpr, Expr, GroupByExpr, Ident, ObjectName, Query, RenameSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    Statement, Subscript, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, With,
 };
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use nunatak_core::{Code, Error, Result};
 
+use super::join_using::is_alias;
 use super::names::parts;
 use super::parse::is_word;
 use super::rewrite::closing;
-use super::select_items::{is_unnamed, output_name, relation_names};
+use super::select_items::{MARK, is_unnamed, output_name, relation_names};
 use crate::type_name::type_name;
+
+/// Which stars are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Those that DataFusion does not have.
+    Rows,
+    /// Those with others beside them, too.
+    Beside,
+}
 
 /// The name of the row that is asked for.
 const ROW: &str = "row";
@@ -47,43 +58,71 @@ pub(super) fn with_names(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 }
 
 /// A query whose columns say what the first of them in a statement stands for; `None` if there is none. Those within others come first.
-pub(super) fn probe(statement: &mut Statement) -> Option<Statement> {
+pub(super) fn probe(statement: &mut Statement, wanted: Wanted) -> Option<Statement> {
     // As in most statements.
-    if !has_stars(statement) {
+    if !has_stars(statement, wanted) {
         return None;
     }
-    let mut stars = Stars { withs: Vec::new(), columns: None, probe: None, outcome: Ok(()) };
+    let mut stars = Stars { wanted, withs: Vec::new(), around: Vec::new(), columns: None, probe: None, outcome: Ok(()) };
     let _: ControlFlow<()> = statement.visit(&mut stars);
     stars.probe.map(|query| Statement::Query(Box::new(query)))
 }
 
 /// Puts what that query gives in its place.
 ///
-/// Errors: `TYPE_MISMATCH` for what is no row, `MISMATCHED_COLUMN_ALIASES` for another number of names.
-pub(super) fn expand(statement: &mut Statement, columns: &DFSchema) -> Result<()> {
-    let mut stars = Stars { withs: Vec::new(), columns: Some(columns), probe: None, outcome: Ok(()) };
+/// Errors: `TYPE_MISMATCH` for what is no row, `MISMATCHED_COLUMN_ALIASES` for another number of names, `AMBIGUOUS_NAME` for columns that cannot be named.
+pub(super) fn expand(statement: &mut Statement, columns: &DFSchema, wanted: Wanted) -> Result<()> {
+    let mut stars = Stars { wanted, withs: Vec::new(), around: Vec::new(), columns: Some(columns), probe: None, outcome: Ok(()) };
     let _: ControlFlow<()> = statement.visit(&mut stars);
     stars.outcome
 }
 
-fn has_stars(part: &mut impl VisitMut) -> bool {
-    part.visit(&mut Finder).is_break()
+/// Whether there is one of them.
+pub(super) fn has_stars(part: &mut impl VisitMut, wanted: Wanted) -> bool {
+    part.visit(&mut AnyStars).is_break() && part.visit(&mut Finder { wanted, around: Vec::new() }).is_break()
+}
+
+/// Ends where any star is.
+struct AnyStars;
+
+impl VisitorMut for AnyStars {
+    type Break = ();
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if select.projection.iter().any(is_star) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn is_star(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
 }
 
 /// Ends where such a star is.
-struct Finder;
+struct Finder {
+    wanted: Wanted,
+    around: Vec<Vec<TableWithJoins>>,
+}
 
 impl VisitorMut for Finder {
     type Break = ();
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.around.push(select.from.clone());
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        if first_star(select).is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        self.around.pop();
+        if first_star(select, self.wanted, &self.around).is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
 struct Stars<'a> {
+    wanted: Wanted,
     /// What `WITH` gives around where this is.
     withs: Vec<Option<With>>,
+    /// What the queries around read, the outermost first.
+    around: Vec<Vec<TableWithJoins>>,
     columns: Option<&'a DFSchema>,
     probe: Option<Query>,
     outcome: Result<()>,
@@ -102,10 +141,25 @@ impl VisitorMut for Stars<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.around.push(select.from.clone());
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let Some(place) = first_star(select) else { return ControlFlow::Continue(()) };
+        self.around.pop();
+        let Some(place) = first_star(select, self.wanted, &self.around) else { return ControlFlow::Continue(()) };
         match self.columns {
-            None => self.probe = Some(query_for(select, place, &self.withs)),
+            None => {
+                let mut asked = select.clone();
+                if let Some(relation) = relation_around(&select.projection[place], &relations_of(select), &self.around) {
+                    asked.from = vec![TableWithJoins { relation: relation.clone(), joins: Vec::new() }];
+                    asked.selection = None;
+                    asked.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
+                    asked.having = None;
+                }
+                self.probe = Some(query_for(&asked, place, &self.withs, self.wanted));
+            }
             Some(columns) => match items_for(&select.projection[place], &relations_of(select), columns) {
                 Ok(items) => drop(select.projection.splice(place..=place, items)),
                 Err(error) => self.outcome = Err(error),
@@ -115,7 +169,10 @@ impl VisitorMut for Stars<'_> {
     }
 }
 
-fn first_star(select: &Select) -> Option<usize> {
+fn first_star(select: &Select, wanted: Wanted, around: &[Vec<TableWithJoins>]) -> Option<usize> {
+    if wanted == Wanted::Beside && select.projection.len() > 1 {
+        return select.projection.iter().position(is_star);
+    }
     let has_star = |item: &SelectItem| matches!(item, SelectItem::QualifiedWildcard(..));
     if !select.projection.iter().any(has_star) {
         return None;
@@ -124,10 +181,22 @@ fn first_star(select: &Select) -> Option<usize> {
     select.projection.iter().position(|item| match item {
         SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(_), _) => true,
         SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
-            options.opt_rename.is_some() || is_column(name, &relations)
+            options.opt_rename.is_some() || is_column(name, &relations) || relation_around(item, &relations, around).is_some()
         }
         _ => false,
     })
+}
+
+/// The relation of a query around that a star is of, if none of these relations is.
+fn relation_around<'a>(item: &SelectItem, relations: &HashSet<String>, around: &'a [Vec<TableWithJoins>]) -> Option<&'a TableFactor> {
+    let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item else { return None };
+    let last = parts(name).pop().filter(|last| !relations.contains(last) && !is_column(name, relations))?;
+    let factors = around.iter().rev().flatten().flat_map(|item| std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)));
+    let is_it = |factor: &&TableFactor| {
+        let alone = TableWithJoins { relation: (*factor).clone(), joins: Vec::new() };
+        relation_names(&alone).any(|name| name == last)
+    };
+    factors.into_iter().find(is_it)
 }
 
 /// Whether a name is that of a column of one of these relations.
@@ -154,7 +223,7 @@ fn relations_of(select: &Select) -> HashSet<String> {
 }
 
 /// The query for what one item is of.
-fn query_for(select: &Select, place: usize, withs: &[Option<With>]) -> Query {
+fn query_for(select: &Select, place: usize, withs: &[Option<With>], wanted: Wanted) -> Query {
     let mut select = select.clone();
     let item = select.projection.swap_remove(place);
     let item = match (row_of(&item, &relations_of(&select)), item) {
@@ -167,7 +236,7 @@ fn query_for(select: &Select, place: usize, withs: &[Option<With>]) -> Query {
     select.projection = vec![item];
     select.distinct = None;
     Query {
-        with: known(withs),
+        with: known(withs, wanted),
         body: Box::new(SetExpr::Select(Box::new(select))),
         order_by: None,
         limit_clause: None,
@@ -181,10 +250,10 @@ fn query_for(select: &Select, place: usize, withs: &[Option<With>]) -> Query {
 }
 
 /// The queries that have names here: of each list those before the first one that has such a star itself.
-fn known(withs: &[Option<With>]) -> Option<With> {
+fn known(withs: &[Option<With>], wanted: Wanted) -> Option<With> {
     let mut all: Option<With> = None;
     for with in withs.iter().flatten() {
-        let queries = with.cte_tables.iter().take_while(|named| !has_stars(&mut named.query.clone())).cloned();
+        let queries = with.cte_tables.iter().take_while(|named| !has_stars(&mut named.query.clone(), wanted)).cloned();
         let whole = all.get_or_insert_with(|| With { cte_tables: Vec::new(), ..with.clone() });
         whole.recursive |= with.recursive;
         whole.cte_tables.extend(queries);
@@ -194,6 +263,11 @@ fn known(withs: &[Option<With>]) -> Option<With> {
 
 /// The columns in the place of an item.
 fn items_for(item: &SelectItem, relations: &HashSet<String>, columns: &DFSchema) -> Result<Vec<SelectItem>> {
+    if let SelectItem::Wildcard(options) = item
+        && options.to_string().is_empty()
+    {
+        return all_columns(columns);
+    }
     let SelectItem::QualifiedWildcard(kind, options) = item else { return Ok(vec![item.clone()]) };
     if options.opt_exclude.is_some() || options.opt_except.is_some() || options.opt_replace.is_some() {
         return Err(Error::not_supported(format!("'{item}' is not supported")).with_hint("name the columns"));
@@ -223,6 +297,26 @@ fn items_for(item: &SelectItem, relations: &HashSet<String>, columns: &DFSchema)
         None => SelectItem::UnnamedExpr(expr),
     });
     Ok(named.collect())
+}
+
+/// All columns of a `FROM`.
+fn all_columns(columns: &DFSchema) -> Result<Vec<SelectItem>> {
+    let is_single = |name: &str| columns.fields().iter().filter(|field| field.name() == name).count() == 1;
+    let item = |(place, (relation, field)): (usize, (Option<&TableReference>, &FieldRef))| {
+        let name = field.name();
+        let column = Ident::with_quote('"', name);
+        let expr = match relation.filter(|relation| !relation.table().starts_with(MARK) && !is_alias(relation.table())) {
+            Some(relation) => {
+                let parts = [relation.catalog(), relation.schema(), Some(relation.table())];
+                Expr::CompoundIdentifier(parts.into_iter().flatten().map(|part| Ident::with_quote('"', part)).chain([column]).collect())
+            }
+            None if is_single(name) => Expr::Identifier(column),
+            None => return Err(Error::new(Code::AmbiguousName, format!("there are several columns '{}'", output_name(name)))),
+        };
+        let alias = own_name(name).unwrap_or_else(|| Ident::with_quote('"', format!("{MARK}_col{place}{MARK}all")));
+        Ok(SelectItem::ExprWithAlias { expr, alias })
+    };
+    columns.iter().enumerate().map(item).collect()
 }
 
 /// The fields of a row with their names, where they have some.
@@ -259,6 +353,9 @@ fn own_name(column: &str) -> Option<Ident> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
     use datafusion::arrow::datatypes::{Field, Fields, Schema};
 
     use super::*;
@@ -276,11 +373,19 @@ mod tests {
             ("SELECT t.r.*, 1 FROM s.t WHERE a", r#"SELECT t.r AS "row" FROM s.t WHERE a"#),
             ("SELECT * FROM (SELECT t.* AS (a, b) FROM t)", "SELECT t.* FROM t"),
             ("WITH w AS (SELECT ROW(1).*) SELECT (a).* FROM w", r#"SELECT ROW(1) AS "row""#),
+            ("SELECT (SELECT t.* FROM u WHERE u.k > 1) FROM s.t JOIN v ON t.a = v.a", "SELECT t.* FROM s.t"),
+            ("SELECT 1 FROM (SELECT 2) AS t (a), LATERAL (SELECT t.*)", "SELECT t.* FROM (SELECT 2) AS t (a)"),
         ] {
-            assert_eq!(probe(&mut parsed(sql)).map(|query| query.to_string()).as_deref(), Some(expected), "{sql}");
+            assert_eq!(probe(&mut parsed(sql), Wanted::Rows).map(|query| query.to_string()).as_deref(), Some(expected), "{sql}");
         }
-        for sql in ["SELECT t.* FROM t", "SELECT s.t.* FROM s.t", "SELECT *, count(*) AS b FROM t"] {
-            assert_eq!(probe(&mut parsed(sql)), None, "{sql}");
+        for sql in [
+            "SELECT t.* FROM t",
+            "SELECT (SELECT t.* FROM t) FROM t",
+            "SELECT (SELECT u.* FROM t) FROM t",
+            "SELECT s.t.* FROM s.t",
+            "SELECT *, count(*) AS b FROM t",
+        ] {
+            assert_eq!(probe(&mut parsed(sql), Wanted::Rows), None, "{sql}");
         }
     }
 
@@ -293,12 +398,25 @@ mod tests {
             ("SELECT t.r.* AS (p, q) FROM t", "SELECT (t.r)['c0'] AS p, (t.r)['x'] AS q FROM t"),
         ] {
             let mut statement = parsed(sql);
-            expand(&mut statement, &row).unwrap();
+            expand(&mut statement, &row, Wanted::Rows).unwrap();
             assert_eq!(statement.to_string(), expected);
         }
-        assert_eq!(expand(&mut parsed("SELECT f(a).* AS (p) FROM t"), &row).unwrap_err().code(), Code::MismatchedColumnAliases);
-        assert_eq!(expand(&mut parsed("SELECT t.* RENAME (x AS y) FROM t"), &row).unwrap_err().code(), Code::NotSupported);
+        assert_eq!(expand(&mut parsed("SELECT f(a).* AS (p) FROM t"), &row, Wanted::Rows).unwrap_err().code(), Code::MismatchedColumnAliases);
+        assert_eq!(expand(&mut parsed("SELECT t.* RENAME (x AS y) FROM t"), &row, Wanted::Rows).unwrap_err().code(), Code::NotSupported);
         let number = DFSchema::try_from(Schema::new(vec![Field::new(ROW, DataType::Int32, true)])).unwrap();
-        assert_eq!(expand(&mut parsed("SELECT (1).*"), &number).unwrap_err().code(), Code::TypeMismatch);
+        assert_eq!(expand(&mut parsed("SELECT (1).*"), &number, Wanted::Rows).unwrap_err().code(), Code::TypeMismatch);
+    }
+
+    #[test]
+    fn stars_beside_others_become_columns() {
+        let mut statement = parsed("SELECT *, x FROM t CROSS JOIN u");
+        let probed = probe(&mut statement, Wanted::Beside).map(|query| query.to_string());
+        assert_eq!(probed.as_deref(), Some("SELECT * FROM t CROSS JOIN u"));
+        let field = |name: &str| Arc::new(Field::new(name, DataType::Int32, true));
+        let fields = vec![(Some(TableReference::partial("s", "t")), field("x")), (None, field("y")), (None, field("\u{1}_col1"))];
+        expand(&mut statement, &DFSchema::new_with_metadata(fields, HashMap::new()).unwrap(), Wanted::Beside).unwrap();
+        let expected = r#"SELECT "s"."t"."x" AS "x", "y" AS "y", "!_col1" AS "!_col2!all", x FROM t CROSS JOIN u"#;
+        assert_eq!(statement.to_string().replace(MARK, "!"), expected);
+        assert_eq!(probe(&mut parsed("SELECT * FROM (SELECT x FROM t)"), Wanted::Beside), None);
     }
 }

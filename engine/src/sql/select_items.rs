@@ -60,7 +60,7 @@ fn qualified_columns(order: &OrderBy) -> Option<HashSet<String>> {
 }
 
 /// Whether an expression is a column of that name.
-fn is_column(expression: &Expr, name: &str) -> bool {
+pub(super) fn is_column(expression: &Expr, name: &str) -> bool {
     match expression {
         Expr::Identifier(column) => normalized(column) == name,
         Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|column| normalized(column) == name),
@@ -170,8 +170,9 @@ fn alias_of(expression: &Expr, position: usize, relations: &HashSet<String>, see
         _ => return Some(format!("{MARK}_col{position}")),
     };
     let last = name.rsplit('.').next().unwrap_or(&name);
-    // Of one table, a column with its name and one without it are the same.
-    let is_there = seen.contains(&name) || relations.len() == 1 && seen.iter().any(|other| other.rsplit('.').next() == Some(last));
+    // Of one table, or if one of them is without it, a column with the table's name and another one may be the same.
+    let may_be_same = |other: &String| relations.len() == 1 || !name.contains('.') || !other.contains('.');
+    let is_there = seen.contains(&name) || seen.iter().any(|other| may_be_same(other) && other.rsplit('.').next() == Some(last));
     let alias = is_there.then(|| repeated(last, position));
     seen.insert(name);
     alias
@@ -199,7 +200,7 @@ fn repeated(name: &str, position: usize) -> String {
 
 /// By which names the columns of a `FROM` item may be qualified.
 pub(super) fn relation_names(item: &TableWithJoins) -> impl Iterator<Item = String> {
-    std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)).flat_map(|factor| match factor {
+    let names = std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)).flat_map(|factor| match factor {
         TableFactor::Table { alias: Some(alias), .. }
         | TableFactor::Derived { alias: Some(alias), .. }
         | TableFactor::UNNEST { alias: Some(alias), .. }
@@ -208,7 +209,9 @@ pub(super) fn relation_names(item: &TableWithJoins) -> impl Iterator<Item = Stri
         TableFactor::Table { name, .. } => super::names::parts(name).last().cloned().into_iter().collect(),
         TableFactor::NestedJoin { table_with_joins, alias: None } => relation_names(table_with_joins).collect(),
         _ => Vec::new(),
-    })
+    });
+    // What has no name in the text may have got one.
+    names.filter(|name| !name.starts_with(MARK))
 }
 
 #[cfg(test)]
@@ -225,7 +228,8 @@ mod tests {
 
     #[test]
     fn unnamed_and_repeated_items_get_names() {
-        assert_eq!(named("select a, a + 1, a, t.a, u.a from t, u"), r#"SELECT a, a + 1 AS "!_col1", a AS "a!2", t.a, u.a FROM t, u"#);
+        assert_eq!(named("select a, a + 1, a, t.b, u.b from t, u"), r#"SELECT a, a + 1 AS "!_col1", a AS "a!2", t.b, u.b FROM t, u"#);
+        assert_eq!(named("select a, t.a, u.b, b from t, u"), r#"SELECT a, t.a AS "a!1", u.b, b AS "b!3" FROM t, u"#);
         assert_eq!(named("select r.x, t.r.x, t.a, r.b from s.t"), r#"SELECT r.x AS "x", t.r.x AS "x!1", t.a, r.b AS "b" FROM s.t"#);
         assert_eq!(named("select 1 as x, 2 as x, *"), r#"SELECT 1 AS x, 2 AS "x!1", *"#);
         assert_eq!(named("select x from (select count(*) from t) as s(x)"), r#"SELECT x FROM (SELECT count(*) AS "!_col0" FROM t) AS s (x)"#);

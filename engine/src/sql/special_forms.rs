@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, Ident, LambdaFunction, LambdaSyntax, ObjectName, ObjectNamePart, OneOrManyWithParens, Value,
 };
 use nunatak_core::{Code, Error, Result};
+use nunatak_functions::lambda::REGEXP_REPLACE;
 
 use super::names::normalized;
 use crate::functions::attempt;
@@ -30,6 +31,9 @@ pub(super) fn adapt(expression: &mut Expr) -> Result<()> {
             match name.as_str() {
                 "if" => *expression = chosen(arguments(list))?,
                 attempt::NAME => hand_over(list)?,
+                "regexp_replace" if matches!(list.args.as_slice(), [_, _, FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Lambda(_)))]) => {
+                    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', REGEXP_REPLACE))]);
+                }
                 "coalesce" if list.args.len() < 2 => return Err(Error::new(Code::SyntaxError, "coalesce takes two values or more")),
                 _ => {}
             }
@@ -140,12 +144,25 @@ mod tests {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::parser::Parser;
 
+    use super::super::dialect::TrinoDialect;
     use super::*;
 
     fn adapted(sql: &str) -> Result<String> {
         let mut expression = Parser::new(&GenericDialect {}).try_with_sql(sql).unwrap().parse_expr().unwrap();
         adapt(&mut expression)?;
         Ok(expression.to_string())
+    }
+
+    #[test]
+    fn a_function_of_texts_may_be_given_a_function() {
+        for (sql, expected) in [
+            ("regexp_replace(a, b, x -> upper(x))", r#""$regexp_replace"(a, b, x -> upper(x))"#),
+            ("regexp_replace(a, b, c)", "regexp_replace(a, b, c)"),
+        ] {
+            let mut expression = Parser::new(&TrinoDialect).try_with_sql(sql).unwrap().parse_expr().unwrap();
+            adapt(&mut expression).unwrap();
+            assert_eq!(expression.to_string(), expected);
+        }
     }
 
     #[test]

@@ -135,6 +135,8 @@ pub enum Statement {
     ShowStats(StatisticsOf),
     /// `USE [catalog.]schema`.
     Use(ast::ObjectName),
+    /// `WITH SESSION name = value, ...` and a query.
+    WithSession(WithSession),
     /// `SET SESSION name = value`.
     SetSession {
         /// The property.
@@ -226,6 +228,15 @@ impl IsolationLevel {
             Self::Serializable => "SERIALIZABLE",
         }
     }
+}
+
+/// A query that has session properties of its own.
+#[derive(Clone, Debug)]
+pub struct WithSession {
+    /// The properties by name, and their values as text.
+    pub properties: Vec<(String, String)>,
+    /// The query.
+    pub query: Box<ast::Query>,
 }
 
 /// The role that a session takes.

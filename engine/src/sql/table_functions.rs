@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::parse::is_word;
 use super::rewrite::{closing, select_all_from};
+use super::sequences;
 
 /// What a query begins with.
 const QUERY: [&str; 3] = ["SELECT", "WITH", "VALUES"];
@@ -82,7 +83,7 @@ fn plain(token: Token) -> TokenWithSpan {
     TokenWithSpan::wrap(token)
 }
 
-/// `(SELECT * FROM UNNEST(sequence(CAST(start AS BIGINT), ...)) AS sequence (sequential_number))`
+/// `(SELECT * FROM UNNEST(sequence(CAST(start AS BIGINT), ...)) AS sequence (sequential_number))`, with the mark of [`sequences`].
 fn sequence(arguments: &[Argument<'_>]) -> Option<Vec<TokenWithSpan>> {
     if arguments.len() > 3 {
         return None;
@@ -103,8 +104,8 @@ fn sequence(arguments: &[Argument<'_>]) -> Option<Vec<TokenWithSpan>> {
         query.extend(value);
         query.extend([Token::make_keyword("AS"), Token::make_keyword("BIGINT"), Token::RParen].map(plain));
     }
-    let column = Token::make_word("sequential_number", Some('"'));
-    let alias = [Token::make_keyword("AS"), Token::make_word("sequence", Some('"')), Token::LParen, column, Token::RParen, Token::RParen];
+    let column = Token::make_word(sequences::COLUMN, Some('"'));
+    let alias = [Token::make_keyword("AS"), Token::make_word(sequences::ALIAS, Some('"')), Token::LParen, column, Token::RParen, Token::RParen];
     query.extend([Token::RParen, Token::RParen].into_iter().chain(alias).map(plain));
     Some(query)
 }
@@ -171,7 +172,7 @@ mod tests {
         let tokens = Tokenizer::new(&TrinoDialect, sql).tokenize_with_location().unwrap();
         let tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
         let texts: Vec<String> = as_queries(tokens).into_iter().map(|token| token.token.to_string()).filter(|text| text != "EOF").collect();
-        texts.join(" ")
+        texts.join(" ").replace(sequences::ALIAS, "!")
     }
 
     #[test]
@@ -179,7 +180,7 @@ mod tests {
         for (call, expected) in [
             (
                 "table(sequence(stop => f(1, 2)))",
-                r#"( SELECT * FROM UNNEST ( "sequence" ( CAST ( 0 AS BIGINT ) , CAST ( f ( 1 , 2 ) AS BIGINT ) , CAST ( 1 AS BIGINT ) ) ) AS "sequence" ( "sequential_number" ) )"#,
+                r#"( SELECT * FROM UNNEST ( "sequence" ( CAST ( 0 AS BIGINT ) , CAST ( f ( 1 , 2 ) AS BIGINT ) , CAST ( 1 AS BIGINT ) ) ) AS "!" ( "sequential_number" ) )"#,
             ),
             ("table(exclude_columns(table(s.t), descriptor(A, a, b)))", "( SELECT * EXCEPT ( a , b ) FROM s . t )"),
             (

@@ -20,7 +20,7 @@ use super::times::UTC;
 use crate::error::into_datafusion;
 use crate::functions::column_cast::cast_scalar;
 use crate::functions::interval_scale;
-use crate::functions::text_cast::{UUID, is_text, written_out};
+use crate::functions::text_cast::{FRACTION_DIGITS_MAX, UUID, is_text, written_out};
 
 /// The precision of a literal with more digits than microseconds have.
 const NANOSECONDS: u64 = 9;
@@ -112,7 +112,7 @@ pub(super) fn type_literal(literal: &mut TypedString) {
     }
     // A date has signs and letters too.
     let time = text.split_once(':').map_or("", |(_, time)| time);
-    let digits = time.split_once('.').map_or(0, |(_, fraction)| fraction.bytes().take_while(u8::is_ascii_digit).count());
+    let digits = fraction_digits(time);
     let has_zone = time.contains(|character: char| character.is_ascii_alphabetic() || matches!(character, '+' | '-'));
     match &mut literal.data_type {
         ast::DataType::Timestamp(precision, zone) => {
@@ -139,10 +139,13 @@ pub(super) fn type_literal(literal: &mut TypedString) {
 pub(super) fn check_literal(literal: &TypedString) -> nunatak_core::Result<()> {
     let Value::SingleQuotedString(text) = &literal.value.value else { return Ok(()) };
     let start = literal.value.span.start;
-    let refused = |name: &str| {
-        let error = Error::new(Code::InvalidLiteral, format!("'{text}' is no {name}"));
-        Err(if start.line > 0 { error.at(Location { line: start.line, column: start.column }) } else { error })
-    };
+    let placed = |error: Error| Err(if start.line > 0 { error.at(Location { line: start.line, column: start.column }) } else { error });
+    let refused = |name: &str| placed(Error::new(Code::InvalidLiteral, format!("'{text}' is no {name}")));
+    let is_moment = matches!(literal.data_type, ast::DataType::Timestamp(..) | ast::DataType::Time(..));
+    if is_moment && text.split_once(':').is_some_and(|(_, time)| fraction_digits(time) > FRACTION_DIGITS_MAX) {
+        let message = format!("'{text}' has a fraction of more than {FRACTION_DIGITS_MAX} digits");
+        return placed(Error::new(Code::NumericValueOutOfRange, message));
+    }
     if names_no_zone(literal, text) {
         return refused("timestamp with time zone");
     }
@@ -152,6 +155,11 @@ pub(super) fn check_literal(literal: &TypedString) -> nunatak_core::Result<()> {
         return Err(no_zones_of_times());
     }
     if cast_scalar(ScalarValue::Utf8(Some(text.clone())), &data_type).is_ok() { Ok(()) } else { refused(name) }
+}
+
+/// How many digits the fraction of a time of day has.
+fn fraction_digits(time: &str) -> usize {
+    time.split_once('.').map_or(0, |(_, fraction)| fraction.bytes().take_while(u8::is_ascii_digit).count())
 }
 
 /// Whether what stands behind the time of a moment is no time zone.
@@ -230,6 +238,9 @@ mod tests {
             ("TIME '25:00'", false),
             ("TIMESTAMP '2024-5-1 8:00'", true),
             ("TIMESTAMP '2024-05-01 08:00:00.123456789'", true),
+            ("TIMESTAMP '2024-05-01 08:00:00.1234567890123'", false),
+            ("TIME '08:00:00.123456789012'", true),
+            ("TIME '08:00:00.1234567890123'", false),
             ("TIMESTAMP '2024-05-01 08:61'", false),
             ("TIMESTAMP '2024-05-01 08:00:00 Mars/Base'", false),
             ("TIMESTAMP '2024-05-01 08:00:00 Europe/Berlin'", true),

@@ -81,7 +81,6 @@ impl ExprPlanner for TimeExpressions {
 /// Whether these are moments in a zone with other clocks than UTC's, by which Arrow adds days.
 fn has_clocks(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => false,
         DataType::Timestamp(_, Some(zone)) => Zone::parse(zone).is_some_and(|zone| zone != Zone::Utc),
         _ => false,
     }

@@ -150,7 +150,15 @@ fn in_zone(function: &mut Function, zone: &str) -> Option<Expr> {
             let local = call("$local_timestamp", [now(zone)]);
             Some(digits(arguments)?.into_iter().fold(local, |local, digits| cast(local, DataType::Timestamp(Some(digits), TimezoneInfo::None))))
         }
-        ("localtime" | "current_time", arguments) => digits(arguments).map(|_| call("$local_time", [now(zone)])),
+        ("localtime" | "current_time", arguments) => {
+            let time = |expression, digits| cast(expression, DataType::Time(Some(digits), TimezoneInfo::None));
+            Some(match digits(arguments)? {
+                None | Some(6) => call("$local_time", [now(zone)]),
+                Some(9) => time(call("$local_time", [now(zone)]), 9),
+                // There are no times of day of fewer digits, but values.
+                Some(digits) => time(cast(call("$local_timestamp", [now(zone)]), DataType::Timestamp(Some(digits), TimezoneInfo::None)), 6),
+            })
+        }
         ("current_timezone", []) => Some(text(zone)),
         ("date", [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))]) => Some(cast(value.clone(), DataType::Date)),
         (name, arguments) if OF_ZONE.contains(&(name, arguments.len())) => {
@@ -195,11 +203,12 @@ fn write_out(interval: &mut Interval) -> Result<()> {
     if interval.leading_precision.is_some() || interval.fractional_seconds_precision.is_some() {
         return Ok(());
     }
+    let has_last = interval.last_field.is_some();
     let wrong = || {
-        let fields = if last == first { FIELDS[first].0.to_string() } else { format!("{} TO {}", FIELDS[first].0, FIELDS[last].0) };
+        let fields = if !has_last { FIELDS[first].0.to_string() } else { format!("{} TO {}", FIELDS[first].0, FIELDS[last].0) };
         Error::new(Code::InvalidLiteral, format!("'{text}' is no interval of {fields}"))
     };
-    if last < first || (first < DAY) != (last < DAY) {
+    if last < first || has_last && last == first || (first < DAY) != (last < DAY) {
         return Err(wrong());
     }
     let (mut rest, mut is_negative) = (text.trim(), is_negative);
@@ -210,7 +219,11 @@ fn write_out(interval: &mut Interval) -> Result<()> {
     let sign = if is_negative { "-" } else { "" };
     let mut parts = Vec::new();
     for (place, (field, unit, separator)) in FIELDS.iter().enumerate().take(last + 1).skip(first) {
-        let (part, after) = if place == last { (rest, "") } else { rest.split_once(*separator).ok_or_else(wrong)? };
+        // The last ones may be left out.
+        let (part, after) = match rest.split_once(*separator) {
+            Some((part, after)) if place < last => (part, Some(after)),
+            _ => (rest, None),
+        };
         let (whole, fraction) = match part.split_once('.') {
             Some(parts) if *field == DateTimeField::Second => parts,
             _ => (part, "0"),
@@ -220,7 +233,10 @@ fn write_out(interval: &mut Interval) -> Result<()> {
             return Err(wrong());
         }
         parts.push(format!("{sign}{part} {unit}"));
-        rest = after;
+        match after {
+            Some(after) => rest = after,
+            None => break,
+        }
     }
     let value = Value::SingleQuotedString(parts.join(" "));
     *interval = Interval {
@@ -256,7 +272,7 @@ fn refuse_skipped(literal: &TypedString) -> Result<()> {
 
 /// A moment in the zone that is written in it; `None` if it has none, or is one of UTC as all of the session are.
 fn literal_in_zone(literal: &TypedString, session: &str) -> Option<Expr> {
-    let DataType::Timestamp(precision @ (None | Some(0..=6)), TimezoneInfo::WithTimeZone) = literal.data_type else { return None };
+    let DataType::Timestamp(precision @ (None | Some(0..=9)), TimezoneInfo::WithTimeZone) = literal.data_type else { return None };
     let Value::SingleQuotedString(written) = &literal.value.value else { return None };
     let time = written.find(':')?;
     // Neither letters nor signs are in a time of day.
@@ -292,13 +308,24 @@ mod tests {
             ("INTERVAL '1-3' YEAR TO MONTH", "INTERVAL '1 years 3 months'"),
             ("INTERVAL '-2 03:04:05.678' DAY TO SECOND", "INTERVAL '-2 days -03 hours -04 minutes -05.678 seconds'"),
             ("INTERVAL -'-2' DAY", "INTERVAL '2 days'"),
+            ("INTERVAL '-12 10' DAY TO SECOND", "INTERVAL '-12 days -10 hours'"),
+            ("INTERVAL '10:45' HOUR TO SECOND", "INTERVAL '10 hours 45 minutes'"),
+            ("INTERVAL '124' YEAR TO MONTH", "INTERVAL '124 years'"),
             ("- INTERVAL '1 02' DAY TO HOUR", "-(INTERVAL '1 02' DAY TO HOUR)"),
             ("INTERVAL '2' WEEK", "INTERVAL '2' WEEK"),
             ("INTERVAL '2 days'", "INTERVAL '2 days'"),
         ] {
             assert_eq!(adapted(sql, UTC).unwrap(), expected);
         }
-        for sql in ["INTERVAL 'x' DAY", "INTERVAL '1:2' DAY TO HOUR", "INTERVAL '1 2' MONTH TO DAY", "INTERVAL '1.5' DAY", "INTERVAL '' DAY"] {
+        for sql in [
+            "INTERVAL '12' DAY TO DAY",
+            "INTERVAL '30' MONTH TO MONTH",
+            "INTERVAL 'x' DAY",
+            "INTERVAL '1:2' DAY TO HOUR",
+            "INTERVAL '1 2' MONTH TO DAY",
+            "INTERVAL '1.5' DAY",
+            "INTERVAL '' DAY",
+        ] {
             assert_eq!(adapted(sql, UTC).unwrap_err().code(), Code::InvalidLiteral, "{sql}");
         }
     }
@@ -315,6 +342,9 @@ mod tests {
             ("x AT TIME ZONE INTERVAL '-2 hours -30 minutes'", r#""at_timezone"(x, '-02:30', 'Asia/Tokyo')"#),
             ("at_timezone(x, INTERVAL '1 hours')", "at_timezone(x, '+01:00', 'Asia/Tokyo')"),
             ("localtimestamp(2)", r#"CAST("$local_timestamp"("at_timezone"("now"(), 'Asia/Tokyo')) AS TIMESTAMP(3))"#),
+            ("TIMESTAMP '2020-05-01 08:00:00.123456789 +05:30'", r#""with_timezone"(TIMESTAMP(9) '2020-05-01 08:00:00.123456789', '+05:30')"#),
+            ("localtime(0)", r#"CAST(CAST("$local_timestamp"("at_timezone"("now"(), 'Asia/Tokyo')) AS TIMESTAMP(0)) AS TIME(6))"#),
+            ("localtime(9)", r#"CAST("$local_time"("at_timezone"("now"(), 'Asia/Tokyo')) AS TIME(9))"#),
             ("TIMESTAMP '2020-05-01 08:00:00+0530'", r#""with_timezone"(TIMESTAMP '2020-05-01 08:00:00', '+05:30')"#),
         ] {
             assert_eq!(adapted(sql, zone).unwrap(), expected);

@@ -1,11 +1,13 @@
 //! `UNNEST`: rows of the elements of arrays and of the entries of maps, alone or beside the relations that stand before it, whose columns it sees.
 //!
 //! DataFusion unnests arrays by themselves. Here what stands before `UNNEST` and the `UNNEST` become a join in parentheses, which [`Unnested`] plans: a function makes
-//! one array of rows of all arguments (`functions/unnest_rows.rs`), and that array is unnested beside the columns of the relations before it.
+//! one array of rows of all arguments (`functions/unnest_rows.rs`), and that array is unnested beside the columns of the relations before it. Long constants beside
+//! rows of tables are unnested once, and joined with these.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, NullHandling, TableReference, UnnestOptions, internal_err};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::get_field;
@@ -21,6 +23,9 @@ use crate::functions::unnest_rows;
 
 /// The name of the array of rows, and of these: no user writes it.
 const ROWS: &str = "unnest rows";
+
+/// How many elements of a constant array are made for each row.
+const ELEMENTS_MAX: usize = 64;
 
 /// Puts each `UNNEST` into parentheses with the relations before it.
 pub(super) fn set_apart(statement: &mut Statement) {
@@ -171,8 +176,11 @@ impl Given {
     fn beside(self, before: LogicalPlan, handling: NullHandling, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
         let schema = Arc::clone(before.schema());
         let arguments = self.arguments.into_iter().map(|argument| context.sql_to_expr(argument, &schema)).collect::<Result<Vec<_>>>()?;
-        if arguments.iter().any(PlannedExpr::contains_outer) {
-            return Err(refused("UNNEST of a column of a query around it is not supported; write a join with UNNEST in that query"));
+        // Equal values of the query around are unnested once (`rules/unnests_around.rs`).
+        if arguments.iter().any(|argument| argument.contains_outer() && argument.is_volatile()) {
+            return Err(refused(
+                "UNNEST of random values with columns of a query around it is not supported; write a join with UNNEST in that query",
+            ));
         }
         let types = arguments.iter().map(|argument| argument.get_type(schema.as_ref())).collect::<Result<Vec<_>>>()?;
         let mut names = unnest_rows::column_names(&types, schema.fields().len())?;
@@ -194,18 +202,47 @@ impl Given {
             names.clone_from(columns);
         }
         let relation = relation.map(|(name, _)| TableReference::bare(name));
+        let is_long = !arguments.iter().all(is_short);
+        let is_apart = is_long && matches!(handling, NullHandling::Drop) && reads_table(&before)? && are_constant(&arguments)?;
+        // Long constants would be there once for each row, and are joined with the rows instead. The side that a join keeps is its first one.
+        let (before, rows_beside) = if is_apart { (LogicalPlanBuilder::empty(true).build()?, Some(before)) } else { (before, None) };
+        let schema = Arc::clone(before.schema());
         let rows = Column::from_name(ROWS);
         let kept: Vec<PlannedExpr> = schema.columns().into_iter().map(PlannedExpr::Column).collect();
         let with_rows = kept.iter().cloned().chain([unnest_rows::function().call(arguments).alias(ROWS)]);
         let elements = names.into_iter().enumerate().map(|(place, name)| {
             get_field(PlannedExpr::Column(rows.clone()), unnest_rows::field_name(place)).alias_qualified(relation.clone(), name)
         });
-        LogicalPlanBuilder::from(before)
+        let unnested = LogicalPlanBuilder::from(before)
             .project(with_rows)?
             .unnest_columns_with_options(vec![rows.clone()], UnnestOptions::new().with_null_handling(handling))?
             .project(kept.into_iter().chain(elements))?
-            .build()
+            .build()?;
+        let Some(beside) = rows_beside else { return Ok(unnested) };
+        let columns: Vec<Column> = beside.schema().columns().into_iter().chain(unnested.schema().columns()).collect();
+        LogicalPlanBuilder::from(unnested).cross_join(beside)?.project(columns.into_iter().map(PlannedExpr::Column))?.build()
     }
+}
+
+/// Whether an argument is an array of a few elements that are written out.
+fn is_short(argument: &PlannedExpr) -> bool {
+    matches!(argument, PlannedExpr::ScalarFunction(call) if call.func.name() == "make_array" && call.args.len() <= ELEMENTS_MAX)
+}
+
+fn reads_table(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::TableScan(_))))
+}
+
+/// Whether arguments have the same values for all rows.
+fn are_constant(arguments: &[PlannedExpr]) -> Result<bool> {
+    use PlannedExpr::{Exists, InSubquery, Placeholder, ScalarSubquery, SetComparison};
+    let varies = |part: &PlannedExpr| matches!(part, Exists(_) | InSubquery(_) | Placeholder(_) | ScalarSubquery(_) | SetComparison(_));
+    for argument in arguments {
+        if argument.any_column_refs() || argument.contains_outer() || argument.is_volatile() || argument.exists(|part| Ok(varies(part)))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

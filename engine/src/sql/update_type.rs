@@ -10,7 +10,13 @@ impl Statement {
     /// The name, such as `CREATE TABLE`; `None` for what gives rows.
     pub fn update_type(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Query(_) | Self::Explain(_) | Self::Show(_) | Self::ShowStats(_) | Self::ExecutePrepared(_) | Self::DescribePrepared { .. } => {
+            Self::Query(_)
+            | Self::WithSession(_)
+            | Self::Explain(_)
+            | Self::Show(_)
+            | Self::ShowStats(_)
+            | Self::ExecutePrepared(_)
+            | Self::DescribePrepared { .. } => {
                 return None;
             }
             Self::Insert(_) => "INSERT",

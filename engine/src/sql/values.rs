@@ -5,8 +5,8 @@ use std::mem::{Discriminant, discriminant};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, TableAlias, TableAliasColumnDef, TableFactor,
-    TypedString, UnaryOperator, Value, ValueWithSpan, Values, Visit, VisitMut, Visitor, VisitorMut,
+    DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement,
+    TableAlias, TableAliasColumnDef, TableFactor, TypedString, UnaryOperator, Value, ValueWithSpan, Values, Visit, VisitMut, Visitor, VisitorMut,
 };
 use nunatak_core::{Error, Result};
 
@@ -67,7 +67,48 @@ pub(super) fn of_columns(values: &Values) -> Result<Option<SetExpr>> {
     Ok(united(rows))
 }
 
-/// Takes the names from the columns of `(VALUES ...)` in `FROM` that the statement gives none: DataFusion's are `column1`, `column2`, and in Trino there are none.
+/// Makes columns of the fields of rows that are written out, `VALUES (ROW(1, 2)), ((3, 4))`, as they are in `VALUES ROW(1, 2), (3, 4)`. The rows of an `INSERT` stay: one may be the
+/// value of a column.
+pub(super) fn spread_rows(statement: &mut Statement) {
+    let inserts = matches!(statement, Statement::Insert(_));
+    let _ = statement.visit(&mut Replacer { replace: &mut |values| Ok(spread(values)), inserts });
+}
+
+/// The same rows with these fields, if there are any.
+fn spread(values: &Values) -> Option<SetExpr> {
+    // In `VALUES ROW(ROW(1, 2))` it is the one outside whose fields are columns, and `sqlparser` has left that out.
+    let is_wide = values.rows.iter().any(|row| row.content.len() > 1);
+    if values.explicit_row && !is_wide || !values.rows.iter().any(|row| fields_of_row(&row.content).is_some()) {
+        return None;
+    }
+    let mut values = values.clone();
+    for row in &mut values.rows {
+        if let Some(fields) = fields_of_row(&row.content) {
+            row.content = fields;
+        }
+    }
+    Some(SetExpr::Values(values))
+}
+
+fn fields_of_row(row: &[Expr]) -> Option<Vec<Expr>> {
+    match row {
+        [Expr::Nested(inner)] => fields_of_row(std::slice::from_ref(inner)),
+        [Expr::Tuple(fields)] => Some(fields.clone()),
+        [Expr::Function(call)] if call.name.to_string().eq_ignore_ascii_case("row") => match &call.args {
+            FunctionArguments::List(list) if list.clauses.is_empty() && list.duplicate_treatment.is_none() => {
+                let field = |argument: &FunctionArg| match argument {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value.clone()),
+                    _ => None,
+                };
+                list.args.iter().map(field).collect()
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Takes the names from the columns of `(VALUES ...)` in `FROM` and of `WITH t AS (VALUES ...)` that the statement gives none: DataFusion's are `column1`, `column2`, and in Trino there are none.
 pub(super) fn take_names(statement: &mut Statement) {
     let _: ControlFlow<()> = statement.visit(&mut NameTaker { count: 0 });
 }
@@ -80,6 +121,16 @@ struct NameTaker {
 impl VisitorMut for NameTaker {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        // The columns of recursive queries have names in any case.
+        for one in query.with.iter_mut().filter(|with| !with.recursive).flat_map(|with| &mut with.cte_tables) {
+            if let Some(width) = width(&one.query.body).filter(|_| one.alias.columns.is_empty()) {
+                one.alias.columns = unnamed(width);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         if let TableFactor::Derived { lateral: false, subquery, alias, .. } = factor
             && alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
@@ -88,10 +139,25 @@ impl VisitorMut for NameTaker {
             let name = Ident::with_quote('"', format!("{MARK}values {}", self.count));
             self.count += 1;
             let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name, columns: Vec::new(), at: None });
-            let column = |place| TableAliasColumnDef { name: Ident::with_quote('"', format!("{MARK}_col{place}")), data_type: None };
-            alias.columns = (0..width).map(column).collect();
+            alias.columns = unnamed(width);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// So many columns without names.
+fn unnamed(width: usize) -> Vec<TableAliasColumnDef> {
+    let column = |place| TableAliasColumnDef { name: Ident::with_quote('"', format!("{MARK}_col{place}")), data_type: None };
+    (0..width).map(column).collect()
+}
+
+/// How many columns `VALUES ...` gives, also where other rows are united with it; `None` for the body of another query.
+pub(super) fn width(body: &SetExpr) -> Option<usize> {
+    match body {
+        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        SetExpr::SetOperation { left, .. } => width(left),
+        SetExpr::Query(query) => width(&query.body),
+        _ => None,
     }
 }
 
@@ -100,10 +166,7 @@ fn width_of_values(query: &Query) -> Option<usize> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let ([SelectItem::Wildcard(_)], [from]) = (select.projection.as_slice(), select.from.as_slice()) else { return None };
     match &from.relation {
-        TableFactor::Derived { subquery, alias: None, .. } if from.joins.is_empty() => match subquery.body.as_ref() {
-            SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
-            _ => None,
-        },
+        TableFactor::Derived { subquery, alias: None, .. } if from.joins.is_empty() => width(&subquery.body),
         _ => None,
     }
 }
@@ -283,6 +346,7 @@ mod tests {
             r#"SELECT * FROM (SELECT * FROM (VALUES (1, 'a'))) AS "!values 0" ("!_col0", "!_col1")"#
         );
         assert_eq!(taken("SELECT * FROM (VALUES 1) AS t"), r#"SELECT * FROM (SELECT * FROM (VALUES (1))) AS t ("!_col0")"#);
+        assert_eq!(taken("WITH t AS (VALUES 1 UNION ALL SELECT 2) TABLE t"), r#"WITH t ("!_col0") AS (VALUES (1) UNION ALL SELECT 2) TABLE t"#);
         let named = "SELECT x FROM (SELECT * FROM (VALUES (1))) AS t (x)";
         assert_eq!(taken("SELECT x FROM (VALUES 1) AS t(x)"), named);
     }

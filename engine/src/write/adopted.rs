@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use nunatak_catalog::Table;
-use nunatak_catalog::name_mapping::{self, NAME_MAPPING};
+use nunatak_catalog::name_mapping::{self, NAME_MAPPING, Spellings};
 use nunatak_catalog::spec::{DataFile, Datum, PartitionField, PrimitiveType, Transform, Type};
 use nunatak_catalog::storage::{FileStatus, Location, Storage};
 use nunatak_core::{Code, Error, Result};
@@ -31,7 +31,7 @@ use super::metrics_mode::{MetricsMode, MetricsModes};
 use super::report::{FileReport, data_file};
 use super::value::encode;
 use crate::scan::field_id_cast::check_castable;
-use crate::scan::names::{with_ids, with_names};
+use crate::scan::names::{with_ids_any_case, with_names};
 use crate::scan::types::{field_id, table_schema};
 use crate::scan::values::datum_scalar;
 use crate::transform;
@@ -52,6 +52,8 @@ pub struct Adopted {
     pub files: Vec<DataFile>,
     /// The name mapping that the table needs to read them, where it has none.
     pub name_mapping: Option<String>,
+    /// What files call columns in other capitals than the mapping, which has to have these names too.
+    pub spellings: Spellings,
 }
 
 /// Reads what a table has to know of Parquet files. `root` is the location below which folders can be values of partition columns.
@@ -69,10 +71,14 @@ pub async fn adopt(table: &Table, root: &str, files: Vec<FileStatus>) -> Result<
         let adopter = Arc::clone(&adopter);
         async move { adopter.adopt(&file).await }
     });
-    let adopted: Vec<(FileReport, bool)> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await?;
-    let needs_names = given.is_none() && adopted.iter().any(|(_, has_ids)| !has_ids);
-    let files = adopted.into_iter().map(|(report, _)| data_file(report, table)).collect::<Result<_>>()?;
-    Ok(Adopted { files, name_mapping: needs_names.then_some(mapping) })
+    let adopted: Vec<(FileReport, bool, Spellings)> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await?;
+    let needs_names = given.is_none() && adopted.iter().any(|(_, has_ids, _)| !has_ids);
+    let (mut files, mut spellings) = (Vec::with_capacity(adopted.len()), Spellings::new());
+    for (report, _, of_file) in adopted {
+        files.push(data_file(report, table)?);
+        of_file.into_iter().for_each(|(id, names)| spellings.entry(id).or_default().extend(names));
+    }
+    Ok(Adopted { files, name_mapping: needs_names.then_some(mapping), spellings })
 }
 
 struct Adopter {
@@ -83,14 +89,18 @@ struct Adopter {
 }
 
 impl Adopter {
-    /// A file's report, and whether it has field ids.
-    async fn adopt(&self, file: &FileStatus) -> Result<(FileReport, bool)> {
+    /// A file's report, whether it has field ids, and what it calls columns in other capitals.
+    async fn adopt(&self, file: &FileStatus) -> Result<(FileReport, bool, Spellings)> {
         let location = &file.location;
         let mut reader = FileReader { storage: Arc::clone(&self.table.storage), location: location.clone(), bytes: file.bytes };
         let footer = reader.get_metadata(None).await.map_err(|error| unreadable(location, error))?;
         let found = footer.file_metadata().schema_descr();
         let has_ids = found.root_schema().get_fields().iter().any(|column| column.get_basic_info().has_id());
-        let named = if has_ids { None } else { Some(with_ids(found, &self.schema).map_err(|error| unreadable(location, error))?) };
+        let mut spellings = Spellings::new();
+        let named = match has_ids {
+            true => None,
+            false => Some(with_ids_any_case(found, &self.schema, &mut spellings).map_err(|error| unreadable(location, error))?),
+        };
         let found = named.as_ref().unwrap_or(found);
         let leaves = self.leaves(found);
         let mut report = FileReport {
@@ -116,7 +126,7 @@ impl Adopter {
         self.check_nulls(&report, location)?;
         let fields = self.table.metadata.default_partition_spec().fields();
         report.partition = fields.iter().map(|field| self.partition(field, &footer, &leaves, &folders, location)).collect::<Result<_>>()?;
-        Ok((report, has_ids))
+        Ok((report, has_ids, spellings))
     }
 
     /// The columns of a file that are columns of the table, with their places in it.

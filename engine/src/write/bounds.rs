@@ -69,6 +69,8 @@ fn chunk_range(statistics: &Statistics, data_type: &PrimitiveType) -> Option<(Va
             let (min, max) = (*values.min_opt()?, *values.max_opt()?);
             (!min.is_nan() && !max.is_nan()).then_some((Value::Double(min), Value::Double(max)))?
         }
+        // Writers of a time before `min_value` and `max_value` compared signed bytes: what is in other letters than ASCII may lie outside.
+        Statistics::ByteArray(_) if statistics.is_min_max_deprecated() => return None,
         Statistics::ByteArray(values) => (Value::Bytes(values.min_opt()?.data().to_vec()), Value::Bytes(values.max_opt()?.data().to_vec())),
         Statistics::FixedLenByteArray(values) => match data_type {
             // Cut statistics of a decimal would be another number.
@@ -192,6 +194,14 @@ mod tests {
         assert_eq!(truncate_bytes_up(vec![1, 0xff, 3], 2), Some(vec![2]));
         assert_eq!(truncate_bytes_up(vec![0xff, 0xff, 3], 2), None);
         assert_eq!(truncate_bytes_up(vec![0xff], 2), Some(vec![0xff]));
+    }
+
+    #[test]
+    fn texts_of_old_writers_have_no_bounds() {
+        let range =
+            |is_old| chunk_range(&Statistics::byte_array(Some("\u{e4}".into()), Some("z".into()), None, Some(0), is_old), &PrimitiveType::String);
+        assert_eq!(range(true), None);
+        assert!(range(false).is_some());
     }
 
     #[test]

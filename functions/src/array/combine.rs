@@ -29,7 +29,7 @@ pub(crate) const FUNCTIONS: &[Scalar] = &[
         "combinations",
         &["(array(T), bigint) -> array(array(T))"],
         combinations,
-        "All choices of so many elements, in the order of the array.",
+        "All choices of so many elements, each in the order of the array: those of the first ones come first.",
     ),
     Scalar::new(
         "zip",
@@ -144,12 +144,13 @@ fn choose(range: &Range<usize>, count: usize, taken: &mut Taken) -> Result<usize
         chosen.iter().for_each(|place| taken.element(range.start + place));
         taken.end_row()?;
         number += 1;
-        // The last one that can still move, and those behind it next to it.
-        let Some(moving) = (0..count).rev().find(|place| chosen.get(*place).is_some_and(|at| *at < range.len() - count + place)) else {
+        // The first one that can move without reaching the next, and those before it from the start again.
+        let end = |place: usize| chosen.get(place + 1).copied().unwrap_or(range.len());
+        let Some(moving) = (0..count).find(|place| chosen.get(*place).is_some_and(|at| at + 1 < end(*place))) else {
             return Ok(number);
         };
         let next = chosen.get(moving).map_or(0, |at| at + 1);
-        chosen.iter_mut().skip(moving).zip(next..).for_each(|(place, at)| *place = at);
+        chosen.iter_mut().zip((0..moving).chain([next])).for_each(|(place, at)| *place = at);
     }
 }
 
@@ -201,5 +202,10 @@ mod tests {
         let mut taken = Taken::new(1);
         assert_eq!(choose(&(10..13), 2, &mut taken).unwrap(), 3);
         assert_eq!(taken.parts().indices.values().to_vec(), [10, 11, 10, 12, 11, 12]);
+        let mut taken = Taken::new(1);
+        assert_eq!(choose(&(0..4), 2, &mut taken).unwrap(), 6);
+        assert_eq!(taken.parts().indices.values().to_vec(), [0, 1, 0, 2, 1, 2, 0, 3, 1, 3, 2, 3]);
+        let mut taken = Taken::new(1);
+        assert_eq!((choose(&(0..3), 3, &mut taken).unwrap(), choose(&(0..3), 0, &mut taken).unwrap()), (1, 1));
     }
 }

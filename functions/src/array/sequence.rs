@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, ListArray, NullBufferBuilder, PrimitiveArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
+    TimestampNanosecondType,
 };
 use datafusion::common::internal_err;
 use datafusion::error::Result;
@@ -25,7 +26,7 @@ pub(crate) const FUNCTIONS: &[Scalar] = &[Scalar::new(
         "(bigint, bigint, bigint) -> array(bigint)",
         "(date, date) -> array(date)",
         "(date, date, interval) -> array(date)",
-        "(timestamp, timestamp, interval) -> array(timestamp)",
+        "(timestamp(p), timestamp(p), interval) -> array(timestamp(p))",
     ],
     sequence,
     "The values from one to another, both included, by a step.",
@@ -43,6 +44,7 @@ fn sequence(call: &Call<'_>) -> Result<ArrayRef> {
     match field.data_type() {
         DataType::Int64 => sequences::<Int64Type>(
             call,
+            1,
             |number| number,
             Some,
             |row, upwards| match call.len() {
@@ -52,6 +54,7 @@ fn sequence(call: &Call<'_>) -> Result<ArrayRef> {
         ),
         DataType::Date32 => sequences::<Date32Type>(
             call,
+            1,
             i64::from,
             |days| i32::try_from(days).ok(),
             |row, upwards| match call.len() {
@@ -59,8 +62,16 @@ fn sequence(call: &Call<'_>) -> Result<ArrayRef> {
                 _ => days(call.primitive::<IntervalMonthDayNanoType>(2)?.value(row)),
             },
         ),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => sequences::<TimestampNanosecondType>(
+            call,
+            DAY_NANOS,
+            |nanos| nanos,
+            Some,
+            |row, _| nanos(call.primitive::<IntervalMonthDayNanoType>(2)?.value(row)),
+        ),
         _ => sequences::<TimestampMicrosecondType>(
             call,
+            DAY_MICROS,
             |micros| micros,
             Some,
             |row, _| micros(call.primitive::<IntervalMonthDayNanoType>(2)?.value(row)),
@@ -68,9 +79,10 @@ fn sequence(call: &Call<'_>) -> Result<ArrayRef> {
     }
 }
 
-/// `number` and `value` turn values into numbers and back; `step` is given a row and whether its sequence goes upwards.
+/// `number` and `value` turn values into numbers and back, of which `day` are a day; `step` is given a row and whether its sequence goes upwards.
 fn sequences<T: ArrowPrimitiveType>(
     call: &Call<'_>,
+    day: i64,
     number: impl Fn(T::Native) -> i64,
     value: impl Fn(i64) -> Option<T::Native>,
     step: impl Fn(usize, bool) -> Result<Step>,
@@ -85,7 +97,7 @@ fn sequences<T: ArrowPrimitiveType>(
             valid.append_null();
         } else {
             let (start, end) = (number(starts.value(row)), number(ends.value(row)));
-            fill(start, end, step(row, start <= end)?, T::DATA_TYPE == DataType::Date32, |at| {
+            fill(start, end, step(row, start <= end)?, day, |at| {
                 values.push(value(at).ok_or_else(|| out_of_range("a value of the sequence is out of range"))?);
                 Ok(())
             })?;
@@ -98,7 +110,7 @@ fn sequences<T: ArrowPrimitiveType>(
     Ok(Arc::new(ListArray::try_new(Arc::clone(field), offsets, Arc::new(elements), valid.finish())?))
 }
 
-fn fill(start: i64, end: i64, step: Step, counts_days: bool, mut push: impl FnMut(i64) -> Result<()>) -> Result<()> {
+fn fill(start: i64, end: i64, step: Step, day: i64, mut push: impl FnMut(i64) -> Result<()>) -> Result<()> {
     let (Step::Fixed(length) | Step::Months(length)) = step;
     if length == 0 {
         return Err(invalid("the step of a sequence must not be 0"));
@@ -116,7 +128,7 @@ fn fill(start: i64, end: i64, step: Step, counts_days: bool, mut push: impl FnMu
         number += 1;
         at = match step {
             Step::Fixed(length) => value.checked_add(length),
-            Step::Months(months) => months.checked_mul(number).and_then(|months| plus_months(start, months, counts_days)),
+            Step::Months(months) => months.checked_mul(number).and_then(|months| plus_months(start, months, day)),
         };
     }
     Ok(())
@@ -135,6 +147,12 @@ fn micros(interval: IntervalMonthDayNano) -> Result<Step> {
     step(interval, i64::from(interval.days) * DAY_MICROS + interval.nanoseconds / MICRO_NANOS)
 }
 
+/// Errors: `NUMERIC_VALUE_OUT_OF_RANGE` for what is longer than nanoseconds can say.
+fn nanos(interval: IntervalMonthDayNano) -> Result<Step> {
+    let fixed = i64::from(interval.days).checked_mul(DAY_NANOS).and_then(|days| days.checked_add(interval.nanoseconds));
+    step(interval, fixed.ok_or_else(|| out_of_range("the step of the sequence is out of range"))?)
+}
+
 fn step(interval: IntervalMonthDayNano, fixed: i64) -> Result<Step> {
     match (interval.months, fixed) {
         (0, fixed) => Ok(Step::Fixed(fixed)),
@@ -143,16 +161,16 @@ fn step(interval: IntervalMonthDayNano, fixed: i64) -> Result<Step> {
     }
 }
 
-/// A day, or a moment in microseconds, some months later: on the same day of the month, or its last one. `None` if it cannot be counted.
-fn plus_months(at: i64, months: i64, counts_days: bool) -> Option<i64> {
-    let (day, time) = if counts_days { (at, 0) } else { (at.div_euclid(DAY_MICROS), at.rem_euclid(DAY_MICROS)) };
+/// A day or a moment some months later, in numbers of which so many are a day: on the same day of the month, or its last one. `None` if it cannot be counted.
+fn plus_months(at: i64, months: i64, length_of_day: i64) -> Option<i64> {
+    let (day, time) = (at.div_euclid(length_of_day), at.rem_euclid(length_of_day));
     let (year, month, day_of_month) = civil(day);
     let month = year.checked_mul(12)?.checked_add(month - 1)?.checked_add(months)?;
     let (year, month) = (month.div_euclid(12), month.rem_euclid(12) + 1);
     let first = day_of(year, month)?;
     let next = if month == 12 { day_of(year.checked_add(1)?, 1)? } else { day_of(year, month + 1)? };
     let day = first.checked_add((day_of_month - 1).min(next - first - 1))?;
-    if counts_days { Some(day) } else { day.checked_mul(DAY_MICROS)?.checked_add(time) }
+    day.checked_mul(length_of_day)?.checked_add(time)
 }
 
 /// Year, month and day of the month of a day since 1970-01-01 in the Gregorian calendar: H. Hinnant, "chrono-compatible low-level date algorithms".
@@ -188,18 +206,21 @@ mod tests {
         }
         assert_eq!(civil(19_782), (2024, 2, 29));
         // From 2024-01-31 on.
-        let days: Vec<_> = (0..4).map(|months| civil(plus_months(19_753, months, true).unwrap())).collect();
+        let days: Vec<_> = (0..4).map(|months| civil(plus_months(19_753, months, 1).unwrap())).collect();
         assert_eq!(days, [(2024, 1, 31), (2024, 2, 29), (2024, 3, 31), (2024, 4, 30)]);
-        assert_eq!(plus_months(19_753, -12 * 3000, true).map(civil), Some((-976, 1, 31)));
-        assert_eq!(plus_months(DAY_MICROS * 30 + 5, 1, false), Some(DAY_MICROS * 58 + 5));
-        assert_eq!(plus_months(0, i64::MAX, true), None);
+        assert_eq!(plus_months(19_753, -12 * 3000, 1).map(civil), Some((-976, 1, 31)));
+        assert_eq!(plus_months(DAY_MICROS * 30 + 5, 1, DAY_MICROS), Some(DAY_MICROS * 58 + 5));
+        assert_eq!(plus_months(DAY_NANOS * 30 + 5, 1, DAY_NANOS), Some(DAY_NANOS * 58 + 5));
+        assert_eq!(plus_months(0, i64::MAX, 1), None);
+        assert_eq!(nanos(IntervalMonthDayNano::new(0, 1, 5)).unwrap(), Step::Fixed(DAY_NANOS + 5));
+        assert!(nanos(IntervalMonthDayNano::new(0, i32::MAX, 0)).is_err());
     }
 
     #[test]
     fn sequences_have_bounds() {
         let values = |start, end, step| {
             let mut values = Vec::new();
-            fill(start, end, step, false, |value| {
+            fill(start, end, step, DAY_MICROS, |value| {
                 values.push(value);
                 Ok(())
             })

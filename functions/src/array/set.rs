@@ -78,8 +78,11 @@ fn array_intersect(call: &Call<'_>) -> Result<ArrayRef> {
     let mut left_over = HashSet::new();
     each_row(call, &two.values, |row, taken| {
         left_over.clear();
-        left_over.extend(two.right(row).map(|index| two.rows.row(index)));
-        two.left(row).filter(|index| left_over.remove(&two.rows.row(*index))).for_each(|index| taken.element(index));
+        // They come in the order of the longer one, as in Trino.
+        let (left, right) = (two.left(row), two.right(row));
+        let (longer, shorter) = if left.len() < right.len() { (right, left) } else { (left, right) };
+        left_over.extend(shorter.map(|index| two.rows.row(index)));
+        longer.filter(|index| left_over.remove(&two.rows.row(*index))).for_each(|index| taken.element(index));
         Ok(())
     })
 }

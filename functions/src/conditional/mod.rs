@@ -6,4 +6,5 @@ pub(crate) mod failure;
 pub(crate) mod lengths;
 pub(crate) mod nothing;
 pub(crate) mod quantities;
+pub(crate) mod rows;
 pub(crate) mod types;

@@ -1,7 +1,7 @@
 //! `date_add(unit, count, value)`.
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Date32Type, Time64MicrosecondType, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type};
 use datafusion::error::Result;
 
 use super::calendar::{DAY_MICROS, date_of, day_of, day_value, joined, plus_months, split, too_far};
@@ -13,9 +13,9 @@ pub(crate) const FUNCTIONS: &[Scalar] = &[Scalar::new(
     "date_add",
     &[
         "(varchar, bigint, date) -> date",
-        "(varchar, bigint, timestamp) -> timestamp",
-        "(varchar, bigint, timestamptz) -> timestamptz",
-        "(varchar, bigint, time) -> time",
+        "(varchar, bigint, timestamp(p)) -> timestamp(p)",
+        "(varchar, bigint, timestamptz(p)) -> timestamptz(p)",
+        "(varchar, bigint, time(p)) -> time(p)",
     ],
     date_add,
     "A date, time or moment that is later by so many units.",
@@ -52,27 +52,50 @@ fn date_add(call: &Call<'_>) -> Result<ArrayRef> {
             };
             day_value(moved).map(Some)
         }),
-        Clock::Time(times) => call.primitives::<Time64MicrosecondType>(|row| {
+        Clock::Time(_) | Clock::TimeNanos(_) => clock.times(call, |row| {
             let Unit::Micros(micros) = Unit::of(units.value(row), Kind::Time)? else { return Err(invalid("a time of day has no days")) };
             // Around the clock it is the same.
             let count = counts.value(row) % (DAY_MICROS / micros);
-            Ok(Some((times.value(row) + count * micros).rem_euclid(DAY_MICROS)))
+            Ok((clock.micros(row)? + count * micros).rem_euclid(DAY_MICROS))
         }),
-        Clock::Moment(moments, zone) => call.primitives::<TimestampMicrosecondType>(|row| {
-            let (moment, count) = (moments.value(row), counts.value(row));
-            let unit = Unit::of(units.value(row), Kind::Moment)?;
+        Clock::Moment(_, zone) | Clock::MomentNanos(_, zone) => clock.moments(call, |row| {
+            let count = counts.value(row);
             // Parts of days have passed; a day later clocks show the same.
-            Ok(Some(match unit {
-                Unit::Micros(_) => moved(moment, unit, count)?,
-                unit => zone.utc(moved(zone.local(moment)?, unit, count)?)?,
-            }))
+            match Unit::of(units.value(row), Kind::Moment)? {
+                unit @ Unit::Micros(_) => moved(clock.utc(row)?, unit, count),
+                unit => zone.utc(moved(clock.micros(row)?, unit, count)?),
+            }
         }),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{AsArray, Int64Array, StringViewArray, Time64NanosecondArray, TimestampNanosecondArray};
+    use arrow::datatypes::{Time64NanosecondType, TimestampNanosecondType};
+    use datafusion::common::config::ConfigOptions;
+
     use super::*;
+
+    #[test]
+    fn nanoseconds_stay() {
+        let added = |unit: &str, values: ArrayRef| {
+            let units: ArrayRef = Arc::new(StringViewArray::from(vec![unit; values.len()]));
+            let counts: ArrayRef = Arc::new(Int64Array::from(vec![1; values.len()]));
+            let (rows, returns, config) = (values.len(), values.data_type().clone(), ConfigOptions::new());
+            date_add(&Call::new(&[units, counts, values], rows, &returns, &config, false)).unwrap()
+        };
+        let moments: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![Some(-1), None, Some(1_234)]));
+        let days = added("day", Arc::clone(&moments));
+        let day = DAY_MICROS * 1_000;
+        assert_eq!(days.as_primitive::<TimestampNanosecondType>().iter().collect::<Vec<_>>(), [Some(day - 1), None, Some(day + 1_234)]);
+        let millis = added("millisecond", moments);
+        assert_eq!(millis.as_primitive::<TimestampNanosecondType>().value(0), 999_999);
+        let times = added("millisecond", Arc::new(Time64NanosecondArray::from(vec![day - 1])));
+        assert_eq!(times.as_primitive::<Time64NanosecondType>().value(0), 999_999);
+    }
 
     #[test]
     fn nothing_overflows() {

@@ -14,9 +14,9 @@ pub(crate) const FUNCTIONS: &[Scalar] = &[Scalar::new(
     "date_diff",
     &[
         "(varchar, date, date) -> bigint",
-        "(varchar, timestamp, timestamp) -> bigint",
-        "(varchar, timestamptz, timestamptz) -> bigint",
-        "(varchar, time, time) -> bigint",
+        "(varchar, timestamp(p), timestamp(p)) -> bigint",
+        "(varchar, timestamptz(p), timestamptz(p)) -> bigint",
+        "(varchar, time(p), time(p)) -> bigint",
     ],
     date_diff,
     "The whole units from one date, time or moment to another.",
@@ -29,8 +29,8 @@ fn date_diff(call: &Call<'_>) -> Result<ArrayRef> {
     let (units, start, end) = (call.text(0)?, Clock::of(call, 1)?, Clock::of(call, 2)?);
     let kind = match &start {
         Clock::Date(_) => Kind::Date,
-        Clock::Time(_) => Kind::Time,
-        Clock::Moment(..) => Kind::Moment,
+        Clock::Time(_) | Clock::TimeNanos(_) => Kind::Time,
+        Clock::Moment(..) | Clock::MomentNanos(..) => Kind::Moment,
     };
     // What clocks show is compared in the zone of the first.
     let zone = start.zone();
@@ -61,7 +61,7 @@ fn whole_millis(micros: i64) -> i64 {
 
 fn local(clock: &Clock<'_>, zone: Zone, row: usize) -> Result<i64> {
     match clock {
-        Clock::Moment(moments, _) => zone.local(whole_millis(moments.value(row))),
+        Clock::Moment(..) | Clock::MomentNanos(..) => zone.local(whole_millis(clock.utc(row)?)),
         other => other.micros(row),
     }
 }

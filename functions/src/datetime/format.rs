@@ -12,7 +12,7 @@ use super::zones::{session_zone, zoned};
 use super::{joda, mysql};
 use crate::{Call, Scalar, invalid};
 
-const TO_TEXT: &[&str] = &["(timestamp, varchar) -> varchar", "(timestamptz, varchar) -> varchar"];
+const TO_TEXT: &[&str] = &["(timestamp(p), varchar) -> varchar", "(timestamptz(p), varchar) -> varchar"];
 
 pub(crate) const FUNCTIONS: &[Scalar] = &[
     Scalar::new("date_format", TO_TEXT, date_format, "A moment as text of a pattern of MySQL."),

@@ -1,7 +1,7 @@
 //! Intervals: of months, or of days and parts of them, which have 24 hours each.
 
 use arrow::array::{ArrayRef, IntervalMonthDayNanoArray};
-use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType};
 use datafusion::error::{DataFusionError, Result};
 
 use super::add::moved_months;
@@ -12,7 +12,7 @@ use crate::{Call, Scalar, invalid, out_of_range};
 
 pub(crate) const FUNCTIONS: &[Scalar] = &[
     Scalar::new("to_milliseconds", &["(interval) -> bigint"], to_milliseconds, "The milliseconds of an interval of days and parts of them."),
-    Scalar::new("$moment_plus", &["(timestamptz, interval) -> timestamptz"], moment_plus, "A moment that is later by an interval.")
+    Scalar::new("$moment_plus", &["(timestamptz(p), interval) -> timestamptz(p)"], moment_plus, "A moment that is later by an interval.")
         .returning(first_type),
     Scalar::new("$interval_text", &["(interval) -> varchar"], interval_text, "An interval as text."),
 ];
@@ -79,35 +79,40 @@ fn to_milliseconds(call: &Call<'_>) -> Result<ArrayRef> {
 fn moment_plus(call: &Call<'_>) -> Result<ArrayRef> {
     let (clock, lengths) = (Clock::of(call, 0)?, Lengths::of(call, 1)?);
     let zone = clock.zone();
-    call.primitives::<TimestampMicrosecondType>(|row| {
+    clock.moments(call, |row| {
         let moment = match lengths.months(row) {
             0 => clock.utc(row)?,
             months => zone.utc(moved_months(clock.micros(row)?, i64::from(months))?)?,
         };
         let micros = i64::try_from(lengths.nanos(row) / MICRO_NANOS).map_err(|_| too_long())?;
-        moment.checked_add(micros).ok_or_else(too_long).map(Some)
+        moment.checked_add(micros).ok_or_else(too_long)
     })
 }
 
 /// `1-3` or `2 03:04:05.678`, as Trino writes them.
 fn interval_text(call: &Call<'_>) -> Result<ArrayRef> {
     let lengths = Lengths::of(call, 0)?;
-    call.texts(|row| {
-        let (months, millis) = (i64::from(lengths.months(row)), lengths.nanos(row) / MILLI_NANOS);
-        match (months, millis) {
-            (0, millis) => {
-                let (sign, millis) = (if millis < 0 { "-" } else { "" }, millis.abs());
-                let (seconds, rest) = (millis / 1_000, millis % 1_000);
-                let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-                Ok(Some(format!("{sign}{days} {hours:02}:{minutes:02}:{:02}.{rest:03}", seconds % 60)))
-            }
-            (months, 0) => {
-                let sign = if months < 0 { "-" } else { "" };
-                Ok(Some(format!("{sign}{}-{}", months.abs() / 12, months.abs() % 12)))
-            }
-            _ => Err(not_supported("an interval of months and of days has no text")),
+    call.texts(|row| written(lengths.0.value(row)).map(Some))
+}
+
+/// An interval as text.
+///
+/// Errors: `NOT_SUPPORTED` for one of months and of days.
+pub fn written(interval: IntervalMonthDayNano) -> Result<String> {
+    let nanos = i128::from(interval.days) * DAY_NANOS + i128::from(interval.nanoseconds);
+    match (i64::from(interval.months), nanos / MILLI_NANOS) {
+        (0, millis) => {
+            let (sign, millis) = (if millis < 0 { "-" } else { "" }, millis.abs());
+            let (seconds, rest) = (millis / 1_000, millis % 1_000);
+            let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+            Ok(format!("{sign}{days} {hours:02}:{minutes:02}:{:02}.{rest:03}", seconds % 60))
         }
-    })
+        (months, 0) => {
+            let sign = if months < 0 { "-" } else { "" };
+            Ok(format!("{sign}{}-{}", months.abs() / 12, months.abs() % 12))
+        }
+        _ => Err(not_supported("an interval of months and of days has no text")),
+    }
 }
 
 #[cfg(test)]

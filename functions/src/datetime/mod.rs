@@ -26,6 +26,7 @@ pub(crate) mod zones;
 use datafusion::error::DataFusionError;
 use nunatak_core::{Code, Error};
 
+pub use intervals::written as interval_text;
 pub use zone::Zone;
 
 /// The error of what is not supported, which Trino has.

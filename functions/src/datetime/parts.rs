@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, TimeUnit};
 use chrono::{Datelike, NaiveDate};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
@@ -15,10 +15,10 @@ use super::zone::Zone;
 use crate::{Call, Scalar};
 
 /// What has dates.
-const DATES: &[&str] = &["(date) -> bigint", "(timestamp) -> bigint", "(timestamptz) -> bigint"];
-const DATES_AND_INTERVALS: &[&str] = &["(date) -> bigint", "(timestamp) -> bigint", "(timestamptz) -> bigint", "(interval) -> bigint"];
+const DATES: &[&str] = &["(date) -> bigint", "(timestamp(p)) -> bigint", "(timestamptz(p)) -> bigint"];
+const DATES_AND_INTERVALS: &[&str] = &["(date) -> bigint", "(timestamp(p)) -> bigint", "(timestamptz(p)) -> bigint", "(interval) -> bigint"];
 /// What has times of day.
-const TIMES: &[&str] = &["(timestamp) -> bigint", "(timestamptz) -> bigint", "(time) -> bigint", "(interval) -> bigint"];
+const TIMES: &[&str] = &["(timestamp(p)) -> bigint", "(timestamptz(p)) -> bigint", "(time(p)) -> bigint", "(interval) -> bigint"];
 
 pub(crate) const FUNCTIONS: &[Scalar] = &[
     Scalar::new("year", DATES_AND_INTERVALS, year, "The year.").with_preimage(year_range),
@@ -33,11 +33,11 @@ pub(crate) const FUNCTIONS: &[Scalar] = &[
     Scalar::new("minute", TIMES, minute, "The minute of the hour."),
     Scalar::new("second", TIMES, second, "The second of the minute."),
     Scalar::new("millisecond", TIMES, millisecond, "The millisecond of the second."),
-    Scalar::new("timezone_hour", &["(timestamptz) -> bigint"], timezone_hour, "The hours by which the zone is before UTC."),
-    Scalar::new("timezone_minute", &["(timestamptz) -> bigint"], timezone_minute, "The minutes of the hour by which the zone is before UTC."),
+    Scalar::new("timezone_hour", &["(timestamptz(p)) -> bigint"], timezone_hour, "The hours by which the zone is before UTC."),
+    Scalar::new("timezone_minute", &["(timestamptz(p)) -> bigint"], timezone_minute, "The minutes of the hour by which the zone is before UTC."),
     Scalar::new(
         "last_day_of_month",
-        &["(date) -> date", "(timestamp) -> date", "(timestamptz) -> date"],
+        &["(date) -> date", "(timestamp(p)) -> date", "(timestamptz(p)) -> date"],
         last_day_of_month,
         "The last day of the month.",
     ),
@@ -141,9 +141,8 @@ fn millisecond(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 fn offset_minutes(call: &Call<'_>, part: fn(i32) -> i32) -> Result<ArrayRef> {
-    let moments = call.primitive::<TimestampMicrosecondType>(0)?;
-    let zone = Zone::of_type(call.argument(0)?.data_type())?;
-    call.bigints(|row| Ok(Some(i64::from(part(zone.offset_seconds(moments.value(row))? / 60)))))
+    let clock = Clock::of(call, 0)?;
+    call.bigints(|row| Ok(Some(i64::from(part(clock.zone().offset_seconds(clock.utc(row)?)? / 60)))))
 }
 
 fn timezone_hour(call: &Call<'_>) -> Result<ArrayRef> {
@@ -161,7 +160,7 @@ fn last_day_of_month(call: &Call<'_>) -> Result<ArrayRef> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, Int64Array, TimestampMicrosecondArray};
+    use arrow::array::{Array, Int64Array, TimestampMicrosecondArray, TimestampNanosecondArray};
     use datafusion::common::config::ConfigOptions;
 
     use super::*;
@@ -179,6 +178,9 @@ mod tests {
         assert_eq!(called(year, Arc::clone(&sliced)), [None, Some(2020)]);
         assert_eq!(called(hour, Arc::clone(&sliced)), [None, Some(8)]);
         assert_eq!(called(timezone_hour, sliced), [None, Some(9)]);
+        let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![-1, 59_999_999_999]));
+        assert_eq!(called(second, Arc::clone(&nanos)), [Some(59), Some(59)]);
+        assert_eq!(called(year, nanos), [Some(1969), Some(1970)]);
     }
 
     #[test]

@@ -86,7 +86,9 @@ fn from_unixtime_nanos(call: &Call<'_>) -> Result<ArrayRef> {
             let (values, divisor) =
                 (call.primitive::<Decimal128Type>(0)?, 10_i128.checked_pow(u32::try_from(*scale).unwrap_or(0)).unwrap_or(i128::MAX));
             call.primitives::<TimestampNanosecondType>(|row| {
-                let nanos = values.value(row) / divisor;
+                let (whole, rest) = (values.value(row) / divisor, values.value(row) % divisor);
+                // Halves go away from zero.
+                let nanos = if rest.abs() >= divisor - rest.abs() { whole + rest.signum() } else { whole };
                 i64::try_from(nanos).map(Some).map_err(|_| out_of_range(format!("{nanos} nanoseconds are outside of the years 1677 to 2262")))
             })
         }

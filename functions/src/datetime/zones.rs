@@ -1,7 +1,7 @@
 //! Moments in other zones.
 
 use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::{DataType, Date32Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 
@@ -14,21 +14,26 @@ pub(crate) const FUNCTIONS: &[Scalar] = &[
     Scalar::new(
         "at_timezone",
         &[
-            "(timestamptz, varchar) -> timestamptz",
-            "(timestamp, varchar) -> timestamptz",
-            "(timestamptz, varchar, varchar) -> timestamptz",
-            "(timestamp, varchar, varchar) -> timestamptz",
+            "(timestamptz(p), varchar) -> timestamptz(p)",
+            "(timestamp(p), varchar) -> timestamptz(p)",
+            "(timestamptz(p), varchar, varchar) -> timestamptz(p)",
+            "(timestamp(p), varchar, varchar) -> timestamptz(p)",
         ],
         at_timezone,
         "The same moment in a time zone.",
     )
     .returning_for(second_zone),
-    Scalar::new("with_timezone", &["(timestamp, varchar) -> timestamptz"], with_timezone, "The moment at which the clocks of a time zone show that.")
-        .returning_for(second_zone),
-    Scalar::new("timezone", &["(timestamptz) -> varchar"], timezone, "The name of the time zone."),
-    Scalar::new("$local_timestamp", &["(timestamptz) -> timestamp"], local_timestamp, "What the clocks of the zone show."),
-    Scalar::new("$local_time", &["(timestamptz) -> time"], local_time, "The time of day that the clocks of the zone show."),
-    Scalar::new("$local_date", &["(timestamptz) -> date"], local_date, "The date in the zone."),
+    Scalar::new(
+        "with_timezone",
+        &["(timestamp(p), varchar) -> timestamptz(p)"],
+        with_timezone,
+        "The moment at which the clocks of a time zone show that.",
+    )
+    .returning_for(second_zone),
+    Scalar::new("timezone", &["(timestamptz(p)) -> varchar"], timezone, "The name of the time zone."),
+    Scalar::new("$local_timestamp", &["(timestamptz(p)) -> timestamp(p)"], local_timestamp, "What the clocks of the zone show."),
+    Scalar::new("$local_time", &["(timestamptz(p)) -> time(p)"], local_time, "The time of day that the clocks of the zone show."),
+    Scalar::new("$local_date", &["(timestamptz(p)) -> date"], local_date, "The date in the zone."),
 ];
 
 /// A type of moments in a zone.
@@ -56,23 +61,24 @@ pub(crate) fn session_zone(call: &Call<'_>, index: usize) -> Result<Zone> {
     call.text(index)?.iter().flatten().next().map_or(Ok(Zone::Utc), Zone::named)
 }
 
-fn second_zone(_types: &[DataType], arguments: &[Option<&ScalarValue>]) -> Result<DataType> {
-    Ok(zoned(constant_text(arguments, 1)?.map_or(Ok(Zone::Utc), Zone::named)?))
+fn second_zone(types: &[DataType], arguments: &[Option<&ScalarValue>]) -> Result<DataType> {
+    let zone = constant_text(arguments, 1)?.map_or(Ok(Zone::Utc), Zone::named)?;
+    Ok(match types.first() {
+        Some(DataType::Timestamp(TimeUnit::Nanosecond, _)) => DataType::Timestamp(TimeUnit::Nanosecond, Some(zone.name().into())),
+        _ => zoned(zone),
+    })
 }
 
 /// A moment without a zone is one of the session's, which is the last argument.
 fn at_timezone(call: &Call<'_>) -> Result<ArrayRef> {
     let (clock, session) = (Clock::of(call, 0)?, session_zone(call, 2)?);
     let has_zone = matches!(call.argument(0)?.data_type(), DataType::Timestamp(_, Some(_)));
-    call.primitives::<TimestampMicrosecondType>(|row| {
-        let moment = if has_zone { clock.utc(row)? } else { session.utc(clock.micros(row)?)? };
-        Ok(Some(moment))
-    })
+    clock.moments(call, |row| if has_zone { clock.utc(row) } else { session.utc(clock.micros(row)?) })
 }
 
 fn with_timezone(call: &Call<'_>) -> Result<ArrayRef> {
     let (clock, zone) = (Clock::of(call, 0)?, Zone::of_type(call.returns())?);
-    call.primitives::<TimestampMicrosecondType>(|row| zone.utc(clock.micros(row)?).map(Some))
+    clock.moments(call, |row| zone.utc(clock.micros(row)?))
 }
 
 fn timezone(call: &Call<'_>) -> Result<ArrayRef> {
@@ -83,12 +89,12 @@ fn timezone(call: &Call<'_>) -> Result<ArrayRef> {
 
 fn local_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
     let clock = Clock::of(call, 0)?;
-    call.primitives::<TimestampMicrosecondType>(|row| clock.micros(row).map(Some))
+    clock.moments(call, |row| clock.micros(row))
 }
 
 fn local_time(call: &Call<'_>) -> Result<ArrayRef> {
     let clock = Clock::of(call, 0)?;
-    call.primitives::<Time64MicrosecondType>(|row| Ok(Some(split(clock.micros(row)?).1)))
+    clock.times(call, |row| Ok(split(clock.micros(row)?).1))
 }
 
 fn local_date(call: &Call<'_>) -> Result<ArrayRef> {
@@ -105,6 +111,8 @@ mod tests {
         let zone = |value: Option<&ScalarValue>| second_zone(&[], &[None, value]);
         let tokyo = ScalarValue::Utf8(Some("Asia/Tokyo".into()));
         assert_eq!(zone(Some(&tokyo)).unwrap(), DataType::Timestamp(TimeUnit::Microsecond, Some("Asia/Tokyo".into())));
+        let of_nanos = second_zone(&[DataType::Timestamp(TimeUnit::Nanosecond, None)], &[None, Some(&tokyo)]).unwrap();
+        assert_eq!(of_nanos, DataType::Timestamp(TimeUnit::Nanosecond, Some("Asia/Tokyo".into())));
         assert_eq!(zone(Some(&ScalarValue::Null)).unwrap(), DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())));
         assert!(zone(None).unwrap_err().to_string().contains("no constant"));
         assert!(zone(Some(&ScalarValue::Utf8(Some("x".into())))).unwrap_err().to_string().contains("'x' is not a valid time zone"));

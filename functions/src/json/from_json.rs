@@ -44,12 +44,19 @@ fn from_json(call: &Call<'_>) -> Result<ArrayRef> {
     let rows = call.rows();
     let Some(texts) = call.large_text(0)? else { return Ok(new_null_array(call.returns(), rows)) };
     let is_try = rows > 0 && call.boolean(2)?.value(0);
+    cast_json(texts, call.returns(), is_try)
+}
+
+/// JSON values as ones of another type. `is_try` gives NULL for what has none.
+///
+/// Errors: `INVALID_CAST_ARGUMENT`, and `TYPE_MISMATCH` for a type that is no [target](is_target).
+pub fn cast_json(texts: &LargeStringArray, to: &DataType, is_try: bool) -> Result<ArrayRef> {
     let parsed = texts.iter().map(|text| text.map(|text| parse(text).map_err(|_| not_json(text))).transpose());
     let values = parsed.collect::<Result<Vec<Option<Json>>>>()?;
     let values: Vec<Option<&Json>> = values.iter().map(Option::as_ref).collect();
     match is_try {
-        true => Ok(decode_each(&values, call.returns())?.0),
-        false => decode(&values, call.returns()),
+        true => Ok(decode_each(&values, to)?.0),
+        false => decode(&values, to),
     }
 }
 
@@ -126,6 +133,8 @@ fn scalars<T>(values: &[Option<&Json>], to: &DataType, convert: impl Fn(&Json) -
 fn boolean(value: &Json) -> Option<bool> {
     match value {
         Json::Boolean(value) => Some(*value),
+        // One that no bigint holds is none.
+        Json::Number(digits) if is_whole(digits) => Some(digits.parse::<i64>().ok()? != 0),
         Json::Number(digits) => Some(digits.parse::<f64>().ok()? != 0.0),
         Json::Text(text) => match text.to_ascii_lowercase().as_str() {
             "t" | "true" | "1" => Some(true),

@@ -44,6 +44,8 @@ pub(crate) const FUNCTIONS: &[Scalar] = &[
     )
     .seeing_nulls(),
     Scalar::new("$json_input", &["(varchar) -> json", "(varbinary) -> json"], json_input, "The value of FORMAT JSON."),
+    Scalar::new("$to_utf16", &["(varchar) -> varbinary"], to_utf16, "The bytes of ENCODING UTF16, the lower one of two first."),
+    Scalar::new("$to_utf32", &["(varchar) -> varbinary"], to_utf32, "The bytes of ENCODING UTF32, the lowest one of four first."),
     Scalar::new("$json_text", &["(varchar) -> varchar", "(varbinary) -> varchar"], json_bytes, "The text of FORMAT JSON."),
 ];
 
@@ -291,10 +293,23 @@ fn json_input(call: &Call<'_>) -> Result<ArrayRef> {
     call.jsons(|row| {
         let text = text(row);
         match parse(&text) {
-            Ok(json) => Ok(Some(json.written())),
+            Ok(mut json) => {
+                json.unite();
+                Ok(Some(json.written()))
+            }
             Err(_) => Err(Problem::Input(shortened(&text)).into()),
         }
     })
+}
+
+fn to_utf16(call: &Call<'_>) -> Result<ArrayRef> {
+    let texts = call.text(0)?;
+    call.binaries(|row| Ok(Some(texts.value(row).encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>())))
+}
+
+fn to_utf32(call: &Call<'_>) -> Result<ArrayRef> {
+    let texts = call.text(0)?;
+    call.binaries(|row| Ok(Some(texts.value(row).chars().flat_map(|character| u32::from(character).to_le_bytes()).collect::<Vec<u8>>())))
 }
 
 fn json_bytes(call: &Call<'_>) -> Result<ArrayRef> {

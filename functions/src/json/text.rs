@@ -4,6 +4,7 @@
 //! those that are there twice, and writes numbers with fractions as Java does.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::written::{compare_names, write_number, write_text};
 
@@ -319,6 +320,29 @@ impl Json {
                 members.reverse();
                 members.sort_by(|left, right| compare_names(&left.0, &right.0));
                 members.dedup_by(|later, earlier| later.0 == earlier.0);
+            }
+            _ => {}
+        }
+    }
+
+    /// Leaves one of the members of an object with the same name: the value of the last one at the place of the first one.
+    pub(crate) fn unite(&mut self) {
+        match self {
+            Self::Array(elements) => elements.iter_mut().for_each(Self::unite),
+            Self::Object(members) => {
+                let mut places: HashMap<String, usize> = HashMap::with_capacity(members.len());
+                let mut united: Vec<(String, Self)> = Vec::with_capacity(members.len());
+                for (name, mut value) in std::mem::take(members) {
+                    value.unite();
+                    match places.get(&name) {
+                        Some(&place) => united[place].1 = value,
+                        None => {
+                            places.insert(name.clone(), united.len());
+                            united.push((name, value));
+                        }
+                    }
+                }
+                *members = united;
             }
             _ => {}
         }

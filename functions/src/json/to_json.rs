@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int64Array,
-    LargeStringArray, ListArray, MapArray, StringArray, StringViewArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    LargeStringArray, ListArray, MapArray, StringArray, StringViewArray, StructArray, Time64NanosecondArray, TimestampMicrosecondArray,
+    TimestampNanosecondArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int64Type, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampNanosecondType,
 };
-use arrow::temporal_conversions::{date32_to_datetime, time64us_to_time, timestamp_us_to_datetime};
+use arrow::temporal_conversions::{date32_to_datetime, time64ns_to_time, timestamp_ns_to_datetime, timestamp_us_to_datetime};
 use datafusion::error::Result;
 use nunatak_core::Code;
 
@@ -40,13 +42,21 @@ pub fn is_source(data_type: &DataType) -> bool {
     }
 }
 
-fn to_json(call: &Call<'_>) -> Result<ArrayRef> {
-    let encoder = Encoder::of(call.argument(0)?)?;
-    call.jsons(|row| {
+/// Values as JSON; NULL stays NULL.
+///
+/// Errors: `TYPE_MISMATCH` for values of a type that is no [source](is_source), `INVALID_CAST_ARGUMENT` for keys that are no names.
+pub fn cast_to_json(values: &ArrayRef) -> Result<LargeStringArray> {
+    let encoder = Encoder::of(values)?;
+    let written = |row| {
         let mut out = String::new();
         encoder.write(row, &mut out);
-        Ok(Some(out))
-    })
+        out
+    };
+    Ok((0..values.len()).map(|row| (!encoder.is_null(row)).then(|| written(row))).collect())
+}
+
+fn to_json(call: &Call<'_>) -> Result<ArrayRef> {
+    Ok(Arc::new(cast_to_json(call.argument(0)?)?))
 }
 
 /// What writes the values of an array as JSON.
@@ -61,8 +71,10 @@ pub(crate) enum Encoder {
     View(StringViewArray),
     Json(LargeStringArray),
     Date(Date32Array),
-    Time(Time64MicrosecondArray),
+    Time(Time64NanosecondArray),
     Timestamp(TimestampMicrosecondArray),
+    /// Of nanoseconds, which reach less far.
+    Nanos(TimestampNanosecondArray),
     Uuid(FixedSizeBinaryArray),
     List(ListArray, Box<Encoder>),
     Map(MapArray, Box<Encoder>, Box<Encoder>),
@@ -86,9 +98,10 @@ impl Encoder {
             DataType::LargeUtf8 => Self::Json(array.as_string::<i64>().clone()),
             DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>().clone()),
             DataType::Time32(_) | DataType::Time64(_) => {
-                let micros = cast(array, &DataType::Time64(TimeUnit::Microsecond))?;
-                Self::Time(micros.as_primitive::<Time64MicrosecondType>().clone())
+                let nanos = cast(array, &DataType::Time64(TimeUnit::Nanosecond))?;
+                Self::Time(nanos.as_primitive::<Time64NanosecondType>().clone())
             }
+            DataType::Timestamp(TimeUnit::Nanosecond, None) => Self::Nanos(array.as_primitive::<TimestampNanosecondType>().clone()),
             DataType::Timestamp(_, None) => {
                 let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
                 Self::Timestamp(micros.as_primitive::<TimestampMicrosecondType>().clone())
@@ -145,6 +158,7 @@ impl Encoder {
             Self::Date(values) => values.is_null(row),
             Self::Time(values) => values.is_null(row),
             Self::Timestamp(values) => values.is_null(row),
+            Self::Nanos(values) => values.is_null(row),
             Self::Uuid(values) => values.is_null(row),
             Self::List(values, _) => values.is_null(row),
             Self::Map(values, ..) => values.is_null(row),
@@ -175,8 +189,9 @@ impl Encoder {
             Self::View(values) => write_text(values.value(row), out),
             Self::Json(values) => out.push_str(values.value(row)),
             Self::Date(values) => write_moment(date32_to_datetime(values.value(row)).map(|moment| moment.date()), out),
-            Self::Time(values) => write_moment(time64us_to_time(values.value(row)), out),
+            Self::Time(values) => write_moment(time64ns_to_time(values.value(row)), out),
             Self::Timestamp(values) => write_moment(timestamp_us_to_datetime(values.value(row)), out),
+            Self::Nanos(values) => write_moment(timestamp_ns_to_datetime(values.value(row)), out),
             Self::Uuid(values) => write_text(&uuid_text(values.value(row)), out),
             Self::List(list, elements) => {
                 let part = part_of(list.value_offsets(), row);
@@ -243,7 +258,8 @@ fn write_members<'a>(members: impl Iterator<Item = (&'a str, &'a Encoder, usize)
     out.push('}');
 }
 
-fn uuid_text(bytes: &[u8]) -> String {
+/// A UUID as text.
+pub(crate) fn uuid_text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(36);
     for (place, byte) in bytes.iter().enumerate() {
         if matches!(place, 4 | 6 | 8 | 10) {
@@ -276,6 +292,11 @@ mod tests {
         let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![]), Some(vec![Some(7)])]);
         assert_eq!(written(Arc::new(lists.slice(1, 3))), ["null", "[]", "[7]"]);
         assert_eq!(written(Arc::new(NullArray::new(2))), ["null", "null"]);
+        assert_eq!(written(Arc::new(TimestampNanosecondArray::from(vec![Some(1), None]))), ["\"1970-01-01 00:00:00.000000001\"", "null"]);
+        assert_eq!(
+            cast_to_json(&(Arc::new(Int64Array::from(vec![Some(1), None])) as ArrayRef)).unwrap().iter().collect::<Vec<_>>(),
+            [Some("1"), None]
+        );
         assert_eq!(written(Arc::new(StringArray::from(vec![Some("a\"b"), None]))), ["\"a\\\"b\"", "null"]);
     }
 

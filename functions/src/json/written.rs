@@ -80,6 +80,20 @@ pub(crate) fn double_text(value: f64) -> String {
     format!("{mantissa}{point}E{exponent}")
 }
 
+/// The same of a `real`, which has seven digits at most.
+pub(crate) fn real_text(value: f32) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return double_text(f64::from(value));
+    }
+    let shortest = format!("{value:e}");
+    let digits = shortest.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    let scientific = if digits > 7 { format!("{value:.6e}") } else { shortest };
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific.as_str(), "0"));
+    let mantissa = if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
+    let point = if mantissa.contains('.') { "" } else { ".0" };
+    format!("{mantissa}{point}E{exponent}")
+}
+
 /// Writes text in quotes.
 pub(crate) fn write_text(text: &str, out: &mut String) {
     out.push('"');
@@ -128,5 +142,8 @@ mod tests {
             assert_eq!(java_text(&format!("{value:e}")), text);
         }
         assert_eq!([double_text(1.5), double_text(100.0), double_text(0.0)], ["1.5E0", "1.0E2", "0E0"]);
+        for (value, text) in [(16_777_216.0, "1.677722E7"), (0.1, "1.0E-1"), (1e10, "1.0E10"), (0.0, "0E0"), (f32::NAN, "NaN")] {
+            assert_eq!(real_text(value), text);
+        }
     }
 }

@@ -9,6 +9,7 @@ mod form;
 mod map;
 mod reduce;
 mod sort;
+mod text;
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
@@ -25,6 +26,7 @@ use nunatak_core::{Code, Error};
 use crate::type_name::type_name;
 use call::Call;
 use form::{Form, Found};
+pub use text::REGEXP_REPLACE;
 
 static FUNCTIONS: LazyLock<Vec<Arc<HigherOrderUDF>>> =
     LazyLock::new(|| definitions().map(|definition| Arc::new(HigherOrderUDF::new_from_impl(Function::new(definition)))).collect());
@@ -43,7 +45,7 @@ pub struct HigherOrder {
 
 /// The definitions of all functions that take functions.
 pub fn definitions() -> impl Iterator<Item = &'static HigherOrder> {
-    let groups = [array::FUNCTIONS, reduce::FUNCTIONS, sort::FUNCTIONS, map::FUNCTIONS];
+    let groups = [array::FUNCTIONS, reduce::FUNCTIONS, sort::FUNCTIONS, map::FUNCTIONS, text::FUNCTIONS];
     groups.into_iter().flatten()
 }
 

@@ -85,7 +85,7 @@ impl HadoopCatalog {
     async fn schema_content(&self, namespace: &str) -> Result<FolderContent> {
         let folder = self.namespace_folder(namespace);
         match self.listed(&folder).await? {
-            Some(content) if !self.is_table(&folder).await? => Ok(content),
+            Some(content) if !self.is_table_now(&folder).await? => Ok(content),
             _ => Err(namespace_not_found(namespace)),
         }
     }
@@ -93,7 +93,7 @@ impl HadoopCatalog {
     /// That a schema is there. Errors: `SCHEMA_NOT_FOUND`.
     async fn check_schema(&self, namespace: &str) -> Result<()> {
         let folder = self.namespace_folder(namespace);
-        match self.storage.is_folder(&folder).await? && !self.is_table(&folder).await? {
+        match self.storage.is_folder(&folder).await? && !self.is_table_now(&folder).await? {
             true => Ok(()),
             false => Err(namespace_not_found(namespace)),
         }
@@ -107,12 +107,15 @@ impl HadoopCatalog {
     }
 
     async fn is_table(&self, folder: &str) -> Result<bool> {
-        if self.known_tables.has(folder) {
-            return Ok(true);
-        }
+        Ok(self.known_tables.has(folder) || self.is_table_now(folder).await?)
+    }
+
+    /// The same, whatever is known of the folder: others may have made a schema of it.
+    async fn is_table_now(&self, folder: &str) -> Result<bool> {
         let is_table = versions::is_table(&self.storage, folder).await?;
-        if is_table {
-            self.known_tables.add(folder);
+        match is_table {
+            true => self.known_tables.add(folder),
+            false => self.known_tables.forget(folder),
         }
         Ok(is_table)
     }
@@ -265,7 +268,7 @@ impl Catalog for HadoopCatalog {
         }
         // Folders within a table are no schemas.
         let around: Vec<String> = (1..=levels.len()).map(|depth| self.namespace_folder(&levels[..depth].join("."))).collect();
-        let looks: Vec<_> = around.iter().map(|folder| self.is_table(folder)).collect();
+        let looks: Vec<_> = around.iter().map(|folder| self.is_table_now(folder)).collect();
         let are_tables: Vec<bool> = stream::iter(looks).buffered(LOOKS_MAX).try_collect().await?;
         match are_tables.contains(&true) {
             true => Ok(None),

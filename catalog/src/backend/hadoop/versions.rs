@@ -4,12 +4,14 @@
 //! (Java: `HadoopTableOperations`).
 
 use bytes::Bytes;
-use nunatak_core::Result;
+use nunatak_core::{Code, Error, Result};
 use tokio::join;
 
 use crate::storage::Storage;
 
 const HINT: &str = "version-hint.text";
+/// After how many steps from one version to the next the folder is listed.
+const STEPS_MAX: usize = 64;
 /// How metadata files end, packed ones in two ways.
 const ENDINGS: [&str; 3] = [".metadata.json", ".gz.metadata.json", ".metadata.json.gz"];
 
@@ -51,10 +53,28 @@ pub(super) async fn current(storage: &Storage, table_folder: &str) -> Result<Opt
         },
     };
     let Some(mut newest) = known else { return Ok(None) };
+    let mut steps: usize = 0;
     while let Some(next) = find(storage, table_folder, newest.version + 1).await? {
         newest = next;
+        steps += 1;
+        if steps.is_multiple_of(STEPS_MAX) {
+            newest = last_listed(storage, table_folder, newest).await?;
+        }
     }
     Ok(Some(newest))
+}
+
+/// The version from which it is looked further after many steps: the last one in the folder. What answers that each version is there, whichever it is asked for, would be asked for ever.
+async fn last_listed(storage: &Storage, table_folder: &str, newest: VersionFile) -> Result<VersionFile> {
+    let last = listed(storage, table_folder).await?.unwrap_or_default();
+    if last < newest.version {
+        return Err(Error::new(
+            Code::StorageUnavailable,
+            format!("the store of '{}' says that it is there, and lists no such file", newest.location),
+        )
+        .with_hint("what answers is no store, or something before it does; see that its endpoint is right"));
+    }
+    Ok(find(storage, table_folder, last).await?.unwrap_or(newest))
 }
 
 /// Whether there is a table in a folder. Cheaper than [`current`].
@@ -73,7 +93,7 @@ pub(super) async fn set_hint(storage: &Storage, table_folder: &str, version: u64
 /// The version that the hint names, if there is one that names any.
 pub(super) async fn hint(storage: &Storage, table_folder: &str) -> Result<Option<u64>> {
     let bytes = storage.read_if_there(&format!("{}/{HINT}", metadata_folder(table_folder))).await?;
-    Ok(bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok()))
+    Ok(bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse::<u32>().ok().map(u64::from)))
 }
 
 /// The file of a version, however it is packed.
@@ -81,7 +101,7 @@ pub(super) async fn find(storage: &Storage, table_folder: &str, version: u64) ->
     let look = |ending: &'static str| async move {
         let location = format!("{}/v{version}{ending}", metadata_folder(table_folder));
         let tag = storage.tag(&location).await?;
-        Ok::<_, nunatak_core::Error>(tag.map(|tag| VersionFile { version, location, tag }))
+        Ok::<_, Error>(tag.map(|tag| VersionFile { version, location, tag }))
     };
     let (plain, packed, packed_of_old) = join!(look(ENDINGS[0]), look(ENDINGS[1]), look(ENDINGS[2]));
     Ok(plain?.or(packed?).or(packed_of_old?))
@@ -98,7 +118,7 @@ pub(super) fn version_of(name: &str) -> Option<u64> {
     let rest = name.strip_prefix('v')?;
     let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
     let (digits, ending) = rest.split_at(digits);
-    ENDINGS.contains(&ending).then(|| digits.parse().ok())?
+    ENDINGS.contains(&ending).then(|| digits.parse::<u32>().ok().map(u64::from))?
 }
 
 #[cfg(test)]
@@ -110,8 +130,15 @@ mod tests {
         assert_eq!(version_of("v3.metadata.json"), Some(3));
         assert_eq!(version_of("v12.gz.metadata.json"), Some(12));
         assert_eq!(version_of("v12.metadata.json.gz"), Some(12));
-        for other in ["00003-6b5d.metadata.json", "v3.metadata.json.tmp", "version-hint.text", "v.metadata.json", "vx3.metadata.json", "snap-3.avro"]
-        {
+        for other in [
+            "00003-6b5d.metadata.json",
+            "v3.metadata.json.tmp",
+            "version-hint.text",
+            "v.metadata.json",
+            "vx3.metadata.json",
+            "snap-3.avro",
+            "v18446744073709551615.metadata.json",
+        ] {
             assert_eq!(version_of(other), None, "{other}");
         }
         assert_eq!(location_of("/w/s/t", 7, true), "/w/s/t/metadata/v7.gz.metadata.json");

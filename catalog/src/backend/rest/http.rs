@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nunatak_core::{Code, Error, Result, Retry};
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, StatusCode};
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::redirection::{is_same_server, next, without_secrets};
+use crate::retry_after::retry_after;
 use crate::storage::error::root;
 
 /// How often a request is sent on.
@@ -163,7 +164,7 @@ impl Http {
     ///
     /// Errors: `CATALOG_UNAVAILABLE`.
     pub(crate) async fn send(&self, request: &Request) -> Result<Answer, Fault> {
-        let (mut retries, mut uncertain) = (0, false);
+        let (mut retries, mut uncertain, mut waited) = (0, false, Duration::ZERO);
         let deadline = request.repeatable.then(|| Instant::now() + self.read_time);
         loop {
             let outcome = match self.send_until(request, deadline).await {
@@ -172,7 +173,7 @@ impl Http {
                 Err(fault) => Err(fault),
             };
             let again = match &outcome {
-                Ok(answer) => answer.is_retried(request.repeatable).then(|| answer.retry_after()),
+                Ok(answer) => answer.is_retried(request.repeatable).then(|| retry_after(&answer.headers)),
                 Err(Fault::Refused(error)) => (error.retry() != Retry::Never).then_some(None),
                 Err(Fault::Lost(error)) => (request.repeatable && error.retry() != Retry::Never).then_some(None),
             };
@@ -181,13 +182,15 @@ impl Http {
                 return outcome;
             };
             let pause = wait(retries, asked, rand::random());
-            let is_late = deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
+            // Longer than that nobody waits, whatever the server asks for: it would refuse what is sent sooner.
+            let is_late = deadline.map_or(waited + pause > self.read_time, |deadline| Instant::now() + pause >= deadline);
             if retries >= self.retries_max || is_late || !self.take() {
                 return outcome;
             }
             // Who says that a server has too much to do may be a proxy in front of it, which has passed the request on.
             uncertain |= outcome.is_ok() && !request.repeatable;
             tokio::time::sleep(pause).await;
+            waited += pause;
             retries += 1;
         }
     }
@@ -306,6 +309,10 @@ impl Http {
             400 | 404 | 405 | 409 | 422 if said.is_some() => self.error(Code::IcebergCatalogError, request, &format!("refused it{why}")),
             status => self.nonsense(request, &format!("status {status} with '{}'", answer.excerpt())),
         };
+        let error = match retry_after(&answer.headers).filter(|_| matches!(answer.status.as_u16(), 429 | 503)) {
+            Some(asked) => error.with_hint(format!("it asks to be left alone for {} s; run the statement again after that", asked.as_secs())),
+            None => error,
+        };
         // The spec: after these nobody knows. By it 429 and 503 come from a server that has not begun, but what is in front of a server says them too when one
         // does not answer in time.
         match answer.status.as_u16() {
@@ -378,16 +385,12 @@ impl Answer {
             _ => false,
         }
     }
-
-    fn retry_after(&self) -> Option<Duration> {
-        self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-    }
 }
 
 /// How long to wait before a request is sent again after `retries` times; `asked` is what the server wants. `chance` is between 0 and 1.
 fn wait(retries: u32, asked: Option<Duration>, chance: f64) -> Duration {
     let longest = RETRY_WAIT_MIN.saturating_mul(1u32.checked_shl(retries).unwrap_or(u32::MAX)).min(RETRY_WAIT_MAX);
-    asked.unwrap_or_default().min(RETRY_WAIT_MAX).max(longest.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0))
+    asked.unwrap_or_default().max(longest.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0))
 }
 
 /// An address without user and password.
@@ -525,9 +528,17 @@ mod tests {
     }
 
     #[test]
+    fn who_wants_to_be_left_alone_says_for_how_long() {
+        let mut busy = answer(503, "");
+        busy.headers.insert(reqwest::header::RETRY_AFTER, reqwest::header::HeaderValue::from_static("120"));
+        let Fault::Lost(error) = failure_of(&busy) else { panic!("it is not known whether it was carried out") };
+        assert_eq!(error.hint(), Some("it asks to be left alone for 120 s; run the statement again after that"));
+    }
+
+    #[test]
     fn waits_grow_and_are_what_the_server_asks_for() {
         let millis = |retries, asked: Option<u64>| wait(retries, asked.map(Duration::from_millis), 1.0).as_millis();
         assert_eq!([0, 1, 4, 5, 40].map(|retries| millis(retries, None)), [100, 200, 1_600, 2_000, 2_000]);
-        assert_eq!((millis(0, Some(700)), millis(0, Some(90_000))), (700, 2_000));
+        assert_eq!((millis(0, Some(700)), millis(0, Some(90_000))), (700, 90_000));
     }
 }

@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use nunatak_catalog::Table;
 use nunatak_catalog::adopted::{ADOPTED, with_adopted};
 use nunatak_catalog::commit::{self, check_absent};
-use nunatak_catalog::name_mapping::{NAME_MAPPING, extended};
+use nunatak_catalog::name_mapping::{NAME_MAPPING, Spellings, extended, spelled};
 use nunatak_catalog::spec::DataFile;
 use nunatak_catalog::storage::{FileStatus, Location};
 use nunatak_core::{Code, Error, Result};
@@ -48,11 +48,11 @@ pub(super) fn prepare(
         let cache = context.engine.scan().manifest_cache();
         let locations: Vec<String> = files.iter().map(|file| file.location.clone()).collect();
         check_absent(&table, &locations, cache).await?;
-        let Adopted { files, name_mapping } = adopt(&table, &location, files).await?;
+        let Adopted { files, name_mapping, spellings } = adopt(&table, &location, files).await?;
         let counts = (files.len() as u64, files.iter().map(DataFile::record_count).sum());
         if !dry_run {
             let catalog = context.engine.catalog(&name.catalog)?;
-            let needed = |now: &Table| properties(now, name_mapping.as_ref(), &location);
+            let needed = |now: &Table| properties(now, name_mapping.as_ref(), &spellings, &location);
             commit::adopt(catalog.as_ref(), &table, files, needed, cache, &context.summary(&table)).await?;
         }
         Ok(vec![("added_data_files_count", counts.0), ("added_records_count", counts.1)])
@@ -100,11 +100,14 @@ async fn find(table: &Table, location: &str, nested: Nested) -> Result<Vec<FileS
 }
 
 /// What a table needs with the files: the names by which it finds its columns in those without field ids, and which files are not its alone.
-fn properties(table: &Table, mapping: Option<&String>, location: &str) -> Result<HashMap<String, String>> {
+fn properties(table: &Table, mapping: Option<&String>, spellings: &Spellings, location: &str) -> Result<HashMap<String, String>> {
     let metadata = &table.metadata;
     let adopted = with_adopted(metadata, location)?.map(|places| (ADOPTED.to_owned(), places));
     // One that others have given it meanwhile stays.
-    let mapping = mapping.filter(|_| !metadata.properties().contains_key(NAME_MAPPING));
-    let mapping = mapping.map(|mapping| extended(mapping, metadata.current_schema())).transpose()?;
+    let mapping = match (metadata.properties().get(NAME_MAPPING), mapping) {
+        (Some(given), _) => (!spellings.is_empty()).then(|| spelled(given, spellings)).transpose()?,
+        (None, Some(mapping)) => Some(spelled(&extended(mapping, metadata.current_schema())?, spellings)?),
+        (None, None) => None,
+    };
     Ok(adopted.into_iter().chain(mapping.map(|mapping| (NAME_MAPPING.to_owned(), mapping))).collect())
 }

@@ -1,16 +1,17 @@
 //! Values that have no type together, and of which DataFusion would make texts or days all the same: an error says so when the query is planned, and not the first row
 //! that cannot be cast.
 //!
-//! A text that is written out beside numbers is left to DataFusion, where it is compared with them or one of the arguments of a function: it may be a number.
+//! A text that is written out beside numbers is left to DataFusion, where it is compared with them or one of the arguments of a function: it may be a number. One without digits is none.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
-use datafusion::logical_expr::{Case, Expr, ExprSchemable, Join, JoinType};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Join, JoinType};
 use nunatak_core::{Code, Error, Location};
 
 use crate::error::into_datafusion;
+use crate::rules::groups::is_comparison;
 use crate::sql::output_name;
 use crate::type_name::type_name;
 
@@ -60,12 +61,22 @@ pub(super) fn check(expression: &Expr, schema: &DFSchema) -> Result<()> {
         Expr::Case(case) => check_case(case, schema),
         Expr::ScalarFunction(ScalarFunction { func, args }) if CHOOSING.contains(&func.name()) => {
             let name = if func.name() == "make_array" { "ARRAY" } else { func.name() };
+            let what = format!("the values of {}", name.to_uppercase());
+            check_written(&what, args, schema)?;
             let args: Vec<&Expr> = args.iter().filter(|argument| !is_written(argument)).collect();
-            check_values(&format!("the values of {}", name.to_uppercase()), &args, schema)
+            check_values(&what, &args, schema)
         }
         Expr::InList(InList { expr, list, .. }) => {
+            let what = "the values that IN compares";
+            check_written(what, std::iter::once(expr.as_ref()).chain(list), schema)?;
             let values: Vec<&Expr> = std::iter::once(expr.as_ref()).chain(list).filter(|value| !is_written(value)).collect();
-            check_values("the values that IN compares", &values, schema)
+            check_values(what, &values, schema)
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
+            check_written(&format!("the values that {op} compares"), [left.as_ref(), right.as_ref()], schema)
+        }
+        Expr::Between(Between { expr, low, high, .. }) => {
+            check_written("the values that BETWEEN compares", [expr.as_ref(), low.as_ref(), high.as_ref()], schema)
         }
         _ => Ok(()),
     }
@@ -90,6 +101,28 @@ fn check_values(what: &str, values: &[&Expr], schema: &DFSchema) -> Result<()> {
     let Some((left, right)) = misfits(&types) else { return Ok(()) };
     let text = format!("{what} are {} and {}, which have no type together", type_name(left), type_name(right));
     wrong(text, "CAST one of them", values.iter().find(|value| place(value).is_some()).copied())
+}
+
+/// Errors: the same for a text in the statement that is no number, beside numbers.
+fn check_written<'a>(what: &str, values: impl IntoIterator<Item = &'a Expr>, schema: &DFSchema) -> Result<()> {
+    let values: Vec<&Expr> = values.into_iter().collect();
+    let Some(text) = values.iter().find_map(|value| no_number(value)) else { return Ok(()) };
+    let mut types = values.iter().filter_map(|value| value.get_type(schema).ok());
+    match types.find(|data_type| kind(data_type) == Some(Kind::Number)) {
+        Some(number) => {
+            let text = format!("{what} are {} and the text '{text}', which have no type together", type_name(&number));
+            wrong(text, "CAST one of them", values.iter().find(|value| place(value).is_some()).copied())
+        }
+        None => Ok(()),
+    }
+}
+
+/// A text in the statement that no cast makes a number of.
+fn no_number(value: &Expr) -> Option<&str> {
+    let Expr::Literal(literal, _) = value else { return None };
+    let text = literal.try_as_str().flatten()?;
+    let may_be = text.bytes().any(|byte| byte.is_ascii_digit()) || text.trim().parse::<f64>().is_ok();
+    (!may_be).then_some(text)
 }
 
 /// Errors: the same for columns of the parts of a set operation. `names` are those of its columns, and `types` are, for each, those of all parts.
@@ -140,8 +173,18 @@ fn place(value: &Expr) -> Option<Location> {
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::datatypes::TimeUnit;
+    use datafusion::logical_expr::lit;
 
     use super::*;
+
+    #[test]
+    fn texts_without_digits_are_no_numbers() {
+        let is_none = |text: &str| no_number(&lit(text)).is_some();
+        assert!(is_none("x") && is_none("") && is_none("one"));
+        assert!(!is_none("1") && !is_none(" -1.5e3 ") && !is_none("NaN") && !is_none("0x1p3"));
+        let wrong = |values: [Expr; 2]| check_written("values", &values, &DFSchema::empty()).is_err();
+        assert!(wrong([lit(8), lit("x")]) && !wrong([lit(8), lit("8")]) && !wrong([lit("a"), lit("x")]));
+    }
 
     #[test]
     fn kinds_do_not_mix() {

@@ -1,5 +1,5 @@
 //! `JOIN ... USING (k)` and `NATURAL JOIN`, whose keys are one column each of what they give, as the standard has it: `k` is that of the side that has all rows, or of
-//! either in a full join, and `*` shows it once, before all others.
+//! either in a full join, and `*` shows it once, before all others; `t.*` shows none of them, as in Trino.
 //!
 //! DataFusion keeps the columns of both sides, and takes `k` for that of the first one. Here each such join becomes a relation of its own, which [`JoinUsing`] plans:
 //! keys have its alias, a name that no user writes. What a statement names as `t.k` is kept beside them under a name with [`MARK`].
@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderBy, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderBy, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    Statement, TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -67,17 +67,6 @@ struct Side {
     columns: Option<Vec<String>>,
 }
 
-/// What is known of the relations below the joins of one `SELECT`.
-#[derive(Default)]
-struct Joined {
-    /// The keys that each may have.
-    keys: HashSet<Key>,
-    /// Their columns, as far as these are known.
-    columns: HashMap<String, Vec<String>>,
-    /// The keys that each has, if its columns are not known.
-    sure: HashSet<Key>,
-}
-
 impl<F: Fn(&ObjectName) -> Option<Vec<String>>> VisitorMut for Joins<F> {
     type Break = ();
 
@@ -96,22 +85,21 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> VisitorMut for Joins<F> {
 
 impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Joins<F> {
     fn set_apart(&mut self, select: &mut Select, order_by: Option<&mut OrderBy>) {
-        let mut joined = Joined::default();
+        let mut joined = HashSet::new();
         let from = std::mem::take(&mut select.from);
         select.from = from.into_iter().map(|item| self.nest(item, &mut joined).0).collect();
-        if joined.keys.is_empty() {
+        if joined.is_empty() {
             return;
         }
-        let mut own = OwnColumns::new(&joined.keys);
-        expand_stars(select, &joined);
+        let mut own = OwnColumns::new(&joined);
         let _: ControlFlow<()> = own.visit_parts(select, order_by);
         let named = own.named;
         select.from.iter_mut().for_each(|item| keep(item, &named));
         name_items(select, &named);
     }
 
-    /// The same joins, each one by name as a relation with what stands before it.
-    fn nest(&mut self, item: TableWithJoins, joined: &mut Joined) -> (TableWithJoins, Side) {
+    /// The same joins, each one by name as a relation with what stands before it. `joined` gets the keys that each relation may have.
+    fn nest(&mut self, item: TableWithJoins, joined: &mut HashSet<Key>) -> (TableWithJoins, Side) {
         let (mut relation, mut side) = self.factor(item.relation, joined);
         let mut others = Vec::new();
         for mut join in item.joins {
@@ -123,12 +111,7 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Joins<F> {
                 continue;
             };
             for key in &keys {
-                joined.keys.extend(side.relations.iter().chain(&right.relations).map(|relation| (relation.clone(), key.clone())));
-                for alone in [&side, &right] {
-                    if let [only] = alone.relations.as_slice() {
-                        joined.sure.insert((only.clone(), key.clone()));
-                    }
-                }
+                joined.extend(side.relations.iter().chain(&right.relations).map(|relation| (relation.clone(), key.clone())));
             }
             side = side.beside(right, &keys);
             if !others.is_empty() {
@@ -142,7 +125,7 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Joins<F> {
         (TableWithJoins { relation, joins: others }, side)
     }
 
-    fn factor(&mut self, factor: TableFactor, joined: &mut Joined) -> (TableFactor, Side) {
+    fn factor(&mut self, factor: TableFactor, joined: &mut HashSet<Key>) -> (TableFactor, Side) {
         match factor {
             TableFactor::NestedJoin { alias: Some(alias), table_with_joins } if is_ours(&alias) => {
                 (TableFactor::NestedJoin { alias: Some(alias), table_with_joins }, Side::default())
@@ -153,9 +136,9 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Joins<F> {
             }
             TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
                 // Behind an alias, nobody but its own conditions sees the relations within.
-                let mut within = Joined::default();
+                let mut within = HashSet::new();
                 let (mut inner, _) = self.nest(*table_with_joins, &mut within);
-                let mut own = OwnColumns::new(&within.keys);
+                let mut own = OwnColumns::new(&within);
                 let _: ControlFlow<()> = own.visit_joins(&mut inner).map_continue(drop);
                 keep(&mut inner, &own.named);
                 let side = Side { relations: vec![normalized(&alias.name)], columns: None };
@@ -163,9 +146,6 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Joins<F> {
             }
             other => {
                 let side = Side { relations: relation_name(&other).into_iter().collect(), columns: self.columns(&other) };
-                if let ([relation], Some(columns)) = (side.relations.as_slice(), &side.columns) {
-                    joined.columns.insert(relation.clone(), columns.clone());
-                }
                 (other, side)
             }
         }
@@ -238,7 +218,12 @@ fn nested(inner: TableWithJoins, alias: Option<TableAlias>) -> TableFactor {
 }
 
 fn is_ours(alias: &TableAlias) -> bool {
-    alias.name.value.starts_with(ALIAS)
+    is_alias(&alias.name.value)
+}
+
+/// Whether a name is the alias of such a join.
+pub(super) fn is_alias(name: &str) -> bool {
+    name.starts_with(ALIAS)
 }
 
 /// The name by which the columns of one relation are told from others.
@@ -268,43 +253,6 @@ fn relation_names(from: &[TableWithJoins]) -> HashSet<String> {
         }
     }
     names
-}
-
-/// Writes out `t.*` where `t` has keys: it shows all columns of `t`, these too.
-fn expand_stars(select: &mut Select, joined: &Joined) {
-    let mut items = Vec::with_capacity(select.projection.len());
-    for item in std::mem::take(&mut select.projection) {
-        let Some((relation, excluded)) = star_of(&item).filter(|(relation, _)| joined.keys.iter().any(|(owner, _)| owner == relation)) else {
-            items.push(item);
-            continue;
-        };
-        let column = |name: &String| {
-            let column = [&relation, name].map(|part| Ident::with_quote('"', part)).to_vec();
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(column))
-        };
-        match joined.columns.get(&relation) {
-            Some(columns) => items.extend(columns.iter().filter(|name| !excluded.contains(name)).map(column)),
-            None => {
-                let mut keys: Vec<&String> = joined.sure.iter().filter(|(owner, _)| *owner == relation).map(|(_, key)| key).collect();
-                keys.sort_unstable();
-                items.extend(keys.into_iter().filter(|name| !excluded.contains(name)).map(column));
-                items.push(item);
-            }
-        }
-    }
-    select.projection = items;
-}
-
-/// The relation of `t.*`, and which of its columns the item leaves out.
-fn star_of(item: &SelectItem) -> Option<(String, Vec<String>)> {
-    let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) = item else { return None };
-    let others = WildcardAdditionalOptions { opt_exclude: None, ..options.clone() };
-    let excluded = match &options.opt_exclude {
-        None => Vec::new(),
-        Some(ExcludeSelectItem::Single(column)) => parts(column),
-        Some(ExcludeSelectItem::Multiple(columns)) => columns.iter().flat_map(parts).collect(),
-    };
-    parts(name).pop().filter(|_| others.to_string().is_empty()).map(|relation| (relation, excluded))
 }
 
 /// Gives columns of their own relations the names that [`JoinUsing`] keeps them under.
@@ -517,13 +465,10 @@ mod tests {
             apart("SELECT * FROM a LEFT JOIN b USING (k) WHERE b.k IS NULL"),
             r#"SELECT * EXCLUDE ("k!b") FROM (a LEFT JOIN b USING("k"."b")) AS "join using 1" WHERE b."k!b" IS NULL"#
         );
+        assert_eq!(apart("SELECT a.*, b.k FROM a JOIN b USING (k)"), r#"SELECT a.*, b."k!b" FROM (a JOIN b USING("k"."b")) AS "join using 1""#);
         assert_eq!(
-            apart("SELECT a.*, b.k FROM a JOIN b USING (k)"),
-            r#"SELECT "a"."x", "a"."k!a", b."k!b" FROM (a JOIN b USING("k"."a"."b")) AS "join using 1""#
-        );
-        assert_eq!(
-            apart("SELECT c.* FROM a JOIN c USING (k)"),
-            r#"SELECT "c"."k!c", c.* EXCLUDE ("k!c") FROM (a JOIN c USING("k"."c")) AS "join using 1""#
+            apart("SELECT c.* FROM a JOIN c USING (k) ORDER BY c.k"),
+            r#"SELECT c.* EXCLUDE ("k!c") FROM (a JOIN c USING("k"."c")) AS "join using 1" ORDER BY c."k!c""#
         );
     }
 

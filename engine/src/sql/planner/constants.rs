@@ -20,6 +20,7 @@ use crate::error::from_datafusion;
 use crate::functions::rename_fields::cast_by_position;
 use crate::rules::with_exact_casts;
 use crate::scan::types::table_schema;
+use crate::sql::sequences::SequenceTable;
 use crate::sql::statement::ColumnDefinition;
 use crate::sql::types::new_schema;
 use crate::sql::{array_calls, queries};
@@ -42,6 +43,19 @@ impl Planner {
             ScalarValue::TimestampMicrosecond(Some(micros), _) => Ok(micros.div_euclid(1_000)),
             _ => Err(Error::new(Code::InvalidArguments, "FOR TIMESTAMP AS OF needs a timestamp that is not null")),
         }
+    }
+
+    /// A query for the numbers of a sequence from its start, its stop and its step; `None` for what is no constant, and for all that the function `sequence` gives or refuses.
+    pub(super) fn long_sequence(&self, bounds: [&ast::Expr; 3]) -> Result<Option<Box<ast::Query>>> {
+        let mut numbers = [0; 3];
+        for (number, bound) in numbers.iter_mut().zip(bounds) {
+            match self.constant(bound, Some(&DataType::Int64)) {
+                Ok(ScalarValue::Int64(Some(value))) => *number = value,
+                _ => return Ok(None),
+            }
+        }
+        let [start, stop, step] = numbers;
+        SequenceTable::new(start, stop, step).map(|table| self.kept_table(Arc::new(table), &[])).transpose()
     }
 
     /// A column's default from its expression; `None` for NULL.

@@ -28,12 +28,14 @@ use super::names::{INFORMATION_SCHEMA, LookedUp, QualifiedName, SYSTEM};
 use super::pinned::PinnedTables;
 use super::place::{Places, start_of};
 use super::relations::{self, CHANGES_CATALOG, ChangesCall, FILES_CATALOG, FileCall, Relations, SOURCES_CATALOG, VERSION_MARK, VersionExpression};
+use super::row_stars::{self, Wanted};
 use super::statement::{ColumnDefinition, Statement};
 use super::temporal_types::SessionTypes;
 use super::types::new_schema;
 use super::{
-    array_calls, conditions, functions, information_schema, join_using, merge, outer_names, overwrite, parse, queries, row_memberships, row_stars,
-    select_items, shadowed_queries, spellings, system_catalog, system_tables, table_samples, ties, unnest, values,
+    array_calls, conditions, corresponding, derived_tables, functions, information_schema, join_using, merge, order_keys, outer_names, overwrite,
+    parse, plain_groups, queries, row_comparisons, row_memberships, row_subqueries, same_relations, select_items, sequences, shadowed_queries,
+    spellings, system_catalog, system_tables, table_samples, ties, unnest, values,
 };
 use crate::computing::{computing, in_steps};
 use crate::context::EngineContext;
@@ -144,7 +146,7 @@ impl Planner {
     pub async fn plan_outward(&self, mut query: ast::Query) -> Result<LogicalPlan> {
         let names = OutputNames::as_written(&query);
         select_items::set_order_apart(&mut query);
-        let has_names = !matches!(*query.body, ast::SetExpr::Values(_));
+        let has_names = values::width(&query.body).is_none();
         let plan = names.restore(self.plan_query(query).await?)?;
         if has_names { Ok(plan) } else { column_case::unnamed(plan) }
     }
@@ -314,27 +316,57 @@ impl Planner {
         in_steps(self.with_rows_expanded(statement)).await
     }
 
-    /// Plans a statement, and before it what the rows are whose fields it selects.
-    async fn with_rows_expanded(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
-        // Before anything else looks into it.
-        conditions::flatten(&mut statement)?;
-        while let Some(query) = row_stars::probe(&mut statement) {
+    /// Plans a statement, and before it what is matched by names in it, and what the rows are whose fields it selects.
+    fn with_rows_expanded(&self, mut statement: ast::Statement) -> BoxFuture<'_, Result<LogicalPlan>> {
+        Box::pin(async move {
+            // Before anything else looks into it.
+            conditions::flatten(&mut statement)?;
+            order_keys::adapt(&mut statement, &self.state);
+            same_relations::tell_apart(&mut statement);
+            while let Some([left, right]) = corresponding::probe(&mut statement)? {
+                let (left, right) = (self.with_rows_expanded(left).await?, self.with_rows_expanded(right).await?);
+                corresponding::expand(&mut statement, left.schema(), right.schema())?;
+            }
+            self.expand_stars(&mut statement, Wanted::Rows).await?;
+            let again = row_stars::has_stars(&mut statement, Wanted::Beside).then(|| statement.clone());
+            match (self.planned(statement).await, again) {
+                (Err(error), Some(mut again)) if matches!(error.code(), Code::DuplicateColumnName | Code::AmbiguousName) => {
+                    // Columns that stars stand for may be selected beside them.
+                    match self.expand_stars(&mut again, Wanted::Beside).await {
+                        Ok(()) => self.planned(again).await.map_err(|_| error),
+                        Err(_) => Err(error),
+                    }
+                }
+                (planned, _) => planned,
+            }
+        })
+    }
+
+    async fn expand_stars(&self, statement: &mut ast::Statement, wanted: Wanted) -> Result<()> {
+        while let Some(query) = row_stars::probe(statement, wanted) {
             let rows = self.planned(query).await?;
-            row_stars::expand(&mut statement, rows.schema())?;
+            row_stars::expand(statement, rows.schema(), wanted)?;
         }
-        self.planned(statement).await
+        Ok(())
     }
 
     async fn planned(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
+        values::spread_rows(&mut statement);
         values::take_names(&mut statement);
+        derived_tables::name_all(&mut statement);
         shadowed_queries::set_apart(&mut statement);
         row_memberships::write_out(&mut statement)?;
+        row_subqueries::write_out(&mut statement)?;
+        row_comparisons::write_out(&mut statement);
         table_samples::take_out(&mut statement)?;
         let relations = relations::take_out(&mut statement, self.looked_up.reserve_numbers())?;
+        plain_groups::write_out(&mut statement, &self.state)?;
+        row_comparisons::name_rows(&mut statement);
         queries::adapt(&mut statement, self.session_names())?;
         functions::check(&statement, &self.state)?;
         functions::by_own_names(&mut statement, &self.state);
         values::replace_all(&mut statement, &mut |values| self.typed_values(values))?;
+        sequences::replace_long(&mut statement, |bounds| self.long_sequence(bounds))?;
         self.look_up_all(&statement, &relations).await?;
         let outputs = OutputNames::of(&statement);
         let names = ColumnNames::of(self.looked_up.schemas());
@@ -392,10 +424,15 @@ impl Planner {
 
     /// A query for the rows of a plan, with further columns of these values.
     fn kept(&self, plan: LogicalPlan, values: &[ast::Expr]) -> Result<Box<ast::Query>> {
+        self.kept_table(Arc::new(ViewTable::new(plan, None)), values)
+    }
+
+    /// The same for the rows of a table.
+    fn kept_table(&self, table: Arc<dyn TableProvider>, values: &[ast::Expr]) -> Result<Box<ast::Query>> {
         let name = self.looked_up.reserve_numbers().to_string();
         let name = QualifiedName { catalog: SOURCES_CATALOG.to_owned(), schema: SOURCES_CATALOG.to_owned(), table: name };
         let query = overwrite::select_from(&name, values)?;
-        self.looked_up.insert(name, Arc::new(ViewTable::new(plan, None)));
+        self.looked_up.insert(name, table);
         Ok(query)
     }
 

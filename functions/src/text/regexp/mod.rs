@@ -9,7 +9,8 @@ use arrow::datatypes::Int32Type;
 use datafusion::error::Result;
 use fancy_regex::{Captures, Regex};
 
-use self::pattern::{Matches, Patterns, failed, group_number};
+pub(crate) use self::pattern::{Matches, Patterns};
+use self::pattern::{failed, group_number};
 use crate::{Call, Scalar, invalid};
 
 pub(crate) const FUNCTIONS: &[Scalar] = &[

@@ -12,17 +12,17 @@ const STEPS_BACK_MAX: usize = 10_000_000;
 
 /// The patterns of a call, of which the last is kept.
 #[derive(Debug)]
-pub(super) struct Patterns {
+pub(crate) struct Patterns {
     kept: Last<Pattern>,
 }
 
 impl Patterns {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { kept: Last::new() }
     }
 
     /// A pattern for a text. Errors: `INVALID_FUNCTION_ARGUMENT` for what is none.
-    pub(super) fn for_text(&mut self, pattern: &str, text: &str) -> Result<&Regex> {
+    pub(crate) fn for_text(&mut self, pattern: &str, text: &str) -> Result<&Regex> {
         let kept = self.kept.get(pattern, Pattern::compile)?;
         if kept.sees_end && text.ends_with('\n') {
             let regex = match kept.before_newline.take() {
@@ -72,23 +72,23 @@ pub(super) fn group_number(regex: &Regex, number: i64) -> Result<usize> {
 }
 
 /// What a pattern finds in a text, as Java does: after what is not empty there may be something empty at once.
-pub(super) struct Matches<'r, 't> {
+pub(crate) struct Matches<'r, 't> {
     regex: &'r Regex,
     text: &'t str,
     start: usize,
 }
 
 impl<'r, 't> Matches<'r, 't> {
-    pub(super) fn new(regex: &'r Regex, text: &'t str) -> Self {
+    pub(crate) fn new(regex: &'r Regex, text: &'t str) -> Self {
         Self { regex, text, start: 0 }
     }
 
     /// The same from a place on, in bytes.
-    pub(super) fn starting_at(self, start: usize) -> Self {
+    pub(crate) fn starting_at(self, start: usize) -> Self {
         Self { start, ..self }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Match<'t>>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Match<'t>>> {
         if self.start > self.text.len() {
             return Ok(None);
         }
@@ -98,7 +98,7 @@ impl<'r, 't> Matches<'r, 't> {
     }
 
     /// The same with the groups.
-    pub(super) fn next_captures(&mut self) -> Result<Option<Captures<'t, str>>> {
+    pub(crate) fn next_captures(&mut self) -> Result<Option<Captures<'t, str>>> {
         if self.start > self.text.len() {
             return Ok(None);
         }

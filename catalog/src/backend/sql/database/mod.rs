@@ -15,6 +15,7 @@ pub use self::options::{PostgresOptions, SqlDatabase};
 use self::postgres::{Postgres, Waiting};
 use self::refusal::Refusal;
 use self::sqlite::Sqlite;
+use crate::backend::names::NUL;
 
 /// The tables of Java's `JdbcCatalog`, V1, to the letter.
 const TABLES: [&str; 2] = [
@@ -176,6 +177,8 @@ impl Connection<'_> {
                 let rows = statement.query_map(rusqlite::params_from_iter(values), texts)?;
                 Ok(rows.collect::<rusqlite::Result<Vec<Row>>>()?)
             }
+            // Nothing there is like it.
+            Self::Postgres { .. } if values.iter().any(|value| value.contains(NUL)) => Ok(Vec::new()),
             Self::Postgres { waiting, transaction } => {
                 let texts =
                     |row: &tokio_postgres::Row| (0..row.len()).map(|column| row.try_get(column)).collect::<Result<Row, tokio_postgres::Error>>();
@@ -194,7 +197,13 @@ impl Connection<'_> {
                 let changed = connection.prepare_cached(&sqlite::numbered(sql))?.execute(rusqlite::params_from_iter(values))?;
                 Ok(changed as u64)
             }
-            Self::Postgres { waiting, transaction } => Ok(waiting.wait_for(async { transaction.execute_typed(sql, &typed(values)).await })?),
+            Self::Postgres { waiting, transaction } => {
+                if let Some(value) = values.iter().find(|value| value.contains(NUL)) {
+                    let shown = value.replace(NUL, "\\0");
+                    return Err(Error::new(Code::InvalidArguments, format!("PostgreSQL keeps no text with a NUL character in it: '{shown}'")).into());
+                }
+                Ok(waiting.wait_for(async { transaction.execute_typed(sql, &typed(values)).await })?)
+            }
         }
     }
 }
