@@ -13,6 +13,7 @@ pub mod file_cache;
 pub mod files;
 pub mod functions;
 mod memory;
+mod one_input;
 pub mod rules;
 pub mod scan;
 pub mod sql;

@@ -7,10 +7,11 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::common::{DFSchema, JoinType};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, Subquery};
+use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
+
+use super::lifted_conditions::{is_correlated, is_subquery, subquery_of};
 
 /// The rule. It comes before all others that look at subqueries.
 #[derive(Debug)]
@@ -54,11 +55,7 @@ fn moved(mut join: Join) -> Result<Transformed<LogicalPlan>> {
 
 /// Whether a condition asks for a subquery by other than its value alone. Those values are found anywhere.
 fn has_subquery(condition: &Expr) -> bool {
-    let is_one = |part: &Expr| match part {
-        Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => true,
-        Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
-        _ => false,
-    };
+    let is_one = |part: &Expr| if matches!(part, Expr::ScalarSubquery(_)) { is_correlated(part) } else { is_subquery(part) };
     condition.exists(|part| Ok(is_one(part))).unwrap_or(false)
 }
 
@@ -70,12 +67,7 @@ fn is_about(condition: &Expr, side: &DFSchema) -> bool {
     };
     let mut all = true;
     let searched = condition.apply(|part| {
-        let subquery: Option<&Subquery> = match part {
-            Expr::Exists(Exists { subquery, .. }) | Expr::InSubquery(InSubquery { subquery, .. }) | Expr::ScalarSubquery(subquery) => Some(subquery),
-            Expr::SetComparison(SetComparison { subquery, .. }) => Some(subquery),
-            _ => None,
-        };
-        all &= is_of_side(part) && subquery.is_none_or(|subquery| subquery.outer_ref_columns.iter().all(is_of_side));
+        all &= is_of_side(part) && subquery_of(part).is_none_or(|subquery| subquery.outer_ref_columns.iter().all(is_of_side));
         Ok(if all { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     });
     searched.is_ok() && all

@@ -11,6 +11,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Subquery,
@@ -330,7 +331,23 @@ pub(super) fn is_tied(condition: &Expr, schema: &DFSchema) -> bool {
 }
 
 pub(super) fn is_subquery(part: &Expr) -> bool {
-    matches!(part, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))
+    subquery_of(part).is_some()
+}
+
+/// The subquery that an expression asks for, whichever of the four ways it does.
+pub(super) fn subquery_of(part: &Expr) -> Option<&Subquery> {
+    match part {
+        Expr::Exists(Exists { subquery, .. })
+        | Expr::InSubquery(InSubquery { subquery, .. })
+        | Expr::SetComparison(SetComparison { subquery, .. })
+        | Expr::ScalarSubquery(subquery) => Some(subquery),
+        _ => None,
+    }
+}
+
+/// Whether it asks for one that names columns of the query around.
+pub(super) fn is_correlated(part: &Expr) -> bool {
+    subquery_of(part).is_some_and(|subquery| !subquery.outer_ref_columns.is_empty())
 }
 
 /// Whether a condition names columns of a query around, by itself and not in a subquery of its own.

@@ -20,7 +20,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::common_conditions;
 use super::correlated_limits::any_row;
 use super::lateral_rows::is_lateral;
-use super::lifted_conditions::{filtered, is_subquery, is_tied, names_around, names_around_within};
+use super::lifted_conditions::{filtered, is_correlated, is_subquery, is_tied, names_around, names_around_within};
 
 /// How the names of the columns of such values begin. No statement can name them.
 const AROUND: &str = "\u{1}around ";
@@ -84,14 +84,7 @@ struct Around<'a> {
 }
 
 fn has_correlated(node: &LogicalPlan) -> Result<bool> {
-    let is_one = |part: &Expr| match part {
-        Expr::ScalarSubquery(subquery)
-        | Expr::Exists(Exists { subquery, .. })
-        | Expr::InSubquery(InSubquery { subquery, .. })
-        | Expr::SetComparison(SetComparison { subquery, .. }) => !subquery.outer_ref_columns.is_empty(),
-        _ => false,
-    };
-    node.expressions().iter().try_fold(false, |found, expression| Ok(found || expression.exists(|part| Ok(is_one(part)))?))
+    node.expressions().iter().try_fold(false, |found, expression| Ok(found || expression.exists(|part| Ok(is_correlated(part)))?))
 }
 
 fn within(part: Expr, rows: &Arc<LogicalPlan>, tie: &Tie<'_>) -> Result<Transformed<Expr>> {

@@ -21,6 +21,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Exe
 use nunatak_core::Error;
 
 use crate::error::into_datafusion;
+use crate::one_input;
 
 /// The rule.
 #[derive(Debug)]
@@ -97,14 +98,8 @@ impl ExecutionPlan for OnceExec {
     }
 
     /// A plan that is made anew can be read anew.
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (Some(input), true) = (children.pop(), children.is_empty()) else {
-            return Err(into_datafusion(Error::internal("what is read once has exactly one input")));
-        };
+    fn replace_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>, _options: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = one_input::only(children, self.as_ref())?;
         Ok(Arc::new(Self::new(input)))
     }
 

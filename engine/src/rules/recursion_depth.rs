@@ -16,6 +16,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use nunatak_core::Error;
 
 use crate::error::into_datafusion;
+use crate::one_input;
 
 /// How often a recursive query adds rows to what it has. Trino's own limit is 10 unless a session says otherwise.
 const DEPTH_MAX: usize = 10_000;
@@ -84,14 +85,8 @@ impl ExecutionPlan for CountedExec {
     }
 
     /// The count goes on: before each run the plan is made anew.
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (Some(input), true) = (children.pop(), children.is_empty()) else {
-            return Err(into_datafusion(Error::internal("what is counted has exactly one input")));
-        };
+    fn replace_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>, _options: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = one_input::only(children, self.as_ref())?;
         Ok(Arc::new(Self { input, runs: Arc::clone(&self.runs) }))
     }
 

@@ -20,9 +20,8 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use nunatak_core::Error;
 
-use crate::error::into_datafusion;
+use crate::one_input;
 
 /// How the names of DataFusion's rule begin, which there is twice.
 const PUSHDOWN: &str = "FilterPushdown";
@@ -129,14 +128,8 @@ impl ExecutionPlan for SureColumnsExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (Some(input), true) = (children.pop(), children.is_empty()) else {
-            return Err(into_datafusion(Error::internal("what filters are kept above has exactly one input")));
-        };
+    fn replace_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>, _options: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = one_input::only(children, self.as_ref())?;
         Ok(Arc::new(Self { input, columns: self.columns.clone() }))
     }
 

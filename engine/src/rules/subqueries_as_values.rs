@@ -9,12 +9,13 @@ use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::expr::Exists;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Aggregate, Expr, FetchType, LogicalPlan, LogicalPlanBuilder, Projection, SkipType, Sort, SortExpr, Subquery, lit};
 
 use super::correlated_subqueries::{any_order, prepared};
 use super::in_subqueries::anywhere;
+use super::lifted_conditions::subquery_of;
 use super::set_comparisons;
 
 /// The column with the number of rows of a subquery, which no statement can name.
@@ -81,13 +82,7 @@ fn with_named(input: Arc<LogicalPlan>, values: &[Expr]) -> Result<Arc<LogicalPla
     let mut missing: Vec<Expr> = Vec::new();
     for value in values {
         value.apply(|part| {
-            let (Expr::Exists(Exists { subquery, .. })
-            | Expr::InSubquery(InSubquery { subquery, .. })
-            | Expr::SetComparison(SetComparison { subquery, .. })
-            | Expr::ScalarSubquery(subquery)) = part
-            else {
-                return Ok(TreeNodeRecursion::Continue);
-            };
+            let Some(subquery) = subquery_of(part) else { return Ok(TreeNodeRecursion::Continue) };
             for reference in &subquery.outer_ref_columns {
                 if let Expr::OuterReferenceColumn(_, column) = reference
                     && !schema.has_column(column)

@@ -2,11 +2,11 @@
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::expr::Exists;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, lit, when};
 
-use super::lifted_conditions::is_subquery;
+use super::lifted_conditions::{is_correlated, is_subquery};
 
 /// What such a subquery stands for; `None` for any other expression.
 pub(super) fn value(part: &Expr) -> Result<Option<Expr>> {
@@ -69,13 +69,5 @@ fn row(plan: &LogicalPlan) -> Result<Option<Row>> {
 
 /// Whether a value names columns of a query around, in its subqueries too.
 pub(super) fn names_around(value: &Expr) -> bool {
-    let is_correlated = |part: &Expr| match part {
-        Expr::OuterReferenceColumn(..) => true,
-        Expr::Exists(Exists { subquery, .. }) | Expr::InSubquery(InSubquery { subquery, .. }) | Expr::ScalarSubquery(subquery) => {
-            !subquery.outer_ref_columns.is_empty()
-        }
-        Expr::SetComparison(SetComparison { subquery, .. }) => !subquery.outer_ref_columns.is_empty(),
-        _ => false,
-    };
-    value.exists(|part| Ok(is_correlated(part))).unwrap_or(false)
+    value.exists(|part| Ok(matches!(part, Expr::OuterReferenceColumn(..)) || is_correlated(part))).unwrap_or(false)
 }

@@ -47,7 +47,13 @@ impl OptimizerRule for TrueKeys {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        corrected(plan)
+        // As in few plans.
+        let mut any = false;
+        plan.apply_with_subqueries(|node| {
+            any |= matches!(node, LogicalPlan::Aggregate(aggregate) if is_wrong(aggregate)?);
+            Ok(if any { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        if any { corrected(plan) } else { Ok(Transformed::no(plan)) }
     }
 }
 

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use nunatak_core::{Code, Error, Result};
 
 use super::parse::{is_word, parse};
+use super::query_parts;
 use super::select_items::{is_unnamed, output_name};
 use super::statement::Statement as Parsed;
 use super::values;
@@ -167,9 +168,7 @@ impl Operations {
     }
 
     fn query_for(&self, side: &SetExpr) -> Query {
-        let mut query = of(side.clone());
-        query.with = known(&self.withs);
-        query
+        Query { with: query_parts::known(&self.withs, has_marks), ..query_parts::plain(side.clone()) }
     }
 }
 
@@ -184,18 +183,6 @@ fn is_marked(body: &SetExpr) -> bool {
     }
 }
 
-/// The queries that have names here: of each list those before the first one that has such an operation itself.
-fn known(withs: &[Option<With>]) -> Option<With> {
-    let mut all: Option<With> = None;
-    for with in withs.iter().flatten() {
-        let queries = with.cte_tables.iter().take_while(|named| !has_marks(&named.query)).cloned();
-        let whole = all.get_or_insert_with(|| With { cte_tables: Vec::new(), ..with.clone() });
-        whole.recursive |= with.recursive;
-        whole.cte_tables.extend(queries);
-    }
-    all.filter(|with| !with.cte_tables.is_empty())
-}
-
 /// Both sides with these columns alone.
 fn sides(left: &SetExpr, right: &SetExpr, columns: &[Pair]) -> Result<(SetExpr, SetExpr)> {
     let left = selected(left, columns.iter().map(|(name, _)| name))?;
@@ -207,24 +194,9 @@ fn selected<'a>(side: &SetExpr, columns: impl Iterator<Item = &'a String>) -> Re
     let Parsed::Query(query) = parse("SELECT * FROM (SELECT 1) AS side")? else { return Err(wrong()) };
     let SetExpr::Select(mut select) = *query.body else { return Err(wrong()) };
     let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|item| &mut item.relation) else { return Err(wrong()) };
-    **subquery = of(side.clone());
+    **subquery = query_parts::plain(side.clone());
     select.projection = columns.map(|name| SelectItem::UnnamedExpr(Expr::Identifier(Ident::with_quote('"', name)))).collect();
     Ok(SetExpr::Select(select))
-}
-
-fn of(body: SetExpr) -> Query {
-    Query {
-        with: None,
-        body: Box::new(body),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    }
 }
 
 #[cfg(test)]

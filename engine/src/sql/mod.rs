@@ -45,6 +45,7 @@ mod plain_groups;
 mod planner;
 mod prepared;
 mod queries;
+mod query_parts;
 mod relations;
 mod rewrite;
 mod row_comparisons;

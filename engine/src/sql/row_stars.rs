@@ -17,6 +17,7 @@ use nunatak_core::{Code, Error, Result};
 use super::join_using::is_alias;
 use super::names::parts;
 use super::parse::is_word;
+use super::query_parts;
 use super::rewrite::closing;
 use super::select_items::{MARK, is_unnamed, output_name, relation_names};
 use crate::type_name::type_name;
@@ -235,30 +236,8 @@ fn query_for(select: &Select, place: usize, withs: &[Option<With>], wanted: Want
     };
     select.projection = vec![item];
     select.distinct = None;
-    Query {
-        with: known(withs, wanted),
-        body: Box::new(SetExpr::Select(Box::new(select))),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    }
-}
-
-/// The queries that have names here: of each list those before the first one that has such a star itself.
-fn known(withs: &[Option<With>], wanted: Wanted) -> Option<With> {
-    let mut all: Option<With> = None;
-    for with in withs.iter().flatten() {
-        let queries = with.cte_tables.iter().take_while(|named| !has_stars(&mut named.query.clone(), wanted)).cloned();
-        let whole = all.get_or_insert_with(|| With { cte_tables: Vec::new(), ..with.clone() });
-        whole.recursive |= with.recursive;
-        whole.cte_tables.extend(queries);
-    }
-    all.filter(|with| !with.cte_tables.is_empty())
+    let with = query_parts::known(withs, |query| has_stars(&mut query.clone(), wanted));
+    Query { with, ..query_parts::plain(SetExpr::Select(Box::new(select))) }
 }
 
 /// The columns in the place of an item.

@@ -22,6 +22,7 @@ use super::shape::WriteShape;
 use super::task::{Outcome, WriteTask};
 use super::{Rows, WriteTarget};
 use crate::error::into_datafusion;
+use crate::one_input;
 
 /// Writes the rows of its input into data files. What it needs on another node is its input and its [`WriteTarget`].
 #[derive(Clone, Debug)]
@@ -95,14 +96,8 @@ impl ExecutionPlan for IcebergWriteExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (Some(input), true) = (children.pop(), children.is_empty()) else {
-            return Err(into_datafusion(Error::internal("a write has exactly one input")));
-        };
+    fn replace_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>, _options: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = one_input::only(children, self.as_ref())?;
         let properties = Arc::new(properties(&input));
         Ok(Arc::new(Self { input, properties, metrics: ExecutionPlanMetricsSet::new(), ..Self::clone(&self) }))
     }
